@@ -1,0 +1,299 @@
+"""The nouns: every part of archfab is one of these, or passes one of these to another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from archfab.hardware.workload import Workload
+    from archfab.space import Space
+
+Label = str | int | float | bool | None
+Genotype = Mapping[str, Label]
+Metrics = Mapping[str, float]
+Goals = Mapping[str, Literal["min", "max"]]
+
+
+class UsageError(Exception):
+    """The request is wrong: the message says what was asked, what is legal and what to do (exit code 2)."""
+
+
+class Diverged(Exception):
+    """Training produced numbers that are not finite; the message says when."""
+
+
+def unknown(kind: str, name: str, known: Sequence[str], hint: str = "") -> UsageError:
+    """The error for a name that does not exist: says what is known and the nearest of it."""
+    near = get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    guess = f"; did you mean '{near[0]}'?" if near else ""
+    listing = ", ".join(sorted(known)) or "none"
+    return UsageError(f"no {kind} named '{name}'; known: {listing}{guess}{' ' + hint if hint else ''}")
+
+
+def canonical(data: Any) -> str:
+    """JSON with one spelling: sorted keys, no spaces, only finite numbers."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def identity(data: Any) -> str:
+    """A 12-digit id of plain data, the same in every process and on every machine."""
+    return hashlib.sha256(canonical(data).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound that a delivered network must keep, such as `memory_kb<=256`."""
+
+    name: str
+    sense: Literal["<=", ">="]
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> Limit:
+        found = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([-+\d.eE]+)\s*", text)
+        try:
+            assert found
+            return cls(found[1], found[2], float(found[3]))  # type: ignore[arg-type]
+        except (AssertionError, ValueError):
+            raise UsageError(f"'{text}' is no limit; write NAME<=NUMBER or NAME>=NUMBER, e.g. "
+                             "'memory_kb<=256' (in quotes, for the shell)") from None
+
+    def excess(self, metrics: Metrics) -> float:
+        """By how much of its own size the bound is broken; 0 when it is kept or not yet known."""
+        value = metrics.get(self.name)
+        if value is None:
+            return 0.0
+        over = value - self.value if self.sense == "<=" else self.value - value
+        return max(0.0, over) / (abs(self.value) or 1.0)
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.sense}{self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One network to try: its number in the run, its decisions, and whose proposal it is."""
+
+    number: int
+    genotype: Genotype
+    arm: str = "search"
+    parent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step of a run. `rejected`: outside the limits by its costs, so never trained. `ended`: a phase is over."""
+
+    kind: Literal["asked", "ok", "failed", "rejected", "baseline", "delivered", "ended"]
+    trial: Trial | None = None
+    metrics: Metrics = field(default_factory=dict)
+    costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    curve: Sequence[Mapping[str, float]] = ()
+    note: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to do for a run: try a network, deliver one, or compute the baselines."""
+
+    kind: Literal["try", "deliver", "baseline"]
+    trial: Trial | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One figure of one network on one device, with where it comes from and how far it can be off."""
+
+    value: float
+    origin: Literal["measured", "calibrated", "simulated", "analytic", "counted"]
+    low: float
+    high: float
+
+    @classmethod
+    def counted(cls, value: float) -> Cost:
+        return cls(value, "counted", value, value)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What one network costs on one device: figures by name, the operators they add up from, and the
+    operators that the cost model does not know (never counted as free without saying so)."""
+
+    figures: Mapping[str, Cost]
+    operators: Sequence[Mapping[str, Any]] = ()
+    unknown: Sequence[str] = ()
+
+    def plain(self) -> dict[str, dict[str, Any]]:
+        return {name: asdict(cost) for name, cost in self.figures.items()}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long one network may train: whichever of these is set ends it."""
+
+    epochs: float | None = None
+    steps: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is not None and not value > 0:
+                raise UsageError(f"a budget of {value} {item.name} is no budget; give a number above 0")
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, item.name) is not None for item in fields(self))
+
+
+class Task(ABC):
+    """A model family on a data set."""
+
+    name: str
+    goals: Goals = {"error": "min"}
+    """What is optimised when the user does not say."""
+    scores: tuple[str, ...] = ("error",)
+    """Every number that `score` gives; each may be an objective or a limit."""
+    estimator = "training"
+    spaces: tuple[str, ...] = ("default",)
+
+    @abstractmethod
+    def space(self, name: str | None = None) -> Any:
+        """The description of a space, by its name among `spaces`; the first when no name is given."""
+
+    def known(self, genotype: Genotype) -> Metrics:
+        """The score as a known function, for the tasks that have one (the `exact` estimator asks this)."""
+        raise UsageError(f"the task '{self.name}' has no known score; take --estimator training")
+
+    def example(self, batch: int = 1) -> tuple[Any, ...] | None:
+        """Inputs of the right shape for `batch` samples; None for a task without networks."""
+        return None
+
+    def budget(self) -> Budget:
+        """What one trial trains for when the user does not say."""
+        return Budget()
+
+    def full_budget(self) -> Budget:
+        """What one delivered network trains for when the user does not say."""
+        return self.budget()
+
+    def fit(self, model: Any, budget: Budget, rng: random.Random, full: bool = False) -> list[dict[str, float]]:
+        """Trains the model in place; returns its curve, one row an epoch. `full`: for delivery."""
+        raise UsageError(f"the task '{self.name}' has no networks to train")
+
+    def score(self, model: Any, split: Literal["validation", "test"] = "validation") -> Metrics:
+        """The goals' values on a split. A search sees `validation`; delivery computes `test` once."""
+        raise UsageError(f"the task '{self.name}' has no networks to score")
+
+    def inputs(self, number: int) -> tuple[Any, ...]:
+        """Real inputs of the test split, to check an exported network against the trained one."""
+        raise UsageError(f"the task '{self.name}' has no inputs")
+
+    def baseline(self, split: Literal["validation", "test"] = "validation") -> dict[str, Metrics]:
+        """What is reached without any search, by the name of the method."""
+        return {}
+
+
+class Strategy(ABC):
+    """Proposes networks. It sees the space, the goals and the events, nothing else."""
+
+    def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = ()) -> None:
+        self.space = space
+        self.goals = dict(goals)
+        self.limits = tuple(limits)
+
+    @abstractmethod
+    def ask(self, number: int, rng: random.Random) -> Trial | None:
+        """The next trial, or None when there is nothing left to try. Never changes the strategy's state."""
+
+    @abstractmethod
+    def tell(self, event: Event) -> None:
+        """Takes in one event; the only place where the strategy's state changes."""
+
+
+class Estimator(ABC):
+    """Says how good a genotype is."""
+
+    isolate = True
+    """Whether trials are long and heavy enough to run in a worker process of their own."""
+
+    @abstractmethod
+    def estimate(self, task: Task, space: Space, genotype: Genotype, budget: Budget,
+                 rng: random.Random) -> tuple[Metrics, list[dict[str, float]]]:
+        """Scores by name, and the training curve (empty where there is none)."""
+
+
+class Device(ABC):
+    """Says what a network costs. It sees the traced operator graph, nothing else."""
+
+    name: str
+    about: str
+    figures: tuple[str, ...] = ()
+    """Names of the costs it gives."""
+    sources: Mapping[str, Mapping[str, Any]] = {}
+    """Where each of its numbers comes from."""
+
+    @abstractmethod
+    def cost(self, workload: Workload) -> Costs: ...
+
+
+class Executor(ABC):
+    """Runs jobs and returns events, both plain data."""
+
+    slots: int
+
+    @abstractmethod
+    def submit(self, job: Job) -> None: ...
+
+    @abstractmethod
+    def next(self) -> Event:
+        """The event of the next job that is done; waits for it."""
+
+    def close(self) -> None:  # noqa: B027
+        """Ends whatever runs."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a run is: everything that decides its result, as plain data, saved with it."""
+
+    task: str                                   # a name, or a path to a .py file
+    space: Mapping[str, Any]                    # the declaration as data (Space.data)
+    objectives: Goals                           # name -> min or max
+    space_from: str | None = None               # the name or file that the space was read from
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    strategy: str = "evolution"
+    strategy_options: Mapping[str, Any] = field(default_factory=dict)
+    estimator: str = "training"
+    estimator_options: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "null"
+    limits: tuple[str, ...] = ()
+    trials: int | None = 50                     # how many networks are tried; None: until the time is up
+    seconds: float | None = None                # bounds the search, not the delivery
+    budget: Mapping[str, float] = field(default_factory=dict)       # one trial
+    full_budget: Mapping[str, float] = field(default_factory=dict)  # one delivered network
+    deliver: int = 3                            # how many members of the front are delivered
+    seeds: int = 1                              # trainings of each delivered network
+    random: bool = True                         # an equal-budget random search beside the search
+    workers: int = 1
+    threads: int = 1                            # per worker: results depend on it in the last digits
+    seed: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Spec:
+        known = {item.name for item in fields(cls)}
+        if extra := sorted(set(data) - known):
+            raise UsageError(f"this run was written by another version of archfab: it says {', '.join(extra)}")
+        return cls(**{**data, "limits": tuple(data.get("limits", ()))})

@@ -1,0 +1,1 @@
+"""One file per way to say how good a genotype is."""

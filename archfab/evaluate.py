@@ -1,0 +1,136 @@
+"""One job, start to end: what a worker does with a trial. Plain data in, an event out."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from archfab import registry
+from archfab.core import (
+    Budget,
+    Costs,
+    Device,
+    Estimator,
+    Event,
+    Genotype,
+    Job,
+    Limit,
+    Metrics,
+    Spec,
+    Task,
+    Trial,
+    UsageError,
+)
+from archfab.space import Space
+
+
+class Workbench:
+    """The live parts of a run that its spec names: made once in each process that works on it."""
+
+    def __init__(self, spec: Spec, task: Task | None = None, space: Space | None = None) -> None:
+        self.spec = spec
+        if task is not None:
+            self.task = task
+        if space is not None:
+            self.space = space
+        self.limits = tuple(map(Limit.parse, spec.limits))
+
+    @cached_property
+    def task(self) -> Task:
+        return registry.load("tasks", self.spec.task)(**self.spec.task_options)
+
+    @cached_property
+    def space(self) -> Space:
+        for source in (self.spec.task, self.spec.space_from):
+            if source and source.endswith(".py"):
+                registry.user_file(Path(source))
+        return Space.from_data(self.spec.space)
+
+    @cached_property
+    def estimator(self) -> Estimator:
+        return registry.load("estimators", self.spec.estimator)(**self.spec.estimator_options)
+
+    @cached_property
+    def device(self) -> Device:
+        return load_device(self.spec.device)
+
+    @cached_property
+    def example(self) -> tuple[Any, ...] | None:
+        return self.task.example()
+
+    def costs(self, genotype: Genotype) -> Costs:
+        """What the network costs on the run's device, from a workload recorded without training it."""
+        if self.example is None:
+            return Costs({})
+        from archfab.hardware.workload import record_genotype
+        return self.device.cost(record_genotype(self.space, genotype, self.example))
+
+    def run(self, job: Job) -> Event:
+        """Does a job; whatever goes wrong with a network becomes an event with its reason."""
+        if job.kind == "baseline":
+            return self._baseline()
+        assert job.trial
+        if job.kind == "deliver":
+            from archfab.deliver import deliver
+            return deliver(self, job.trial, **job.data)
+        return self._try(job.trial)
+
+    def _try(self, trial: Trial) -> Event:
+        plain: dict[str, Any] = {}
+        try:
+            costs = self.costs(trial.genotype)
+            plain = costs.plain()
+            metrics: dict[str, float] = {name: cost.value for name, cost in costs.figures.items()}
+            if broken := self.broken(metrics):
+                return Event("rejected", trial, metrics, plain, note=broken)
+            rng = random.Random(f"{self.spec.seed}:train:{trial.number}")
+            scores, curve = self.estimator.estimate(self.task, self.space, trial.genotype,
+                                                    Budget(**self.spec.budget), rng)
+            metrics.update(finite(scores))
+            return Event("ok", trial, metrics, plain, curve)
+        except Exception as error:
+            return Event("failed", trial, {}, plain, note=reason(error))
+
+    def broken(self, metrics: Metrics) -> str:
+        """The limits that are broken by what is known, in words; empty when none is."""
+        return ", ".join(f"{limit.name} {metrics[limit.name]:.6g} is outside {limit}"
+                         for limit in self.limits if limit.excess(metrics))
+
+    def _baseline(self) -> Event:
+        try:
+            return Event("baseline", data={"validation": dict(self.task.baseline("validation"))})
+        except Exception as error:
+            return Event("baseline", note=reason(error))
+
+
+def load_device(name: str) -> Device:
+    """A device by its name or by the path of its TOML file."""
+    numbers = registry.load("devices", name)
+    if not isinstance(numbers, dict):
+        return numbers()
+    if "model" not in numbers:
+        raise UsageError(f"the device '{name}' does not say its cost model; add a line: model = \"roofline\"")
+    return registry.load("cost-models", numbers["model"])(numbers)
+
+
+def finite(scores: Metrics) -> Metrics:
+    """The scores, or an error naming the one that is no finite number."""
+    for name, value in scores.items():
+        if not math.isfinite(value):
+            raise ArithmeticError(f"the score '{name}' is {value}")
+    return scores
+
+
+def reason(error: Exception) -> str:
+    """One line that says what happened to a network."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:400]}" if words else type(error).__name__
+
+
+def renumber(event: Event, trial: Trial, note: str) -> Event:
+    """The same outcome for another trial of the same network."""
+    return replace(event, trial=trial, note=note)

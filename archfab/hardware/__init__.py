@@ -1,0 +1,1 @@
+"""What a network costs: the recorded workload, cost models, devices as data."""

@@ -1,0 +1,1 @@
+"""One file per cost model; a device's TOML file names the one it uses."""

@@ -1,0 +1,1 @@
+"""From a declaration to something that runs."""

@@ -1,0 +1,59 @@
+"""Fronts of several objectives. Points are tuples in which every number is to be as small as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Point = tuple[float, ...]
+
+
+def dominates(one: Point, other: Point) -> bool:
+    """No worse in anything and better in something."""
+    better = False
+    for a, b in zip(one, other, strict=True):
+        if a > b:
+            return False
+        if a < b:
+            better = True
+    return better
+
+
+def front(points: Sequence[Point]) -> list[int]:
+    """Indices of the points that none dominates, in the order of the first number; of equals, the first."""
+    best: list[int] = []
+    for i in sorted(range(len(points)), key=lambda i: (points[i], i)):
+        if not any(dominates(points[j], points[i]) or points[j] == points[i] for j in best):
+            best.append(i)
+    return best
+
+
+def crowding(points: Sequence[Point]) -> list[float]:
+    """Distance to the neighbours on the front, summed over the objectives; infinite at the ends.
+
+    Deb et al., NSGA-II, IEEE TEC 2002, section III-B.
+    """
+    distance = [0.0] * len(points)
+    for axis in range(len(points[0]) if points else 0):
+        order = sorted(range(len(points)), key=lambda i: points[i][axis])
+        span = points[order[-1]][axis] - points[order[0]][axis]
+        distance[order[0]] = distance[order[-1]] = float("inf")
+        if span > 0:
+            for before, i, after in zip(order, order[1:], order[2:], strict=False):
+                distance[i] += (points[after][axis] - points[before][axis]) / span
+    return distance
+
+
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """The volume dominated by the points and bounded by the reference, by slicing (exact)."""
+    inside = [p for p in points if all(a < b for a, b in zip(p, reference, strict=True))]
+    if not inside:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - min(p[0] for p in inside)
+    inside = sorted((inside[i] for i in front(inside)), key=lambda p: p[-1])
+    volume = 0.0
+    for i, point in enumerate(inside):
+        ceiling = inside[i + 1][-1] if i + 1 < len(inside) else reference[-1]
+        if ceiling > point[-1]:
+            volume += (ceiling - point[-1]) * hypervolume([p[:-1] for p in inside[:i + 1]], reference[:-1])
+    return volume

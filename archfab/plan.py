@@ -1,0 +1,162 @@
+"""From what the user asked for to a checked spec: everything that can be refused is refused here, before a start."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from inspect import Parameter
+from pathlib import Path
+from typing import Any
+
+from archfab import registry
+from archfab.core import Budget, Limit, Spec, Task, UsageError, unknown
+from archfab.evaluate import Workbench, load_device
+from archfab.space import Space, as_space
+
+
+def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str = "evolution",
+         estimator: str | None = None, device: str = "null", minimize: Sequence[str] = (),
+         maximize: Sequence[str] = (), limits: Sequence[str] = (), trials: int | None = None,
+         budget: str | float | None = None, trial_budget: Budget | None = None, full_budget: Budget | None = None,
+         deliver: int = 3, seeds: int = 1, random: bool = True, workers: int = 1, threads: int | None = None,
+         seed: int = 0, options: Mapping[str, Any] | None = None) -> Workbench:
+    """The live parts of a new run and its spec, all checked. Raises `UsageError` with what is legal."""
+    for name, value, least in (("--deliver", deliver, 0), ("--seeds", seeds, 1), ("--workers", workers, 1),
+                               ("--trials", trials if trials is not None else 1, 1)):
+        if not isinstance(value, int) or value < least:
+            raise UsageError(f"{name} takes a whole number from {least} up, not {value}")
+    given = sort_options(task, strategy, estimator, {**(options or {}), **({"data": data} if data else {})})
+    live = task if isinstance(task, Task) else registry.load("tasks", task)(**given["task"])
+    declared, space_from = find_space(live, space)
+    estimator = estimator or live.estimator
+    seconds = duration(budget) if budget is not None else None
+    spec = Spec(
+        task=task if isinstance(task, str) else "object", task_options=given["task"], space=declared.data,
+        space_from=space_from, objectives=objectives(live, device, minimize, maximize), strategy=strategy,
+        strategy_options=given["strategy"], estimator=estimator, estimator_options=given["estimator"], device=device,
+        limits=tuple(str(Limit.parse(text)) for text in limits),
+        trials=trials if trials or seconds else 50, seconds=seconds,
+        budget=plain_budget(trial_budget or live.budget()), full_budget=plain_budget(full_budget or live.full_budget()),
+        deliver=deliver if live.example() is not None else 0, seeds=seeds, random=random and strategy != "random",
+        workers=workers, threads=threads or max(1, (os.cpu_count() or 1) // workers), seed=seed)
+    bench = Workbench(spec, live, declared)
+    registry.load("strategies", strategy)(declared, spec.objectives, bench.limits, **given["strategy"])
+    if workers > 1 and spec.task == "object":
+        raise UsageError("several workers need a task that they can load: give its name, or the path of its .py file")
+    check_limits(bench)
+    bench.estimator     # noqa: B018 - loads it, so that a missing one is an error now
+    return bench
+
+
+def sort_options(task: Any, strategy: str, estimator: str | None,
+                 options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The plug-ins' own options, each given to the plug-in that has it and turned into its type."""
+    plugins = {"task": task if isinstance(task, Task) else registry.load("tasks", task),
+               "strategy": registry.load("strategies", strategy)}
+    estimator = estimator or plugins["task"].estimator
+    plugins["estimator"] = registry.load("estimators", estimator)
+    labels = {"task": f"task {task}", "strategy": f"strategy {strategy}", "estimator": f"estimator {estimator}"}
+    takers = {kind: registry.settings(plugin) if callable(plugin) else {} for kind, plugin in plugins.items()}
+    sorted_: dict[str, dict[str, Any]] = {kind: {} for kind in plugins}
+    for name, value in options.items():
+        homes = [kind for kind, taken in takers.items() if name in taken]
+        if not homes:
+            known = [key for taken in takers.values() for key in taken]
+            raise unknown("option", name, known, f"(of {', '.join(labels.values())})")
+        for kind in homes:
+            sorted_[kind][name] = typed(name, value, takers[kind][name])
+    return sorted_
+
+
+def typed(name: str, value: Any, parameter: Parameter) -> Any:
+    """A text from the command line as the type that the option is declared with."""
+    if not isinstance(value, str):
+        return value
+    kinds = str(parameter.annotation)
+    if "str" in kinds or "Path" in kinds:
+        return value
+    try:
+        if "bool" in kinds:
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
+        return int(value) if "int" in kinds and "float" not in kinds else float(value)
+    except (ValueError, KeyError):
+        raise UsageError(f"--{name.replace('_', '-')} takes {kinds}, not '{value}'") from None
+
+
+def find_space(task: Task, asked: Any) -> tuple[Space, str | None]:
+    """The declared space, and where it was read from: the task's own, one of its names, a file, or an object."""
+    if asked is None or (isinstance(asked, str) and asked in task.spaces):
+        name = asked or task.spaces[0]
+        return as_space(task.space(name)), name
+    if not isinstance(asked, str | Path):
+        return as_space(asked), None
+    if not str(asked).endswith(".py"):
+        raise unknown("space", str(asked), task.spaces, "(or the path of a .py file that declares `space`)")
+    module = registry.user_file(Path(asked))
+    if not hasattr(module, "space"):
+        raise UsageError(f"{asked} declares no `space`; add a line: space = nn.Sequential(...), or a function "
+                         "space(task)")
+    declared = module.space
+    return as_space(declared(task) if callable(declared) else declared), str(Path(asked).resolve())
+
+
+def objectives(task: Task, device: str, minimize: Sequence[str], maximize: Sequence[str]) -> dict[str, Any]:
+    """What is made small or large: what was asked, or the task's goals and the device's latency."""
+    figures = load_device(device).figures
+    known = [*task.scores, *(figures if task.example() is not None else ())]
+    asked: dict[str, Any] = {name: "min" for name in minimize}
+    for name in maximize:
+        if name in asked:
+            raise UsageError(f"'{name}' cannot be minimized and maximized at once")
+        asked[name] = "max"
+    for name in asked:
+        if name not in known:
+            raise unknown("objective", name, known, foreign(device, name))
+    if asked:
+        return asked
+    return {**task.goals, **({"latency_ms": "min"} if "latency_ms" in known else {})}
+
+
+def foreign(device: str, name: str) -> str:
+    """A hint where the name is a cost that only other devices give."""
+    if device == "null" and re.search(r"_(ms|mj|kb)$", name):
+        return "(a device gives more: --device NAME; archfab list devices)"
+    return ""
+
+
+def check_limits(bench: Workbench) -> None:
+    """Refuses limits on unknown names, and limits that no architecture of the space can meet."""
+    known = [*bench.task.scores, *(bench.device.figures if bench.example is not None else ())]
+    for limit in bench.limits:
+        if limit.name not in known:
+            raise unknown("limit", limit.name, known, foreign(bench.spec.device, limit.name))
+    if bench.example is not None:
+        from archfab.feasible import find_feasible
+        find_feasible(bench)
+
+
+def duration(text: str | float) -> float:
+    """Seconds, from a number or from a text such as 90s, 10m, 1.5h."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(text))
+    if not found or float(found[1]) <= 0:
+        raise UsageError(f"'{text}' is no length of time; write for example 90s, 10m or 1.5h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def plain_budget(budget: Budget) -> dict[str, float]:
+    return {name: value for name, value in vars(budget).items() if value is not None}
+
+
+def environment() -> dict[str, Any]:
+    """What else a result depends on: versions and the kind of machine."""
+    versions = {}
+    for package in ("archfab", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine(),
+            "cores": os.cpu_count(), **versions}

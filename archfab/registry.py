@@ -1,0 +1,128 @@
+"""A name is a file: plug-ins are found by folder, loaded when used, and a path serves where a name does."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from archfab.core import UsageError, unknown
+
+HERE = Path(__file__).parent
+KINDS = {
+    "tasks": "tasks", "strategies": "strategies", "estimators": "estimators", "executors": "executors",
+    "devices": "hardware/devices", "cost-models": "hardware/models",
+}
+SINGULAR = {"tasks": "task", "strategies": "strategy", "estimators": "estimator", "executors": "executor",
+            "devices": "device", "cost-models": "cost model"}
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """The known names of a kind, ours and installed ones, without importing any."""
+    if kind not in KINDS:
+        raise unknown("kind", kind, list(KINDS))
+    folder = HERE / KINDS[kind]
+    ours = {path.stem for path in folder.iterdir() if _is_plugin(path)}
+    return tuple(sorted(ours | set(_installed(kind))))
+
+
+def load(kind: str, name: str) -> Any:
+    """The plug-in of a kind by its name, or by the path of a file that defines it."""
+    if _is_path(name):
+        return _read(Path(name))
+    if name not in names(kind):
+        raise unknown(SINGULAR[kind], name, names(kind), "(or give the path of a file that defines one)")
+    if name in _installed(kind):
+        return _installed(kind)[name].load()
+    path = HERE / KINDS[kind] / name
+    if path.with_suffix(".toml").exists():
+        return _read(path.with_suffix(".toml"))
+    module = "archfab." + KINDS[kind].replace("/", ".") + "." + name
+    try:
+        return importlib.import_module(module).export
+    except ModuleNotFoundError as error:
+        extra = describe(kind, name)["extra"]
+        install = f"pip install 'archfab[{extra}]'" if extra else f"pip install {error.name}"
+        raise UsageError(f"{SINGULAR[kind]} '{name}' needs {error.name}; install it: {install}") from None
+
+
+def describe(kind: str, name: str) -> dict[str, Any]:
+    """A plug-in's name, its one sentence, and the extra that it needs, read without importing it."""
+    if name in _installed(kind):
+        return {"name": name, "about": _installed(kind)[name].value, "extra": None}
+    path = HERE / KINDS[kind] / name
+    if path.with_suffix(".toml").exists():
+        return {"name": name, "about": _read(path.with_suffix(".toml"))["about"], "extra": None}
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    about = (ast.get_docstring(tree) or "").split("\n")[0]
+    extra = next((node.value.value for node in tree.body if isinstance(node, ast.Assign)
+                  and getattr(node.targets[0], "id", "") == "EXTRA" and isinstance(node.value, ast.Constant)), None)
+    return {"name": name, "about": about, "extra": extra}
+
+
+def user_file(path: Path) -> ModuleType:
+    """A user's own .py file as a module; the same file is loaded once."""
+    name = "archfab_file_" + re.sub(r"\W", "_", path.stem)
+    path = path.resolve()
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UsageError(f"there is no Python file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except UsageError:
+        raise
+    except Exception as error:
+        sys.modules.pop(name, None)
+        raise UsageError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
+
+
+def settings(plugin: Any) -> dict[str, inspect.Parameter]:
+    """The options that a plug-in's constructor takes, by name: its keyword-only parameters."""
+    return {name: parameter for name, parameter in inspect.signature(plugin).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def _is_plugin(path: Path) -> bool:
+    named = not path.name.startswith(("_", "."))
+    return named and (path.suffix in (".py", ".toml") or (path / "__init__.py").exists())
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".py", ".toml"))
+
+
+@cache
+def _installed(kind: str) -> Mapping[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=f"archfab.{kind}")}
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".py":
+        module = user_file(path)
+        if not hasattr(module, "export"):
+            raise UsageError(f"{path.name} has no line 'export = ...' that says what it gives")
+        return module.export
+    try:
+        return {**tomllib.loads(path.read_text(encoding="utf-8")), "name": path.stem}
+    except OSError:
+        raise UsageError(f"there is no file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no TOML file: {error}") from None

@@ -1,0 +1,6 @@
+"""What is kept of a run, and queries on it."""
+
+from archfab.runs.run import Member, Run
+from archfab.runs.store import Store
+
+__all__ = ["Member", "Run", "Store"]

@@ -1,0 +1,257 @@
+"""The loop: asks the strategy, runs the trials, keeps the log. A new run and a resumed one are the same loop."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from archfab import registry
+from archfab.core import Event, Executor, Job, Spec, Strategy, Task, Trial, UsageError
+from archfab.evaluate import Workbench, renumber
+from archfab.plan import environment, plan
+from archfab.runs import Run, Store
+
+REJECTIONS = 1000       # proposals outside the limits, one after another, that end an arm
+
+
+class Log:
+    """What the events so far add up to, kept up to date as they come."""
+
+    def __init__(self, spec: Spec, events: Iterable[Event] = ()) -> None:
+        self.spec = spec
+        self.events: list[Event] = []
+        self.ended: dict[str, str] = {}
+        self.pending: dict[int, Trial] = {}
+        self.next_number = 0
+        self.done = {"search": 0, "random": 0}
+        self.rejections = {"search": 0, "random": 0}        # since the last trial that kept the limits
+        self.known: dict[frozenset[Any], Event] = {}
+        self.delivered: dict[int, Event] = {}
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+        trial = event.trial
+        if event.kind == "asked":
+            assert trial
+            self.pending[trial.number] = trial
+            self.next_number = trial.number + 1
+        elif event.kind == "ended":
+            self.ended[event.data["phase"]] = event.data["why"]
+        elif trial is None:
+            pass
+        elif event.kind == "delivered":
+            self.delivered[trial.number] = event
+        else:
+            self.pending.pop(trial.number, None)
+            self.known.setdefault(frozenset(trial.genotype.items()), event)
+            if event.kind == "rejected":
+                self.rejections[trial.arm] += 1
+            else:
+                self.rejections[trial.arm] = 0
+                self.done[trial.arm] += 1
+
+
+Watch = Callable[[str, Log, float], None]
+"""Told after every event: the phase, the log, the seconds that the run has been running for."""
+
+
+def search(task: str | Task, *, run: str | Path | None = None, runs: str | Path = "runs",
+           watch: Watch | None = None, **asked: Any) -> Run:
+    """Searches for the networks that fit, trains and exports the best of them; returns the run.
+
+    Takes what `archfab search` takes, under the same names (see `archfab.plan.plan`): `space=`, `data=`,
+    `strategy=`, `device=`, `minimize=[...]`, `limits=[...]`, `trials=`, `budget="10m"`, `seed=`, ...
+
+    >>> run = archfab.search("vision", device="cortex-m7", limits=["memory_kb<=64"], trials=20)
+    >>> run.best.model()
+    """
+    bench = plan(task, **asked)
+    return go(bench, Store.create(folder_for(bench.spec, run, Path(runs)), bench.spec, environment()), watch)
+
+
+def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = None, watch: Watch | None = None) -> Run:
+    """Goes on with an interrupted run, to the same end as if nothing had happened."""
+    store = Store.open(find(run, runs))
+    spec = store.spec()
+    if not unfinished(spec, Log(spec, store.events())):
+        store.close()
+        raise UsageError(f"the run {run} is finished; look at it: archfab show {run}")
+    if spec.task == "object" and task is None:
+        store.close()
+        raise UsageError("this run's task was given as an object; give it again: archfab.resume(run, task=...)")
+    return go(Workbench(spec, task), store, watch)
+
+
+def go(bench: Workbench, store: Store, watch: Watch | None = None) -> Run:
+    """Runs every phase that has not ended, and closes the store whatever happens."""
+    try:
+        with store.writing():
+            executor = make_executor(bench, store)
+            try:
+                drive(bench, store, executor, watch or (lambda *_: None))
+            finally:
+                executor.close()
+    finally:
+        store.close()
+    return Run(store.folder)
+
+
+def drive(bench: Workbench, store: Store, executor: Executor, watch: Watch) -> None:
+    """The phases of a run, each from where the log leaves it."""
+    log = Log(bench.spec, store.events())
+    for phase in unfinished(bench.spec, log):
+
+        def record(event: Event, phase: str = phase) -> None:
+            store.record(event)
+            log.add(event)
+            watch(phase, log, store.elapsed)
+
+        if phase in ("search", "random"):
+            why = explore(phase, bench, log, store, executor, record)
+        elif phase == "baseline":
+            if not any(event.kind == "baseline" for event in log.events):
+                executor.submit(Job("baseline"))
+                record(executor.next())
+            why = "done"
+        else:
+            why = deliver_front(bench, log, store, executor, record)
+        record(Event("ended", data={"phase": phase, "why": why}))
+        store.commit()
+
+
+def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Executor,
+            record: Callable[[Event], None]) -> str:
+    """Lets one strategy propose until its budget is used; returns why it ended."""
+    spec = bench.spec
+    strategy = make_strategy(arm, bench)
+    waits = bench.estimator.isolate
+    for event in log.events:
+        if event.trial is not None and event.trial.arm == arm:
+            strategy.tell(event)
+
+    def happened(event: Event) -> None:
+        record(event)
+        strategy.tell(event)
+
+    for trial in log.pending.values():
+        submit(trial, log, executor, happened)
+    while True:
+        why = ""
+        while len(log.pending) < executor.slots and not (why := enough(arm, bench, log, store.elapsed)):
+            number = log.next_number
+            asked = strategy.ask(number, random.Random(f"{spec.seed}:{arm}:{number}"))
+            if asked is None:
+                why = "the strategy has nothing left to try"
+                break
+            trial = Trial(number, asked.genotype, arm, asked.parent)
+            happened(Event("asked", trial))
+            submit(trial, log, executor, happened)
+        if not log.pending:
+            if why:
+                return why
+            continue
+        if waits:
+            store.commit()
+        happened(executor.next())
+
+
+def submit(trial: Trial, log: Log, executor: Executor, happened: Callable[[Event], None]) -> None:
+    """Runs a trial, or repeats the outcome of one that tried the same network before."""
+    before = log.known.get(frozenset(trial.genotype.items()))
+    if before is None:
+        executor.submit(Job("try", trial))
+    else:
+        assert before.trial
+        happened(renumber(before, trial, f"the network of trial {before.trial.number}"))
+
+
+def enough(arm: str, bench: Workbench, log: Log, elapsed: float) -> str:
+    """Why an arm is to end now, in words; empty while it goes on."""
+    spec = bench.spec
+    running = sum(1 for trial in log.pending.values() if trial.arm == arm)
+    share = 0.5 if arm == "search" and spec.random else 1.0
+    most = spec.trials if arm == "search" else log.done["search"]
+    if most is not None and log.done[arm] + running >= most:
+        return "the trials are used"
+    if spec.seconds is not None and elapsed >= share * spec.seconds:
+        return "the time is up"
+    if log.rejections[arm] >= REJECTIONS:
+        return f"{REJECTIONS} proposals in a row were outside the limits"
+    if bench.space.counter and len(log.known) >= bench.space.counter.count:
+        return "every architecture of the space was tried"
+    return ""
+
+
+def deliver_front(bench: Workbench, log: Log, store: Store, executor: Executor,
+                  record: Callable[[Event], None]) -> str:
+    """Trains and exports members spread over the front."""
+    store.commit()
+    chosen = spread(Run(store.folder).front, bench.spec.deliver)
+    numbers = {member.trial for member in chosen}
+    trials = {event.trial.number: event.trial for event in log.events
+              if event.kind == "asked" and event.trial is not None and event.trial.number in numbers}
+    left = [trials[member.trial] for member in chosen if member.trial not in log.delivered]
+    for trial in left:
+        executor.submit(Job("deliver", trial, {"folder": str(store.folder), "seeds": bench.spec.seeds}))
+    for _ in left:
+        record(executor.next())
+        store.commit()
+    return f"{len(chosen)} of the front"
+
+
+def spread(front: list[Any], number: int) -> list[Any]:
+    """The best in the first objective, the last, and others evenly between them."""
+    if number >= len(front):
+        return list(front)
+    if number == 1:
+        return front[:1]
+    return [front[round(i * (len(front) - 1) / (number - 1))] for i in range(number)]
+
+
+def unfinished(spec: Spec, log: Log) -> list[str]:
+    """The phases of a run that have not ended."""
+    wanted = {"search": True, "random": spec.random, "baseline": True, "deliver": spec.deliver > 0}
+    return [phase for phase, asked in wanted.items() if asked and phase not in log.ended]
+
+
+def make_strategy(arm: str, bench: Workbench) -> Strategy:
+    spec = bench.spec
+    name, options = (spec.strategy, spec.strategy_options) if arm == "search" else ("random", {})
+    return registry.load("strategies", name)(bench.space, spec.objectives, bench.limits, **options)
+
+
+def make_executor(bench: Workbench, store: Store) -> Executor:
+    """A pool where trials are heavy, so that a network that kills its process does not end the run."""
+    spec = bench.spec
+    alone = spec.task == "object" or (spec.workers == 1 and not bench.estimator.isolate)
+    if alone:
+        return registry.load("executors", "local")(bench)
+    return registry.load("executors", "pool")(bench, spec.workers, store.folder / "workers.log")
+
+
+def folder_for(spec: Spec, run: str | Path | None, runs: Path) -> Path:
+    """Where a new run is kept: the name given, or the task's name and the next free number."""
+    if run is not None:
+        return place(run, runs)
+    stem = Path(spec.task).stem
+    return next(path for i in itertools.count(1) if not (path := runs / f"{stem}-{i}").exists())
+
+
+def place(run: str | Path, runs: str | Path) -> Path:
+    """A run's folder: a path as it is, a bare name below the folder of runs."""
+    return Path(run) if len(Path(run).parts) > 1 else Path(runs) / run
+
+
+def find(run: str | Path, runs: str | Path = "runs") -> Path:
+    """The folder of an existing run, by its name or path."""
+    for folder in (place(run, runs), Path(run), Path(run).parent if Path(run).suffix == ".sqlite" else Path(run)):
+        if (folder / "run.sqlite").is_file():
+            return folder
+    known = sorted(path.parent.name for path in Path(runs).glob("*/run.sqlite"))
+    from archfab.core import unknown
+    raise unknown("run", str(run), known, f"(in {runs}; another place: --runs DIR)")

@@ -76,7 +76,11 @@ def describe(make: Callable[..., Any]) -> Describer:
 
 
 def signature_of(make: Callable[..., Any]) -> inspect.Signature | None:
+    """The parameters of a call. A container says them in `assemble(builder, x, where, ...)`, which builds it."""
     try:
+        if hasattr(make, "assemble"):
+            known = inspect.signature(make.assemble)
+            return known.replace(parameters=list(known.parameters.values())[3:])
         return inspect.signature(make)
     except (TypeError, ValueError):
         return None

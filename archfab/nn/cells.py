@@ -1,0 +1,216 @@
+"""Cells: directed acyclic graphs whose edges carry operations, as NAS-Bench-201 and DARTS search them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import nn
+
+from archfab.nn.blocks import make
+from archfab.space.choices import CHANNELS, choose
+from archfab.space.descriptions import Describer, Description
+
+
+def Edge(source: Any, op: Any) -> Description:
+    """An operation on the value of an earlier node; a cell's inputs are the first nodes."""
+    return Describer(EdgeData, "archfab.nn.cells:EdgeData")(source, op)
+
+
+def Cell(nodes: Sequence[Any], inputs: int = 1, concat: bool = False, width: Any = None) -> Description:
+    """A directed acyclic graph; each node is the sum of its edges.
+
+    :param nodes: for each node after the inputs, its edges, or a choice among lists of edges.
+    :param inputs: 1, or 2 in a `CellChain`.
+    :param concat: the output is all nodes side by side, not the last one.
+    :param width: channels that the inputs are brought to first, at the size of the last input.
+    """
+    return Describer(CellModule, "archfab.nn.cells:CellModule")(list(nodes), inputs, concat, width)
+
+
+def CellChain(*cells: Any) -> Description:
+    """Cells in a row, each fed by the two before it; the first by the input twice."""
+    return Describer(ChainModule, "archfab.nn.cells:ChainModule")(list(cells))
+
+
+def Zero() -> Description:
+    """No connection: the edge is left out."""
+    return Describer(ZeroModule, "archfab.nn.cells:ZeroModule")()
+
+
+def PreConv(channels: Any, kernel: Any, stride: Any = 1, dilation: int = 1, groups: Any = 1) -> Description:
+    """Activation, convolution, batch normalisation: the order used inside cells."""
+    return make("Sequential", make("ReLU"),
+                make("Conv2d", channels, kernel, stride=stride, padding=dilation * (kernel // 2), dilation=dilation,
+                     groups=groups, bias=False), make("BatchNorm2d"))
+
+
+def nasbench201_cell(name: str = "cell") -> Description:
+    """Four nodes, one of five operations on each of six edges: 15,625 cells (Dong and Yang, ICLR 2020)."""
+
+    def operation(i: int, j: int) -> Any:
+        return choose(f"{name}.{i}-{j}", none=Zero(), skip=make("Identity"), conv1x1=PreConv(CHANNELS, 1),
+                      conv3x3=PreConv(CHANNELS, 3), pool=make("AvgPool2d", 3, stride=1, padding=1,
+                                                             count_include_pad=False))
+
+    return Cell([[Edge(i, operation(i, j)) for i in range(j)] for j in range(1, 4)])
+
+
+def darts_cell(width: Any, name: str, reduce: bool = False, nodes: int = 4) -> Description:
+    """Each node adds one of seven operations on two different earlier nodes (Liu et al., ICLR 2019)."""
+
+    def operation(i: int, j: int) -> Any:
+        stride = 2 if reduce and i < 2 else 1
+        return choose(f"{name}.{i}-{j}", **darts_operations(stride))
+
+    def node(j: int) -> Any:
+        return choose(f"{name}.{j}", **{f"{a},{b}": [Edge(a, operation(a, j)), Edge(b, operation(b, j))]
+                                         for a, b in combinations(range(j), 2)})
+
+    return Cell([node(j) for j in range(2, 2 + nodes)], inputs=2, concat=True, width=width)
+
+
+def darts_operations(stride: int) -> dict[str, Any]:
+    def separable(kernel: int) -> Description:
+        return make("Sequential", PreConv(CHANNELS, kernel, stride, groups=CHANNELS), make("Conv2d", CHANNELS, 1),
+                    PreConv(CHANNELS, kernel, groups=CHANNELS), make("Conv2d", CHANNELS, 1), make("BatchNorm2d"))
+
+    def dilated(kernel: int) -> Description:
+        return make("Sequential", PreConv(CHANNELS, kernel, stride, dilation=2, groups=CHANNELS),
+                    make("Conv2d", CHANNELS, 1, bias=False), make("BatchNorm2d"))
+
+    def pool(kind: str) -> Description:
+        return make("Sequential", make(kind, 3, stride=stride, padding=1), make("BatchNorm2d", affine=False))
+
+    return {"max_pool": pool("MaxPool2d"), "avg_pool": pool("AvgPool2d"),
+            "skip": make("Identity") if stride == 1 else Halve(CHANNELS),
+            "sep3x3": separable(3), "sep5x5": separable(5), "dil3x3": dilated(3), "dil5x5": dilated(5)}
+
+
+def Halve(channels: Any) -> Description:
+    """Half the size with every pixel still seen: two shifted strided 1x1 convolutions side by side."""
+    return Describer(HalveModule, "archfab.nn.cells:HalveModule")(channels)
+
+
+class EdgeData:
+    """What an edge says; it is no module of its own, the cell builds its operation."""
+
+    def __init__(self, source: int, op: Any) -> None:
+        self.source = source
+        self.op = op
+
+
+class ZeroModule(nn.Module):
+    """Zeros of the input's shape: stands only where a whole cell is empty."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x)
+
+
+class HalveModule(nn.Module):
+    """Factorised reduction of DARTS: [N, C, H, W] -> [N, channels, H/2, W/2] (rounded up)."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(in_channels, channels // 2, 1, stride=2, bias=False)
+        self.right = nn.Conv2d(in_channels, channels - channels // 2, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(x)
+        shifted = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+        return self.norm(torch.cat([self.left(x), self.right(shifted)], 1))
+
+
+class CellModule(nn.Module):
+    """A cell as decided: the operations that a path from input to output uses, and nothing else."""
+
+    def __init__(self, prepare: Sequence[nn.Module], edges: Sequence[tuple[int, int]], ops: Sequence[nn.Module],
+                 outputs: Sequence[int]) -> None:
+        super().__init__()
+        self.prepare = nn.ModuleList(prepare)
+        self.ops = nn.ModuleList(ops)
+        self.edges = tuple(edges)
+        self.outputs = tuple(outputs)
+
+    def forward(self, *states: torch.Tensor) -> torch.Tensor:
+        values = {i: prepare(state) for i, (prepare, state) in enumerate(zip(self.prepare, states, strict=True))}
+        for (source, target), op in zip(self.edges, self.ops, strict=True):
+            y = op(values[source])
+            values[target] = values[target] + y if target in values else y
+        if len(self.outputs) == 1:
+            return values[self.outputs[0]]
+        return torch.cat([values[i] for i in self.outputs], 1)
+
+    @staticmethod
+    def assemble(builder: Any, x: Any, where: str, nodes: Any, inputs: int, concat: bool, width: Any) -> tuple[Any, Any]:
+        states = x if isinstance(x, tuple) else (x,)
+        prepare, shapes = prepared(builder, states, width, where)
+        edges = [(edge.kwargs["source"], inputs + j, builder.decided(edge.kwargs["op"]))
+                 for j, node in enumerate(nodes) for edge in builder.items(builder.decided(node))]
+        outputs = list(range(inputs, inputs + len(nodes))) if concat else [inputs + len(nodes) - 1]
+        edges = useful(edges, inputs, outputs)
+        reached = [i for i in outputs if any(target == i for _, target, _ in edges)]
+        if not reached:
+            last = inputs - 1
+            edges, reached = [(last, outputs[-1], Zero())], outputs[-1:]
+        ops = []
+        for source, target, op in edges:
+            module, y = builder.part(op, shapes[source], f"{where}[{source}-{target}]")
+            ops.append(module)
+            shapes[target] = y
+        y = shapes[reached[0]]
+        if len(reached) > 1:
+            y = y.new_empty((y.shape[0], sum(shapes[i].shape[1] for i in reached), *y.shape[2:]))
+        return CellModule(prepare, [(s, t) for s, t, _ in edges], ops, reached), y
+
+
+class ChainModule(nn.Module):
+    """Cells in a row, each fed by the two before it."""
+
+    def __init__(self, cells: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.cells = nn.ModuleList(cells)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        before, last = x, x
+        for cell in self.cells:
+            before, last = last, cell(before, last)
+        return last
+
+    @staticmethod
+    def assemble(builder: Any, x: Any, where: str, cells: Any) -> tuple[nn.Module, Any]:
+        before, last, modules = x, x, []
+        for i, cell in enumerate(builder.items(cells)):
+            module, y = builder.part(cell, (before, last), f"{where}[{i}]")
+            modules.append(module)
+            before, last = last, y
+        return ChainModule(modules), last
+
+
+def prepared(builder: Any, states: Sequence[Any], width: Any, where: str) -> tuple[list[nn.Module], dict[int, Any]]:
+    """The inputs brought to one width, and to the size of the last of them."""
+    if width is None:
+        return [nn.Identity() for _ in states], dict(enumerate(states))
+    made = [builder.part(PreConv(width, 1) if x.shape[2:] == states[-1].shape[2:] else Halve(width), x, where)
+            for x in states]
+    return [module for module, _ in made], {i: y for i, (_, y) in enumerate(made)}
+
+
+def useful(edges: list[tuple[int, int, Any]], inputs: int, outputs: Sequence[int]) -> list[tuple[int, int, Any]]:
+    """The edges on some path from an input to an output, in an order in which they can be computed."""
+    edges = sorted((edge for edge in edges if edge[2].target != "archfab.nn.cells:ZeroModule"),
+                   key=lambda edge: (edge[1], edge[0]))
+    alive = set(range(inputs))
+    for source, target, _ in edges:
+        if source in alive:
+            alive.add(target)
+    wanted = set(outputs)
+    for source, target, _ in reversed(edges):
+        if target in wanted:
+            wanted.add(source)
+    return [edge for edge in edges if edge[0] in alive and edge[1] in wanted]
+
+

@@ -198,8 +198,12 @@ class Task(ABC):
         """Real inputs of the test split, to check an exported network against the trained one."""
         raise UsageError(f"the task '{self.name}' has no inputs")
 
-    def baseline(self, split: Literal["validation", "test"] = "validation") -> dict[str, Metrics]:
-        """What is reached without any search, by the name of the method."""
+    def preprocessing(self) -> dict[str, Any]:
+        """What a user of a delivered network does to raw data before the network sees it, as plain data."""
+        return {}
+
+    def baseline(self) -> dict[str, Metrics]:
+        """What is reached without any search, by the name of the method: scores, and `test_` scores."""
         return {}
 
 

@@ -102,7 +102,7 @@ class Workbench:
 
     def _baseline(self) -> Event:
         try:
-            return Event("baseline", data={"validation": dict(self.task.baseline("validation"))})
+            return Event("baseline", data={"scores": self.task.baseline()})
         except Exception as error:
             return Event("baseline", note=reason(error))
 

@@ -146,8 +146,8 @@ class Run:
 
     @property
     def baseline(self) -> dict[str, Mapping[str, float]]:
-        """Validation scores reached without a search, by method."""
-        return next((dict(event.data.get("validation", {})) for event in self.events if event.kind == "baseline"), {})
+        """Scores reached without a search, by method."""
+        return next((dict(event.data.get("scores", {})) for event in self.events if event.kind == "baseline"), {})
 
     def hypervolumes(self) -> dict[str, float]:
         """How much of the box between the best and worst point of either arm each arm's front dominates."""

@@ -1,0 +1,214 @@
+"""Delivery: a network trained at full budget, exported, checked, and written as a bundle that can be derived again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from archfab.core import Budget, Event, Genotype, Spec, Trial, UsageError, identity
+from archfab.evaluate import Workbench, finite, reason
+from archfab.learning import seed_torch
+from archfab.lowering.concrete import build
+from archfab.plan import environment
+from archfab.space import Space
+
+FORMAT = 1
+CHECKED = 64                # real inputs that the export is checked on
+TOLERANCE = 1e-4            # largest difference between torch and ONNX, as a share of the largest output
+
+
+def deliver(bench: Workbench, trial: Trial, folder: str, seeds: int) -> Event:
+    """Trains a network `seeds` times from scratch, exports the first, and writes its bundle below `folder`.
+
+    Test data is used here, once for each seed, and nowhere else. Which seed is exported does not depend on
+    the scores.
+    """
+    ident = identity(trial.genotype)
+    try:
+        trained = [train(bench, trial.genotype, seed_of(bench.spec, trial, i)) for i in range(seeds)]
+        model, curve = trained[0][0], trained[0][1]
+        tests = [test for _, _, test in trained]
+        relative = f"bundles/{ident}"
+        bundle = contents(bench, trial, tests, model)
+        difference = write(Path(folder) / relative, bench, model, bundle)
+        data = {"id": ident, "bundle": relative, "seeds": len(tests), "export_difference": difference,
+                "test": {name: float(np.mean([test[name] for test in tests])) for name in tests[0]},
+                "test_spread": {name: float(np.std([test[name] for test in tests])) for name in tests[0]}}
+        return Event("delivered", trial, curve=curve, data=data)
+    except OSError:
+        raise
+    except Exception as error:
+        return Event("delivered", trial, note=reason(error), data={"id": ident})
+
+
+def seed_of(spec: Spec, trial: Trial, i: int) -> str:
+    return f"{spec.seed}:deliver:{trial.number}:{i}"
+
+
+def train(bench: Workbench, genotype: Genotype, seed: str) -> tuple[torch.nn.Module, list[dict[str, float]],
+                                                                   Mapping[str, float]]:
+    """A network trained for delivery, its curve and its test scores: all of it follows from the seed."""
+    rng = random.Random(seed)
+    torch.set_num_threads(bench.spec.threads)
+    seed_torch(rng)
+    assert bench.example is not None
+    model = build(bench.space, genotype, bench.example)
+    curve = bench.task.fit(model, Budget(**bench.spec.full_budget), rng, full=True)
+    return model.cpu().eval(), curve, finite(bench.task.score(model, "test"))
+
+
+def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]], model: torch.nn.Module) -> dict[str, Any]:
+    """Everything that a bundle says in `bundle.json`."""
+    spec = bench.spec
+    return {"format": FORMAT, "id": identity(trial.genotype), "genotype": dict(trial.genotype),
+            "space_hash": bench.space.hash, "seed": seed_of(spec, trial, 0), "spec": spec.plain(),
+            "costs": bench.costs(trial.genotype).plain(), "device": spec.device, "test": tests,
+            "weights_digest": digest(model), "preprocessing": bench.task.preprocessing(),
+            "environment": environment()}
+
+
+def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[str, Any]) -> float:
+    """Writes a bundle whole or not at all; returns the largest relative difference of the export."""
+    draft = folder.with_name(folder.name + ".new")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        model.cpu().eval()
+        assert bench.example is not None
+        export_onnx(model, bench.task.example(2) or (), draft / "network.onnx")
+        bundle["export_difference"] = check_onnx(model, bench.task.inputs(CHECKED), draft / "network.onnx")
+        torch.save(model.state_dict(), draft / "weights.pt")
+        (draft / "bundle.json").write_text(json.dumps(bundle, indent=1, allow_nan=False), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(draft, folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return bundle["export_difference"]
+
+
+def export_onnx(model: torch.nn.Module, example: tuple[Any, ...], path: Path) -> None:
+    """The network as ONNX, for any batch size."""
+    names = [f"input{i}" if i else "input" for i in range(len(example))]
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    with quiet():
+        torch.onnx.export(model, example, path, dynamo=True, input_names=names, output_names=["output"],
+                          dynamic_shapes=tuple({0: batch} for _ in example), external_data=False, verbose=False)
+
+
+def check_onnx(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> float:
+    """The largest difference between torch and onnxruntime on real inputs, as a share of the largest output.
+
+    :raises ArithmeticError: when it is above the tolerance.
+    """
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    feed = {slot.name: x.numpy() for slot, x in zip(session.get_inputs(), inputs, strict=True)}
+    theirs = session.run(None, feed)[0]
+    with torch.inference_mode():
+        ours = model(*inputs).numpy()
+    difference = float(np.abs(ours - theirs).max() / max(np.abs(ours).max(), 1e-12))
+    if not difference <= TOLERANCE:
+        raise ArithmeticError(f"the exported network differs from the trained one by {difference:.2g} of its output")
+    return difference
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The exporter's chatter goes nowhere: standard output belongs to the answer."""
+    import logging
+    import warnings
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            sys.stdout.flush()
+
+
+def digest(model: torch.nn.Module) -> str:
+    """A name for the exact weights."""
+    found = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(value.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def read_bundle(folder: Path | str) -> dict[str, Any]:
+    """What a bundle says, checked to be one of ours."""
+    path = Path(folder) / "bundle.json"
+    try:
+        bundle = json.loads(path.read_text(encoding="utf-8"))
+        if bundle["format"] > FORMAT:
+            raise UsageError(f"{path} was written by a newer archfab (format {bundle['format']})")
+        for key in ("genotype", "spec", "seed", "weights_digest", "test", "costs", "environment"):
+            bundle[key]
+        return bundle
+    except OSError:
+        raise UsageError(f"there is no bundle at {folder} (no file bundle.json in it)") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged or no bundle of archfab: {error}") from None
+
+
+def load_model(folder: Path | str) -> torch.nn.Module:
+    """The trained torch module of a bundle."""
+    bundle = read_bundle(folder)
+    bench = Workbench(Spec.from_plain(bundle["spec"]))
+    assert bench.example is not None
+    model = build(bench.space, bundle["genotype"], bench.example)
+    try:
+        model.load_state_dict(torch.load(Path(folder) / "weights.pt", weights_only=True))
+    except Exception as error:
+        raise UsageError(f"the weights in {folder} cannot be read: {reason(error)}") from None
+    return model.eval()
+
+
+def replay(folder: Path | str) -> dict[str, Any]:
+    """Derives a bundle again from what it says, and says what differs.
+
+    :returns: `same` (weights equal to the last bit), `differences` in words, and both test scores.
+    """
+    bundle = read_bundle(folder)
+    bench = Workbench(Spec.from_plain(bundle["spec"]))
+    model, _, test = train(bench, bundle["genotype"], bundle["seed"])
+    again = {"weights_digest": digest(model), "space_hash": Space.from_data(bundle["spec"]["space"]).hash,
+             "costs": bench.costs(bundle["genotype"]).plain()}
+    differences = [f"{key}: {bundle[key]} then, {value} now" for key, value in again.items() if bundle[key] != value]
+    differences += [f"test {name}: {bundle['test'][0][name]:.6g} then, {value:.6g} now"
+                    for name, value in test.items() if bundle["test"][0][name] != value]
+    now = environment()
+    surroundings = [f"{key}: {then} then, {now.get(key)} now" for key, then in bundle["environment"].items()
+                    if now.get(key) != then]
+    exported = check_export(folder, model, bench)
+    return {"bundle": str(folder), "id": bundle["id"], "same": not differences and not exported,
+            "differences": differences + exported, "environment": surroundings,
+            "test": {"then": bundle["test"][0], "now": dict(test)}}
+
+
+def check_export(folder: Path | str, model: torch.nn.Module, bench: Workbench) -> list[str]:
+    """What is wrong with the exported file beside the network just derived, in words."""
+    try:
+        check_onnx(model, bench.task.inputs(CHECKED), Path(folder) / "network.onnx")
+        return []
+    except Exception as error:
+        return [f"network.onnx: {reason(error)}"]

@@ -1,0 +1,143 @@
+"""The plain training loop that tasks use: optimiser, schedule, early stopping, budget, divergence."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from archfab.core import Budget, Diverged, UsageError
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained."""
+
+    optimizer: str = "adamw"        # or sgd
+    lr: float = 3e-3                # the highest learning rate
+    weight_decay: float = 0.02      # not on norms and biases
+    momentum: float = 0.9           # sgd alone
+    batch: int = 64
+    warmup: float = 0.1             # share of the training in which the learning rate rises
+    label_smoothing: float = 0.05
+    clip: float = 5.0               # largest norm of the gradient
+    patience: int = 0               # epochs without a better validation score that end it; 0: never
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("adamw", "sgd"):
+            raise UsageError(f"no optimizer named '{self.optimizer}'; known: adamw, sgd")
+        if self.lr <= 0 or self.batch < 1 or self.weight_decay < 0 or self.patience < 0:
+            raise UsageError("a recipe takes lr > 0, batch >= 1, weight_decay >= 0 and patience >= 0")
+        if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1:
+            raise UsageError("warmup and label_smoothing are shares from 0 to below 1")
+
+
+def seed_torch(rng: random.Random) -> None:
+    """Every draw of torch from here on follows from `rng`; only deterministic kernels are used."""
+    torch.manual_seed(rng.getrandbits(60))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+
+
+def accelerator() -> torch.device:
+    """CUDA or MPS where present, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    weights = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    return torch.optim.AdamW(groups, lr=recipe.lr)
+
+
+def rate(progress: float, warmup: float) -> float:
+    """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter, ICLR 2017); a share of the highest."""
+    if progress < warmup:
+        return max(progress, 1e-3) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+
+
+class Meter:
+    """How much of a budget is used, from 0 to 1."""
+
+    def __init__(self, budget: Budget, steps_an_epoch: int) -> None:
+        if not budget:
+            raise UsageError("training needs a budget: epochs, steps or seconds")
+        self.seconds = budget.seconds
+        limits = [budget.steps or math.inf, (budget.epochs or math.inf) * steps_an_epoch]
+        self.steps = min(limits)
+        self.taken = 0
+        self._start = time.monotonic()
+
+    @property
+    def progress(self) -> float:
+        used = self.taken / self.steps
+        if self.seconds:
+            used = max(used, (time.monotonic() - self._start) / self.seconds)
+        return used
+
+
+def fit(model: nn.Module, batches: Callable[[], Iterator[Batch]], steps_an_epoch: int,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], recipe: Recipe, budget: Budget,
+        validate: Callable[[], float] | None = None) -> list[dict[str, float]]:
+    """Trains `model` in place and returns its curve: epoch, training loss, validation score.
+
+    :param batches: one epoch of inputs and targets.
+    :param validate: a score to be made small; the weights of its best epoch are kept.
+    :raises Diverged: when the loss is no finite number.
+    """
+    optimizer = make_optimizer(model, recipe)
+    meter = Meter(budget, steps_an_epoch)
+    curve: list[dict[str, float]] = []
+    best, best_state, since = math.inf, None, 0
+    while meter.progress < 1:
+        row = {"epoch": len(curve) + 1.0, "loss": epoch(model, batches(), loss, optimizer, recipe, meter)}
+        if validate:
+            row["validation"] = validate()
+            since += 1
+            if row["validation"] < best:
+                best, best_state, since = row["validation"], copy.deepcopy(model.state_dict()), 0
+        curve.append(row)
+        if recipe.patience and since >= recipe.patience:
+            break
+    if best_state is not None:
+        model.load_state_dict(best_state)
+    return curve
+
+
+def epoch(model: nn.Module, batches: Iterator[Batch], loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+          optimizer: torch.optim.Optimizer, recipe: Recipe, meter: Meter) -> float:
+    """One pass over the data, or what is left of the budget; returns the mean training loss."""
+    model.train()
+    total, count = 0.0, 0
+    for x, y in batches:
+        progress = meter.progress
+        if progress >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * rate(progress, recipe.warmup)
+        value = loss(model(x), y)
+        now = float(value.detach())
+        if not math.isfinite(now):
+            raise Diverged(f"the training loss is {now} at step {meter.taken + 1} (learning rate "
+                           f"{optimizer.param_groups[0]['lr']:.3g}); a smaller --lr may help")
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimizer.step()
+        meter.taken += 1
+        total, count = total + now * len(y), count + len(y)
+    return total / max(count, 1)

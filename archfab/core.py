@@ -95,7 +95,7 @@ class Event:
     kind: Literal["asked", "ok", "failed", "rejected", "baseline", "delivered", "ended"]
     trial: Trial | None = None
     metrics: Metrics = field(default_factory=dict)
-    costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)     # value, origin, low, high by name
     curve: Sequence[Mapping[str, float]] = ()
     note: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -165,10 +165,15 @@ class Task(ABC):
     """Every number that `score` gives; each may be an objective or a limit."""
     estimator = "training"
     spaces: tuple[str, ...] = ("default",)
+    steps_an_epoch = 1
 
     @abstractmethod
     def space(self, name: str | None = None) -> Any:
         """The description of a space, by its name among `spaces`; the first when no name is given."""
+
+    def interval(self, name: str, value: float) -> tuple[float, float]:
+        """Where a score's true value lies with 95 % confidence, as the size of the validation data tells."""
+        return value, value
 
     def known(self, genotype: Genotype) -> Metrics:
         """The score as a known function, for the tasks that have one (the `exact` estimator asks this)."""

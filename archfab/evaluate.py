@@ -80,20 +80,24 @@ class Workbench:
         return self._try(job.trial)
 
     def _try(self, trial: Trial) -> Event:
-        plain: dict[str, Any] = {}
+        figures: dict[str, Any] = {}
         try:
             costs = self.costs(trial.genotype)
-            plain = costs.plain()
+            figures = costs.plain()
             metrics: dict[str, float] = {name: cost.value for name, cost in costs.figures.items()}
             if broken := self.broken(metrics):
-                return Event("rejected", trial, metrics, plain, note=broken)
+                return Event("rejected", trial, metrics, figures, note=broken)
             rng = random.Random(f"{self.spec.seed}:train:{trial.number}")
             scores, curve = self.estimator.estimate(self.task, self.space, trial.genotype,
                                                     Budget(**self.spec.budget), rng)
             metrics.update(finite(scores))
-            return Event("ok", trial, metrics, plain, curve)
+            for name, value in scores.items():
+                low, high = self.task.interval(name, value)
+                if low < high:
+                    figures[name] = {"value": value, "origin": "measured", "low": low, "high": high}
+            return Event("ok", trial, metrics, figures, curve)
         except Exception as error:
-            return Event("failed", trial, {}, plain, note=reason(error))
+            return Event("failed", trial, {}, figures, note=reason(error))
 
     def broken(self, metrics: Metrics) -> str:
         """The limits that are broken by what is known, in words; empty when none is."""

@@ -21,10 +21,10 @@ from archfab.core import UsageError, unknown
 HERE = Path(__file__).parent
 KINDS = {
     "tasks": "tasks", "strategies": "strategies", "estimators": "estimators", "executors": "executors",
-    "devices": "hardware/devices", "cost-models": "hardware/models",
+    "devices": "hardware/devices", "cost-models": "hardware/models", "lowerings": "lowering",
 }
 SINGULAR = {"tasks": "task", "strategies": "strategy", "estimators": "estimator", "executors": "executor",
-            "devices": "device", "cost-models": "cost model"}
+            "devices": "device", "cost-models": "cost model", "lowerings": "lowering"}
 
 
 @cache

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from archfab import registry
-from archfab.core import Event, Executor, Job, Spec, Strategy, Task, Trial, UsageError
+from archfab.core import Budget, Event, Executor, Job, Spec, Strategy, Task, Trial, UsageError, unknown
 from archfab.evaluate import Workbench, renumber
-from archfab.plan import environment, plan
+from archfab.plan import environment, plain_budget, plan
 from archfab.runs import Run, Store
 
 REJECTIONS = 1000       # proposals outside the limits, one after another, that end an arm
@@ -58,10 +60,12 @@ class Log:
 
 Watch = Callable[[str, Log, float], None]
 """Told after every event: the phase, the log, the seconds that the run has been running for."""
+Watcher = Callable[[Spec, Path], Watch]
+"""Makes a watch for a run, from its spec and folder."""
 
 
 def search(task: str | Task, *, run: str | Path | None = None, runs: str | Path = "runs",
-           watch: Watch | None = None, **asked: Any) -> Run:
+           watcher: Watcher | None = None, **asked: Any) -> Run:
     """Searches for the networks that fit, trains and exports the best of them; returns the run.
 
     Takes what `archfab search` takes, under the same names (see `archfab.plan.plan`): `space=`, `data=`,
@@ -70,11 +74,15 @@ def search(task: str | Task, *, run: str | Path | None = None, runs: str | Path 
     >>> run = archfab.search("vision", device="cortex-m7", limits=["memory_kb<=64"], trials=20)
     >>> run.best.model()
     """
+    if run is not None and (place(run, runs) / "run.sqlite").exists():
+        raise UsageError(f"there is a run named '{run}' already; go on with it: archfab resume {run}, or give "
+                         "another name")
     bench = plan(task, **asked)
-    return go(bench, Store.create(folder_for(bench.spec, run, Path(runs)), bench.spec, environment()), watch)
+    return go(bench, Store.create(folder_for(bench.spec, run, Path(runs)), bench.spec, environment()), watcher)
 
 
-def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = None, watch: Watch | None = None) -> Run:
+def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = None,
+           watcher: Watcher | None = None) -> Run:
     """Goes on with an interrupted run, to the same end as if nothing had happened."""
     store = Store.open(find(run, runs))
     spec = store.spec()
@@ -84,21 +92,48 @@ def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = No
     if spec.task == "object" and task is None:
         store.close()
         raise UsageError("this run's task was given as an object; give it again: archfab.resume(run, task=...)")
-    return go(Workbench(spec, task), store, watch)
+    return go(Workbench(spec, task), store, watcher)
 
 
-def go(bench: Workbench, store: Store, watch: Watch | None = None) -> Run:
-    """Runs every phase that has not ended, and closes the store whatever happens."""
+def export_networks(folder: Path, idents: Sequence[str], seeds: int | None = None,
+                    full_budget: Budget | None = None) -> Run:
+    """Trains networks of a run at full budget and writes their bundles; without ids, the best network."""
+    run = Run(folder)
+    spec = replace(run.spec, seeds=seeds or run.spec.seeds,
+                   full_budget=plain_budget(full_budget) if full_budget else run.spec.full_budget)
+    chosen = [run.member(ident) for ident in idents] or [run.best]
+    if Workbench(spec).example is None:
+        raise UsageError(f"the task '{spec.task}' has no networks, so none that could be exported")
+    store = Store.open(folder)
+    with working(Workbench(spec), store) as executor:
+        for member in chosen:
+            trial = Trial(member.trial, member.genotype, member.arm)
+            executor.submit(Job("deliver", trial, {"folder": str(folder), "seeds": spec.seeds}))
+        for _ in chosen:
+            store.record(executor.next())
+    return Run(folder)
+
+
+def go(bench: Workbench, store: Store, watcher: Watcher | None = None) -> Run:
+    """Runs every phase that has not ended."""
+    watch = watcher(bench.spec, store.folder) if watcher else (lambda *_: None)
+    with working(bench, store) as executor:
+        drive(bench, store, executor, watch)
+    return Run(store.folder)
+
+
+@contextmanager
+def working(bench: Workbench, store: Store) -> Iterator[Executor]:
+    """An executor for a run that no other process works on; both are closed whatever happens."""
     try:
         with store.writing():
             executor = make_executor(bench, store)
             try:
-                drive(bench, store, executor, watch or (lambda *_: None))
+                yield executor
             finally:
                 executor.close()
     finally:
         store.close()
-    return Run(store.folder)
 
 
 def drive(bench: Workbench, store: Store, executor: Executor, watch: Watch) -> None:
@@ -253,5 +288,4 @@ def find(run: str | Path, runs: str | Path = "runs") -> Path:
         if (folder / "run.sqlite").is_file():
             return folder
     known = sorted(path.parent.name for path in Path(runs).glob("*/run.sqlite"))
-    from archfab.core import unknown
     raise unknown("run", str(run), known, f"(in {runs}; another place: --runs DIR)")

@@ -25,15 +25,17 @@ def against_baselines(run: Run) -> str:
     name = (min if low else max)(scores, key=lambda key: scores[key])
     best = (min if low else max)(member.metrics[goal] for member in run.front)
     if (best < scores[name]) if low else (best > scores[name]):
-        return f"The search beat every baseline: {goal} {best:.4g} against {scores[name]:.4g} ({name}), on validation."
-    return (f"The search did NOT beat the baseline {name}: {goal} {best:.4g} against {scores[name]:.4g}, "
-            "on validation. Use the baseline, or search longer.")
+        return f"The search beat every baseline: {goal} {best:.4g} against {scores[name]:.4g} ({name})."
+    return (f"The search did NOT beat the baseline {name}: {goal} {best:.4g} against {scores[name]:.4g}. "
+            "Use the baseline, or search longer.")
 
 
 def against_random(run: Run) -> str:
     if not run.spec.random or not run.count("random", "ok", "failed"):
         return ""
     volumes = run.hypervolumes()
+    if not any(volumes.values()):
+        return ""
     budget = f"{run.count('random', 'ok', 'failed')} random trials"
     figures = f"hypervolume {volumes['search']:.3f} against {volumes['random']:.3f}"
     if volumes["search"] > volumes["random"] + NOISE:

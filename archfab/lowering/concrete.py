@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from archfab.core import Genotype, UsageError, canonical
 from archfab.space import Space
 from archfab.space.choices import Choice, Expr, Repeat, evaluate
 from archfab.space.descriptions import INFERRED, Description, encode
+from archfab.space.report import covering
 
 _flows: dict[str, Any] = {}     # what a part makes of an input's shape, by the part and the shape
 
@@ -165,6 +167,22 @@ def run_on_shapes(value: Description, args: Any, kwargs: Any, module: nn.Module,
     return pytree.tree_map_only(torch.Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device="meta"), y)
 
 
+def supports(space: Space, example: tuple[Any, ...] | None) -> tuple[bool, str]:
+    """Whether networks of a space can be made: builds some that together take every option once."""
+    if example is None:
+        return False, "the task has no networks"
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    built = 0
+    for genotype in covering(space, random.Random(0)):
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                build(space, genotype, example)
+        except (BuildError, UsageError) as error:
+            return False, f"{error}; the decisions were {canonical(genotype)}"
+        built += 1
+    return True, f"every option was built once, in {built} networks"
+
+
 def channels(x: Any) -> int | None:
     return int(x.shape[1]) if isinstance(x, torch.Tensor) and x.dim() > 1 else None
 
@@ -180,3 +198,6 @@ def describe_shapes(x: Any) -> list[Any]:
     leaves, spec = pytree.tree_flatten(x)
     return [str(spec), [[list(leaf.shape), str(leaf.dtype)] if isinstance(leaf, torch.Tensor) else repr(leaf)
                         for leaf in leaves]]
+
+
+export = supports

@@ -23,7 +23,7 @@ class Member:
         self.genotype: Genotype = event.trial.genotype
         self.id = identity(event.trial.genotype)
         self.metrics = event.metrics
-        self.costs = event.costs
+        self.figures = event.figures
         self.curve = event.curve
 
     @property
@@ -180,6 +180,20 @@ class Run:
                 "hypervolume": volumes["random"], "front": [member.plain() for member in self.front_of("random")]}
         document["verdict"] = self.verdict()
         return document
+
+    def trouble(self) -> str:
+        """Why there is no network on the front, in words."""
+        failed = [event.note for event in self.of("search", "failed")]
+        if failed:
+            return f"{len(failed)} networks failed; the last one so: {failed[-1]}"
+        if self.count("search", "rejected"):
+            return "every network that was proposed is outside the limits"
+        return f"no network that was scored keeps the limits {', '.join(self.spec.limits)}"
+
+    def undelivered(self, member: Member) -> str:
+        """Why a network's delivery failed."""
+        return next((event.note for event in reversed(self.events)
+                     if event.kind == "delivered" and event.data.get("id") == member.id), "it was not delivered")
 
     def headline(self, scores: Mapping[str, float]) -> float | None:
         """The first objective's value among a baseline's scores."""

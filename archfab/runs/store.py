@@ -159,7 +159,7 @@ def body_of(event: Event) -> dict[str, Any]:
     if event.kind == "asked":
         assert event.trial
         return {"genotype": event.trial.genotype, "parent": event.trial.parent}
-    body = {"metrics": event.metrics, "costs": event.costs, "curve": event.curve, "note": event.note,
+    body = {"metrics": event.metrics, "figures": event.figures, "curve": event.curve, "note": event.note,
             "data": event.data}
     return {key: value for key, value in body.items() if value}
 

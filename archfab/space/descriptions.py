@@ -135,10 +135,12 @@ def locate(target: str) -> Any:
 def encode(value: Any, choices: dict[str, Any]) -> Any:
     """A description as JSON; the choices met on the way are collected by name, each once."""
     if isinstance(value, Choice):
+        known = choices.setdefault(value.name, None)        # its place in the order of declaration
         options = [[label, encode(option, choices)] for label, option in value.options.items()]
-        if choices.setdefault(value.name, options) != options:
+        if known is not None and known != options:
             raise UsageError(f"two choices are named '{value.name}' and have different options: "
-                             f"{_labels(choices[value.name])} and {_labels(options)}; rename one of them")
+                             f"{_labels(known)} and {_labels(options)}; rename one of them")
+        choices[value.name] = options
         return {"choice": value.name}
     if isinstance(value, Arithmetic):
         return {"expr": value.symbol, "of": [encode(part, choices) for part in value.operands]}

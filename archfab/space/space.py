@@ -29,7 +29,7 @@ class Space:
         self.labels: dict[str, tuple[Label, ...]] = {
             name: tuple(label for label, _ in listed) for name, listed in options.items()}
         self._made: dict[int, tuple[Any, tuple[Node, ...]]] = {}
-        self._roots = self._nodes(root)
+        self.roots = self._nodes(root)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Space:
@@ -53,7 +53,7 @@ class Space:
     def counter(self) -> Counter | None:
         """Exact counting, or None where the decisions are too entangled for it."""
         try:
-            return Counter(self._roots)
+            return Counter(self.roots)
         except (Intractable, RecursionError):
             return None
 
@@ -72,14 +72,14 @@ class Space:
     def sample(self, rng: random.Random) -> dict[str, Label]:
         """A random genotype: every architecture equally likely where that is tractable (see `sampling`)."""
         if self.counter:
-            return self.counter.at(rng.randrange(self.counter.count))
+            return self.fix(self.counter.at(rng.randrange(self.counter.count)))     # in the order of declaration
         return self.walk(lambda node: rng.choice(self.labels[node.name]))
 
     def __iter__(self) -> Iterator[dict[str, Label]]:
         """Every genotype once, where the space can be counted."""
         self.size  # noqa: B018 - says so where it cannot
         assert self.counter
-        return map(self.counter.at, range(self.size))
+        return (self.fix(self.counter.at(i)) for i in range(self.size))
 
     def mutate(self, genotype: Genotype, rng: random.Random) -> dict[str, Label]:
         """One decision changed; what the change opens is drawn, what it closes is dropped."""
@@ -156,7 +156,7 @@ class Space:
     def walk(self, pick: Callable[[Node], Label]) -> dict[str, Label]:
         """Takes the decisions in order, `pick` saying each one, and follows what they open."""
         genotype: dict[str, Label] = {}
-        pending = list(self._roots)
+        pending = list(self.roots)
         for node in pending:
             name = node.name
             if name not in genotype:

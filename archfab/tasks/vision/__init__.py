@@ -59,6 +59,7 @@ class Vision(Task):
         self.mean = x.mean((0, 2, 3)).round(6)
         self.std = np.maximum(x.std((0, 2, 3)), 0.01).round(6)
         self.device = accelerator()
+        self.steps_an_epoch = math.ceil(len(x) / batch)
 
     def space(self, name: str | None = None) -> Description:
         from archfab.tasks.vision import spaces
@@ -106,6 +107,15 @@ class Vision(Task):
             logits = torch.cat([model(part) for part in x.split(256)])
         return {"error": float((logits.argmax(1) != y).double().mean()),
                 "loss": float(F.cross_entropy(logits.double(), y))}
+
+    def interval(self, name: str, value: float) -> tuple[float, float]:
+        """Wilson's interval of a proportion (JASA 1927); other scores have none."""
+        if name != "error":
+            return value, value
+        n, z = len(self.parts["validation"][1]), 1.96
+        middle = (value + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
 
     def inputs(self, number: int) -> tuple[torch.Tensor, ...]:
         return (self.normal(self.parts["test"][0][:number]).cpu(),)

@@ -1,0 +1,139 @@
+"""Pictures of a run: the front, and the training curves."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from archfab.runs import Member, Run
+
+INK, FOUND, OTHER, LINE = "#1b2a3a", "#0b6fb8", "#b9c4cf", "#d9822b"
+UNITS = {"_ms": " (ms)", "_mj": " (mJ)", "_kb": " (kB)"}
+
+
+def label(name: str) -> str:
+    """A name with its unit set off, for an axis."""
+    ending = next((ending for ending in UNITS if name.endswith(ending)), "")
+    return name.removesuffix(ending).replace("_", " ") + UNITS.get(ending, "")
+
+
+def new_figure(panels: int = 1) -> tuple[Figure, Sequence[Any]]:
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(7.2 * panels, 4.6), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(color="#e8ecf0", linewidth=0.8)
+        axis.set_axisbelow(True)
+    return figure, axes
+
+
+def front_figure(run: Run) -> Figure:
+    """Every network that was scored, the front, random search and the baselines; one panel for each pair of
+    objectives that has the first one in it, or the best so far where there is one objective."""
+    names = list(run.spec.objectives)
+    figure, axes = new_figure(max(1, len(names) - 1))
+    if len(names) == 1:
+        progress_panel(axes[0], run, names[0])
+    for axis, other in zip(axes, names[1:], strict=False):
+        front_panel(axis, run, names[0], other)
+    where = "" if run.spec.device == "null" else f" on {run.spec.device}"
+    figure.suptitle(f"{title(run)}: {run.count('search', 'ok', 'failed')} networks tried{where}", color=INK)
+    return figure
+
+
+def title(run: Run) -> str:
+    from pathlib import Path
+    return Path(run.spec.task).stem
+
+
+def front_panel(axis: Any, run: Run, first: str, other: str) -> None:
+    for arm, look, words in (("random", {"facecolors": "none", "edgecolors": OTHER}, "random search, equal budget"),
+                             ("search", {"color": OTHER}, f"tried by {run.spec.strategy}")):
+        events = run.kept(arm)
+        if events:
+            axis.scatter([e.metrics[other] for e in events], [e.metrics[first] for e in events], s=18, label=words,
+                         **look)
+    members = sorted(run.front, key=lambda m: m.metrics[other])
+    if members:
+        x, y = ([m.metrics[name] for m in members] for name in (other, first))
+        axis.errorbar(x, y, xerr=spread(members, other), yerr=spread(members, first), fmt="o", color=FOUND,
+                      ecolor=FOUND, elinewidth=0.7, alpha=0.9, markersize=6, label="front, with error bars")
+        axis.step(x, y, where="post", color=FOUND, linewidth=1)
+    delivered = [m for m in members if f"{first}" in m.delivered.get("test", {})]
+    if delivered:
+        axis.scatter([m.metrics[other] for m in delivered], [m.delivered["test"][first] for m in delivered],
+                     marker="*", s=110, color=LINE, zorder=4, label="delivered, on test data")
+    baselines(axis, run, first)
+    values = [e.metrics[other] for arm in ("search", "random") for e in run.kept(arm)]
+    if values and min(values) > 0 and max(values) / min(values) > 30:
+        axis.set_xscale("log")
+    axis.set_xlabel(label(other))
+    axis.set_ylabel(label(first))
+    axis.legend(frameon=False, fontsize=8)
+
+
+def progress_panel(axis: Any, run: Run, name: str) -> None:
+    low = run.spec.objectives[name] == "min"
+    for arm, colour in (("random", OTHER), ("search", FOUND)):
+        values = [event.metrics[name] for event in run.of(arm, "ok")]
+        best = [(min if low else max)(values[:i + 1]) for i in range(len(values))]
+        if values:
+            axis.plot(range(1, len(best) + 1), best, color=colour, label=run.spec.strategy if arm == "search" else arm)
+    baselines(axis, run, name)
+    axis.set_xlabel("networks tried")
+    axis.set_ylabel(f"best {label(name)} so far")
+    axis.legend(frameon=False, fontsize=8)
+
+
+def baselines(axis: Any, run: Run, name: str) -> None:
+    for i, (method, scores) in enumerate(run.baseline.items()):
+        if name in scores:
+            axis.axhline(scores[name], color=LINE, linewidth=0.9, linestyle=("--", ":", "-.")[i % 3],
+                         label=f"baseline: {method}")
+
+
+def spread(members: Sequence[Member], name: str) -> list[list[float]] | None:
+    """Error bars of a figure: below and above each value."""
+    if not any(name in member.figures for member in members):
+        return None
+    ranges = [member.figures.get(name, {"value": 0, "low": 0, "high": 0}) for member in members]
+    return [[r["value"] - r["low"] for r in ranges], [r["high"] - r["value"] for r in ranges]]
+
+
+def curves_figure(run: Run) -> Figure | None:
+    """Validation and training loss over epochs of the front's members; None where nothing was trained."""
+    members = [member for member in run.front if member.curve]
+    if not members:
+        return None
+    figure, axes = new_figure(2)
+    for axis, key in zip(axes, ("loss", "validation"), strict=True):
+        for member in members[:8]:
+            rows: Sequence[Mapping[str, float]] = [row for row in member.curve if key in row]
+            axis.plot([row["epoch"] for row in rows], [row[key] for row in rows], marker=".", label=member.id[:6])
+        axis.set_xlabel("epoch")
+        axis.set_ylabel("training loss" if key == "loss" else "validation loss")
+    axes[1].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def svg(figure: Figure) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    return text[text.index("<svg"):]
+
+
+def front_png(run: Run) -> bytes:
+    """The front as a PNG picture."""
+    return png(front_figure(run))

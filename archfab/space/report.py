@@ -1,0 +1,74 @@
+"""What a space is and what it can do, said before anything runs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from archfab import registry
+from archfab.core import Label
+from archfab.space.counting import Node
+from archfab.space.space import Space
+
+
+def report(space: Space, example: tuple[Any, ...] | None) -> dict[str, Any]:
+    """Size, hash, sampling, every choice with its labels and what it hangs on, and the lowerings."""
+    counter = space.counter
+    return {"size": counter.count if counter else None, "hash": space.hash, "sampling": space.sampling,
+            "choices": [{"name": name, "labels": list(labels), "when": conditions(space).get(name, "always")}
+                        for name, labels in space.labels.items()],
+            "lowerings": {name: dict(zip(("ok", "because"), registry.load("lowerings", name)(space, example),
+                                         strict=True))
+                          for name in registry.names("lowerings")}}
+
+
+def conditions(space: Space) -> dict[str, str]:
+    """For each choice that not every network has, the decision that brings it, in words."""
+    found: dict[str, list[str]] = {}
+    always = {node.name for node in space.roots}
+
+    def visit(node: Node) -> None:
+        if node in seen:
+            return
+        seen.add(node)
+        for label, opened in node.opens.items():
+            for below in opened:
+                if node.name in always and all(below in others for others in node.opens.values()):
+                    always.add(below.name)
+                found.setdefault(below.name, []).append(f"{node.name}={label}")
+                visit(below)
+
+    seen: set[Node] = set()
+    for root in space.roots:
+        visit(root)
+    return {name: " or ".join(dict.fromkeys(reasons)) for name, reasons in found.items() if name not in always}
+
+
+def covering(space: Space, rng: random.Random) -> Iterator[dict[str, Label]]:
+    """Genotypes that together take every label of every choice at least once."""
+    missing = {(name, label) for name, labels in space.labels.items() for label in labels}
+    paths = ways(space)
+    for name, label in sorted(missing, key=str):
+        if (name, label) in missing:
+            genotype = space.fix({**paths[name], name: label}, rng)
+            missing -= set(genotype.items())
+            yield genotype
+
+
+def ways(space: Space) -> dict[str, dict[str, Label]]:
+    """For each choice, decisions under which a network has it."""
+    found: dict[str, dict[str, Label]] = {}
+    pending: list[tuple[Node, dict[str, Label]]] = [(node, {}) for node in space.roots]
+    seen: set[int] = set()
+    while pending:
+        node, before = pending.pop(0)
+        if node.name in before:
+            pending.extend((below, before) for below in node.opens[before[node.name]])
+            continue
+        found.setdefault(node.name, before)
+        if id(node) not in seen:
+            seen.add(id(node))
+            pending.extend((below, {**before, node.name: label})
+                           for label, opened in node.opens.items() for below in opened)
+    return found

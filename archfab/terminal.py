@@ -1,0 +1,177 @@
+"""What a person sees: progress while a run goes on, and its result as tables."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from archfab.metrics.pareto import front
+
+if TYPE_CHECKING:
+    from archfab.core import Spec
+    from archfab.search import Log
+
+REDRAW = 0.2            # seconds between two drawings on a terminal
+REPORT = 15.0           # and between two lines in a file
+PHASES = {"search": "searching", "random": "random search beside it", "baseline": "baselines",
+          "deliver": "training and exporting the front"}
+
+
+class Progress:
+    """One live line on standard error: trials done, best so far, size of the front, time left."""
+
+    def __init__(self, spec: Spec, quiet: bool = False) -> None:
+        self.spec = spec
+        self.live = sys.stderr.isatty()
+        self.quiet = quiet
+        self._drawn = self._started = time.monotonic()
+        self._phase = ""
+        self._points: list[tuple[float, ...]] = []
+        self._seen = 0
+
+    def __call__(self, phase: str, log: Log, elapsed: float) -> None:
+        if self.quiet:
+            return
+        now = time.monotonic()
+        changed = phase != self._phase
+        if changed or now - self._drawn > (REDRAW if self.live else REPORT):
+            self._drawn, self._phase = now, phase
+            self._write(self.line(phase, log, elapsed))
+
+    def line(self, phase: str, log: Log, elapsed: float) -> str:
+        """The state of a run in one line."""
+        words = [PHASES[phase]]
+        if phase in ("search", "random"):
+            self._take_in(log)
+            most = self.spec.trials if phase == "search" else log.done["search"]
+            words.append(f"{log.done[phase]}{f'/{most}' if most else ''} trials")
+            words += self.best()
+            words.append(f"{clock(elapsed)} so far")
+            if (left := self.left(phase, log, elapsed, most)) is not None:
+                words.append(f"about {clock(left)} left in this part")
+        elif phase == "deliver":
+            words.append(f"{len(log.delivered)}/{self.spec.deliver} networks, {clock(elapsed)} so far")
+        return " · ".join(words)
+
+    def best(self) -> list[str]:
+        if not self._points:
+            return []
+        name, sense = next(iter(self.spec.objectives.items()))
+        best = min(point[0] for point in self._points)
+        return [f"best {name} {best if sense == 'min' else -best:.4g}", f"front {len(self._points)}"]
+
+    def left(self, phase: str, log: Log, elapsed: float, most: int | None) -> float | None:
+        """Seconds until this part ends, by the pace so far."""
+        done = log.done["search"] + (log.done["random"] if phase == "random" else 0)
+        by_pace = (most - log.done[phase]) * elapsed / done if most and done else None
+        share = 0.5 if phase == "search" and self.spec.random else 1.0
+        by_time = max(0.0, share * self.spec.seconds - elapsed) if self.spec.seconds else None
+        known = [value for value in (by_pace, by_time) if value is not None]
+        return min(known) if known else None
+
+    def _take_in(self, log: Log) -> None:
+        """Keeps the front of the search up to the newest event."""
+        from archfab.core import Limit
+        limits = [Limit.parse(text) for text in self.spec.limits]
+        for event in log.events[self._seen:]:
+            if event.kind == "ok" and event.trial and event.trial.arm == "search" and \
+                    not any(limit.excess(event.metrics) for limit in limits):
+                self._points.append(tuple(event.metrics[name] * (1 if sense == "min" else -1)
+                                          for name, sense in self.spec.objectives.items()))
+        self._seen = len(log.events)
+        self._points = [self._points[i] for i in front(self._points)]
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(f"\r\x1b[2K{text}" if self.live else text + "\n")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """Leaves the live line behind."""
+        if self.live and not self.quiet and self._phase:
+            sys.stderr.write("\r\x1b[2K")
+
+
+def clock(seconds: float) -> str:
+    seconds = round(seconds)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
+
+
+def say(text: str = "") -> None:
+    print(text)
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
+    """A table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        drawn.add_column(name, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(number(cell) for cell in row))
+    console = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200, highlight=False,
+                      markup=False)
+    console.print(drawn)
+
+
+def number(cell: Any) -> str:
+    if isinstance(cell, bool) or cell is None:
+        return {True: "yes", False: "no", None: ""}[cell]
+    return f"{cell:.5g}" if isinstance(cell, float) else str(cell)
+
+
+def show_run(document: Mapping[str, Any]) -> None:
+    """A run's result as a person wants it: the front, then how it compares."""
+    front = document["front"]
+    rejected = f", {document['rejected']} outside the limits" if document["rejected"] else ""
+    say(f"{document['run']}: {document['trials']} networks tried ({document['failed']} failed{rejected}) in "
+        f"{clock(document['seconds'])}{'' if document['finished'] else ', not finished'}")
+    if front:
+        names = [name for name in front[0] if name not in ("genotype", "bundle", "id", "trial", "loss", "test_loss")]
+        names = list(dict.fromkeys([*document["objectives"], *names]))
+        names += [name for member in front for name in member if name == "test_error" and name not in names]
+        show_table(["network", *dict.fromkeys(names), "bundle"],
+                   [[member["id"], *(member.get(name) for name in dict.fromkeys(names)), member.get("bundle", "")]
+                    for member in front])
+    for sentence in document["verdict"]:
+        say(sentence)
+
+
+
+
+def show_space(document: Mapping[str, Any]) -> None:
+    """The report of a space."""
+    size = document["size"]
+    say(f"{f'{size:,} architectures' if size is not None else 'too entangled to be counted'}, "
+        f"hash {document['hash']}, sampled {document['sampling']}")
+    show_table(["choice", "options", "when"],
+               [[c["name"], ", ".join(map(str, c["labels"])), c["when"]] for c in document["choices"]])
+    say()
+    show_table(["lowering", "possible", "because"],
+               [[name, found["ok"], found["because"]] for name, found in document["lowerings"].items()])
+    if document["costs"]:
+        say()
+        show_table(["cost", "least", "median", "most"],
+                   [[name, row["least"], row["median"], row["most"]] for name, row in document["costs"].items()],
+                   f"on {document['device']}, over {document['drawn']} random networks")
+    if document["trial_seconds"] is not None:
+        say()
+        say(f"one trial takes about {clock(document['trial_seconds'])} here, a search of 50 trials and its random "
+            f"search about {clock(100 * document['trial_seconds'])} on one worker (measured on a middling network)")
+
+
+def show_cost(document: Mapping[str, Any]) -> None:
+    """The costs of one network, and the operators that they add up from."""
+    show_table(["cost", "value", "low", "high", "origin"],
+               [[name, row["value"], row["low"], row["high"], row["origin"]]
+                for name, row in document["costs"].items()], f"on {document['device']}")
+    if document["operators"]:
+        say()
+        names = ["operator", "kind", "detail", "shape", "macs", "bytes", "bound", "latency_ms"]
+        show_table(names, [["x".join(map(str, row[n])) if n == "shape" else row[n] for n in names]
+                           for row in document["operators"]])
+    if document["unknown"]:
+        say(f"not known to the cost model, priced by the memory they move: {', '.join(document['unknown'])}")

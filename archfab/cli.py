@@ -230,9 +230,8 @@ def show(asked: argparse.Namespace, _: Extras) -> int:
         names = ["trial", "arm", "outcome", "id", *run.spec.objectives, "note"]
         return answer(asked, rows, lambda _: terminal.show_table(names, [[r.get(n) for n in names] for r in rows]))
     code = answer(asked, run.plain(), terminal.show_run)
-    if not asked.json:
-        if os.access(run.folder, os.W_OK):
-            terminal.say(f"report: {write_report(run)}")
+    if not asked.json and os.access(run.folder, os.W_OK):
+        terminal.say(f"report: {write_report(run)}")
     return code
 
 
@@ -269,7 +268,7 @@ def replay(asked: argparse.Namespace, _: Extras) -> int:
     document = derive(asked.bundle)
 
     def shown(d: Mapping[str, Any]) -> None:
-        print(f"{d['bundle']}: " + ("derived again, equal to the last bit" if d["same"] else "derived again; it differs"))
+        print(f"{d['bundle']}: derived again, {'equal to the last bit' if d['same'] else 'but it differs'}")
         for line in d["differences"]:
             print(f"  {line}")
         for line in d["environment"]:

@@ -151,6 +151,10 @@ class Budget:
             if value is not None and not value > 0:
                 raise UsageError(f"a budget of {value} {item.name} is no budget; give a number above 0")
 
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Budget:
+        return cls(**data)
+
     def __bool__(self) -> bool:
         return any(getattr(self, item.name) is not None for item in fields(self))
 

@@ -64,11 +64,12 @@ def train(bench: Workbench, genotype: Genotype, seed: str) -> tuple[torch.nn.Mod
     seed_torch(rng)
     assert bench.example is not None
     model = build(bench.space, genotype, bench.example)
-    curve = bench.task.fit(model, Budget(**bench.spec.full_budget), rng, full=True)
+    curve = bench.task.fit(model, Budget.from_plain(bench.spec.full_budget), rng, full=True)
     return model.cpu().eval(), curve, finite(bench.task.score(model, "test"))
 
 
-def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]], model: torch.nn.Module) -> dict[str, Any]:
+def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],
+             model: torch.nn.Module) -> dict[str, Any]:
     """Everything that a bundle says in `bundle.json`."""
     spec = bench.spec
     return {"format": FORMAT, "id": identity(trial.genotype), "genotype": dict(trial.genotype),

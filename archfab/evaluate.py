@@ -89,7 +89,7 @@ class Workbench:
                 return Event("rejected", trial, metrics, figures, note=broken)
             rng = random.Random(f"{self.spec.seed}:train:{trial.number}")
             scores, curve = self.estimator.estimate(self.task, self.space, trial.genotype,
-                                                    Budget(**self.spec.budget), rng)
+                                                    Budget.from_plain(self.spec.budget), rng)
             metrics.update(finite(scores))
             for name, value in scores.items():
                 low, high = self.task.interval(name, value)

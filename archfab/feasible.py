@@ -25,13 +25,14 @@ def find_feasible(bench: Workbench) -> Genotype:
     search = Descent(bench, limits)
     rng = random.Random(f"{bench.spec.seed}:feasible")
     counter = bench.space.counter
+    tried: list[tuple[float, Genotype]]
     if counter and counter.count <= 200:
         tried = [(search.excess(genotype), genotype) for genotype in bench.space]
         whole = True
     else:
         tried, whole = [], False
         for _ in range(DRAWS):
-            genotype = bench.space.sample(rng)
+            genotype: Genotype = bench.space.sample(rng)
             tried.append((search.excess(genotype), genotype))
             if tried[-1][0] == 0:
                 return genotype
@@ -80,8 +81,8 @@ class Descent:
 
 def refusal(limits: list[Limit], search: Descent, nearest: Genotype, whole: bool) -> str:
     """What is said when nothing fits: the least found of each limited cost, and the nearest architecture."""
-    least = ", ".join(f"the {'least' if limit.sense == '<=' else 'most'} {limit.name} found is {extreme(limit, search):.6g}"
-                      for limit in limits)
+    words = {"<=": "least", ">=": "most"}
+    least = ", ".join(f"the {words[limit.sense]} {limit.name} found is {extreme(limit, search):.6g}" for limit in limits)
     looked = f"all {len(search.seen)} architectures" if whole else f"{len(search.seen)} architectures, going downhill"
     near: Mapping[str, float] = search.seen[frozenset(nearest.items())]
     together = ", ".join(f"{limit.name} {near[limit.name]:.6g}" for limit in limits)

@@ -107,7 +107,7 @@ def objectives(task: Task, device: str, minimize: Sequence[str], maximize: Seque
     """What is made small or large: what was asked, or the task's goals and the device's latency."""
     figures = load_device(device).figures
     known = [*task.scores, *(figures if task.example() is not None else ())]
-    asked: dict[str, Any] = {name: "min" for name in minimize}
+    asked: dict[str, Any] = dict.fromkeys(minimize, "min")
     for name in maximize:
         if name in asked:
             raise UsageError(f"'{name}' cannot be minimized and maximized at once")

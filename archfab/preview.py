@@ -36,7 +36,7 @@ def preview(task: str, space: str | None, data: str | None, device: str, options
 
 
 def costs_of_some(bench: Workbench, rng: random.Random) -> list[tuple[Genotype, dict[str, float]]]:
-    found = []
+    found: list[tuple[Genotype, dict[str, float]]] = []
     for _ in range(DRAWN):
         genotype = bench.space.sample(rng)
         try:
@@ -50,7 +50,7 @@ def costs_of_some(bench: Workbench, rng: random.Random) -> list[tuple[Genotype, 
 def trial_seconds(bench: Workbench, genotype: Genotype, rng: random.Random) -> float:
     """How long one trial takes here: a few steps of one network, measured and scaled to the budget."""
     from archfab.lowering.concrete import build
-    budget = Budget(**bench.spec.budget)
+    budget = Budget.from_plain(bench.spec.budget)
     if budget.seconds:
         return budget.seconds
     assert bench.example is not None

@@ -66,7 +66,7 @@ def section(name: str, body: str) -> str:
 def head(run: Run, document: Mapping[str, Any]) -> str:
     aims = ", ".join(f"{'least' if sense == 'min' else 'most'} {name}" for name, sense in run.spec.objectives.items())
     bounds = f"; within {', '.join(run.spec.limits)}" if run.spec.limits else ""
-    state = "" if document["finished"] else " <b>This run is not finished:</b> archfab resume " + escape(str(run.folder))
+    state = "" if document["finished"] else f" <b>Not finished:</b> archfab resume {escape(str(run.folder))}"
     rejected = f", {document['rejected']} proposals outside the limits were not trained" if document["rejected"] else ""
     return (f"<h1>{escape(title(run))}{'' if run.spec.device == 'null' else ' on ' + escape(run.spec.device)}</h1>"
             f"<p class='quiet'>{escape(aims)}{escape(bounds)}. {document['trials']} networks tried by "
@@ -128,9 +128,9 @@ def comparison(run: Run, document: Mapping[str, Any]) -> str:
         members = run.front_of(arm)
         if members or arm == "search":
             best = members[0].metrics if members else {}
-            rows.append([escape(run.spec.strategy) if arm == "search" else "random search",
-                         f"{run.count(arm, 'ok', 'failed')} networks",
-                         ", ".join(f"{name} {best[name]:.4g}" for name in run.spec.objectives if best), f"{volume:.4f}"])
+            name = run.spec.strategy if arm == "search" else "random search"
+            values = ", ".join(f"{goal} {best[goal]:.4g}" for goal in run.spec.objectives if best)
+            rows.append([escape(name), f"{run.count(arm, 'ok', 'failed')} networks", values, f"{volume:.4f}"])
     return table(["method", "effort", "best in the first objective", "hypervolume of the front"], rows, numeric=[3])
 
 
@@ -138,7 +138,7 @@ def origins(run: Run) -> str:
     device = load_device(run.spec.device)
     figures = run.front[0].figures if run.front else {}
     first = table(["figure", "origin"], [[name, str(known["origin"])] for name, known in figures.items()])
-    rows = [[name, ", ".join(f"{key} {value}" for key, value in entry.items() if key in ("value", "low", "high", "unit")),
+    rows = [[name, " ".join(str(entry[key]) for key in ("value", "low", "high", "unit") if key in entry),
              str(entry["origin"]), escape(str(entry["source"]))] for name, entry in device.sources.items()]
     return first + (f"<p>{escape(device.about)}</p>" + table(["number", "value", "origin", "source"], rows)
                     if rows else "")

@@ -9,7 +9,7 @@ from archfab.hardware.kernels import Kernel
 
 def live_ranges(kernels: Sequence[Kernel], inputs: Iterable[int], outputs: Iterable[int]) -> dict[int, tuple[int, int]]:
     """For each buffer, the first and the last kernel that need it."""
-    ranges = {buffer: (0, 0) for buffer in inputs}
+    ranges = dict.fromkeys(inputs, (0, 0))
     for step, kernel in enumerate(kernels):
         for buffer in (*kernel.reads, *kernel.writes):
             first, _ = ranges.get(buffer, (step, step))

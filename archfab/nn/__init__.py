@@ -13,21 +13,20 @@ from typing import Any
 import torch.nn
 
 from archfab.nn.blocks import (
-    MBConv,
-    ConvNormAct,
     Classifier,
+    ConvNormAct,
+    MBConv,
     Residual,
+    ResidualBlock,
     SeparableConv,
     SqueezeExcite,
-    ResidualBlock,
 )
 from archfab.nn.cells import Cell, CellChain, Edge, Zero, darts_cell, nasbench201_cell
 from archfab.space.choices import CHANNELS
 from archfab.space.descriptions import Describer, signature_of
 
-_OURS = ["CHANNELS", "Cell", "CellChain", "Classifier", "ConvNormAct", "Edge", "MBConv", "Residual", "ResidualBlock",
+__all__ = ["CHANNELS", "Cell", "CellChain", "Classifier", "ConvNormAct", "Edge", "MBConv", "Residual", "ResidualBlock",
          "SeparableConv", "SqueezeExcite", "Zero", "darts_cell", "nasbench201_cell"]
-__all__ = _OURS
 _described: dict[str, Describer] = {}
 
 
@@ -52,7 +51,7 @@ def __getattr__(name: str) -> Describer:
     if name not in _described:
         names = torch_names()
         if name not in names:
-            raise AttributeError(_no_part(name, [*names, *_OURS]))
+            raise AttributeError(_no_part(name, [*names, *__all__]))
         make, target = getattr(torch.nn, name), f"torch.nn:{name}"
         _described[name] = Describer(make, target, signature(target, make))
     return _described[name]

@@ -145,7 +145,8 @@ class CellModule(nn.Module):
         return torch.cat([values[i] for i in self.outputs], 1)
 
     @staticmethod
-    def assemble(builder: Any, x: Any, where: str, nodes: Any, inputs: int, concat: bool, width: Any) -> tuple[Any, Any]:
+    def assemble(builder: Any, x: Any, where: str, nodes: Any, inputs: int, concat: bool,
+                 width: Any) -> tuple[nn.Module, Any]:
         states = x if isinstance(x, tuple) else (x,)
         prepare, shapes = prepared(builder, states, width, where)
         edges = [(edge.kwargs["source"], inputs + j, builder.decided(edge.kwargs["op"]))

@@ -127,7 +127,7 @@ class Store:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise UsageError(f"another process is working on the run {self.folder}; wait for it or end it") from None
+                raise UsageError(f"another process works on the run {self.folder}; wait for it or end it") from None
             yield
 
     def commit(self) -> None:

@@ -137,7 +137,8 @@ def choose(name: str, /, *options: Label, **labelled: Any) -> Choice:
             raise UsageError(f"choice '{name}': {option} is not a finite number")
     if len(set(options)) < len(options):
         raise UsageError(f"choice '{name}' has equal options: {', '.join(map(repr, options))}")
-    return Choice(name, dict(zip(options, options, strict=True)), False)
+    values: dict[Label, Any] = {option: option for option in options}
+    return Choice(name, values, False)
 
 
 def repeat(count: Any, build: Callable[[int], Any]) -> Repeat:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from archfab.core import UsageError
-from archfab.space.choices import CHANNELS, Arithmetic, Choice, Expr, InputChannels, Repeat
+from archfab.space.choices import CHANNELS, Arithmetic, Choice, InputChannels, Repeat
 
 INFERRED: dict[str, Callable[[tuple[int, ...]], Any]] = {
     "in_channels": lambda shape: shape[1],

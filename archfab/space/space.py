@@ -14,6 +14,8 @@ from archfab.space.choices import choices_in as choices_of
 from archfab.space.counting import Counter, Intractable, Node
 from archfab.space.descriptions import decode, encode, parts
 
+MISSING = "\0"       # no label that a person writes
+
 
 class Space:
     """A network description with decisions in it.
@@ -117,7 +119,7 @@ class Space:
         """The nearest legal genotype: illegal or missing labels are drawn (the first option without `rng`)."""
 
         def pick(node: Node) -> Label:
-            label = genotype.get(node.name, node)       # type: ignore[arg-type]
+            label = genotype.get(node.name, MISSING)
             if label in node.opens:
                 return label
             labels = self.labels[node.name]

@@ -23,7 +23,7 @@ class Toy(Task):
     """
 
     name = "toy"
-    goals = {"error": "min"}                # noqa: RUF012
+    goals = {"error": "min"}
     scores = ("error", "size")
     estimator = "exact"
 
@@ -51,7 +51,7 @@ class Toy(Task):
 
     def baseline(self) -> dict[str, Metrics]:
         """The middle of every decision."""
-        middle = {"width": 32, "depth": 4, **{f"layer{i}": "conv3" for i in range(4)}}
+        middle: Genotype = {"width": 32, "depth": 4, **{f"layer{i}": "conv3" for i in range(4)}}
         return {"middle": Toy().known(middle)}
 
 

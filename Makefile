@@ -1,0 +1,32 @@
+# Each target does all of its own set-up: Python 3.11 or newer and pip are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+# Where torch is already installed or a CPU build is wanted, pip may be pointed at it with PIP_* variables.
+
+.PHONY: demo test test-all check benchmarks clean
+
+demo: .venv/ready
+	$(BIN)/archfab search vision --device cortex-m7 --limit "memory_kb<=64" --minimize error \
+		--minimize latency_ms --trials 24 --workers 2 --seed 1 --run demo-$$(date +%Y%m%d-%H%M%S)
+
+test: .venv/ready check
+	$(BIN)/pytest -m "not slow" -n 2
+
+test-all: .venv/ready check
+	$(BIN)/pytest -n 2
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+benchmarks: .venv/ready
+	$(BIN)/python benchmarks/overhead.py
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt torch
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,bench]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -65,7 +65,8 @@ def train(bench: Workbench, genotype: Genotype, seed: str) -> tuple[torch.nn.Mod
     assert bench.example is not None
     model = build(bench.space, genotype, bench.example)
     curve = bench.task.fit(model, Budget.from_plain(bench.spec.full_budget), rng, full=True)
-    return model.cpu().eval(), curve, finite(bench.task.score(model, "test"))
+    model.cpu().to(memory_format=torch.contiguous_format)       # type: ignore[call-overload]
+    return model.eval(), curve, finite(bench.task.score(model, "test"))
 
 
 def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],

@@ -135,6 +135,8 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {words[:400]}" if words else type(error).__name__
 
 
-def renumber(event: Event, trial: Trial, note: str) -> Event:
+def repeated(event: Event, trial: Trial) -> Event:
     """The same outcome for another trial of the same network."""
+    assert event.trial
+    note = f"the network of trial {event.trial.number}" + (f": {event.note}" if event.note else "")
     return replace(event, trial=trial, note=note)

@@ -82,7 +82,8 @@ class Descent:
 def refusal(limits: list[Limit], search: Descent, nearest: Genotype, whole: bool) -> str:
     """What is said when nothing fits: the least found of each limited cost, and the nearest architecture."""
     words = {"<=": "least", ">=": "most"}
-    least = ", ".join(f"the {words[limit.sense]} {limit.name} found is {extreme(limit, search):.6g}" for limit in limits)
+    least = ", ".join(f"the {words[limit.sense]} {limit.name} found is {extreme(limit, search):.6g}"
+                      for limit in limits)
     looked = f"all {len(search.seen)} architectures" if whole else f"{len(search.seen)} architectures, going downhill"
     near: Mapping[str, float] = search.seen[frozenset(nearest.items())]
     together = ", ".join(f"{limit.name} {near[limit.name]:.6g}" for limit in limits)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from archfab.evaluate import load_device
-from archfab.picture import curves_figure, front_figure, png, svg, title
 from archfab.runs import Member, Run
+from archfab.runs.picture import curves_figure, front_figure, png, svg, title
 from archfab.space import Space
 
 STYLE = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,50 +12,11 @@ from typing import Any
 
 from archfab import registry
 from archfab.core import Budget, Event, Executor, Job, Spec, Strategy, Task, Trial, UsageError, unknown
-from archfab.evaluate import Workbench, renumber
+from archfab.evaluate import Workbench, repeated
 from archfab.plan import environment, plain_budget, plan
-from archfab.runs import Run, Store
+from archfab.runs import Log, Run, Store, unfinished
 
 REJECTIONS = 1000       # proposals outside the limits, one after another, that end an arm
-
-
-class Log:
-    """What the events so far add up to, kept up to date as they come."""
-
-    def __init__(self, spec: Spec, events: Iterable[Event] = ()) -> None:
-        self.spec = spec
-        self.events: list[Event] = []
-        self.ended: dict[str, str] = {}
-        self.pending: dict[int, Trial] = {}
-        self.next_number = 0
-        self.done = {"search": 0, "random": 0}
-        self.rejections = {"search": 0, "random": 0}        # since the last trial that kept the limits
-        self.known: dict[frozenset[Any], Event] = {}
-        self.delivered: dict[int, Event] = {}
-        for event in events:
-            self.add(event)
-
-    def add(self, event: Event) -> None:
-        self.events.append(event)
-        trial = event.trial
-        if event.kind == "asked":
-            assert trial
-            self.pending[trial.number] = trial
-            self.next_number = trial.number + 1
-        elif event.kind == "ended":
-            self.ended[event.data["phase"]] = event.data["why"]
-        elif trial is None:
-            pass
-        elif event.kind == "delivered":
-            self.delivered[trial.number] = event
-        else:
-            self.pending.pop(trial.number, None)
-            self.known.setdefault(frozenset(trial.genotype.items()), event)
-            if event.kind == "rejected":
-                self.rejections[trial.arm] += 1
-            else:
-                self.rejections[trial.arm] = 0
-                self.done[trial.arm] += 1
 
 
 Watch = Callable[[str, Log, float], None]
@@ -201,8 +162,7 @@ def submit(trial: Trial, log: Log, executor: Executor, happened: Callable[[Event
     if before is None:
         executor.submit(Job("try", trial))
     else:
-        assert before.trial
-        happened(renumber(before, trial, f"the network of trial {before.trial.number}"))
+        happened(repeated(before, trial))
 
 
 def enough(arm: str, bench: Workbench, log: Log, elapsed: float) -> str:
@@ -246,12 +206,6 @@ def spread(front: list[Any], number: int) -> list[Any]:
     if number == 1:
         return front[:1]
     return [front[round(i * (len(front) - 1) / (number - 1))] for i in range(number)]
-
-
-def unfinished(spec: Spec, log: Log) -> list[str]:
-    """The phases of a run that have not ended."""
-    wanted = {"search": True, "random": spec.random, "baseline": True, "deliver": spec.deliver > 0}
-    return [phase for phase, asked in wanted.items() if asked and phase not in log.ended]
 
 
 def make_strategy(arm: str, bench: Workbench) -> Strategy:

@@ -11,7 +11,7 @@ from archfab.metrics.pareto import front
 
 if TYPE_CHECKING:
     from archfab.core import Spec
-    from archfab.search import Log
+    from archfab.runs import Log
 
 REDRAW = 0.2            # seconds between two drawings on a terminal
 REPORT = 15.0           # and between two lines in a file

@@ -29,20 +29,33 @@ class Kernel:
 
 def fuse(workload: Workload) -> list[Kernel]:
     """Operators as kernels: an operator on one activation that nobody else reads joins the kernel that made it."""
-    readers = Counter(b for op in workload.ops for b in set(op.reads))
-    readers.update(workload.outputs)
+    readers = readers_of(workload)
     kernels: list[Kernel] = []
     maker: dict[int, int] = {}          # activation buffer -> kernel that wrote it
+    version: Counter[int] = Counter()
     for op in workload.ops:
         kernel = kernel_of(op, workload)
         before = maker.get(kernel.reads[0]) if len(kernel.reads) == 1 else None
-        if before is not None and readers[kernel.reads[0]] == 1 and joins(kernel, kernels[before]):
+        if before is not None and readers[kernel.reads[0], version[kernel.reads[0]]] == 1 \
+                and joins(kernel, kernels[before]):
             kernels[before] = joined(kernels[before], kernel)
         else:
             kernels.append(kernel)
             before = len(kernels) - 1
         maker.update(dict.fromkeys(kernel.writes, before))
+        version.update(op.writes)
     return kernels
+
+
+def readers_of(workload: Workload) -> Counter[tuple[int, int]]:
+    """How many operators read a buffer between two writes to it: an operator in place makes a new version."""
+    version: Counter[int] = Counter()
+    readers: Counter[tuple[int, int]] = Counter()
+    for op in workload.ops:
+        readers.update((b, version[b]) for b in set(op.reads))
+        version.update(op.writes)
+    readers.update((b, version[b]) for b in workload.outputs)
+    return readers
 
 
 def kernel_of(op: Op, workload: Workload) -> Kernel:

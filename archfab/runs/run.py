@@ -9,6 +9,7 @@ from typing import Any
 
 from archfab.core import Event, Genotype, Limit, Spec, UsageError, identity
 from archfab.metrics.pareto import Point, front, hypervolume
+from archfab.runs.log import Log, unfinished
 from archfab.runs.store import Store
 
 
@@ -75,7 +76,6 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether everything that was asked for is done."""
-        from archfab.search import Log, unfinished
         return not unfinished(self.spec, Log(self.spec, self.events))
 
     @cached_property
@@ -201,11 +201,11 @@ class Run:
 
     def verdict(self) -> list[str]:
         """Plain sentences: did the search beat the baselines and a random search of equal budget?"""
-        from archfab.verdict import verdict
+        from archfab.runs.verdict import verdict
         return verdict(self)
 
     def _repr_png_(self) -> bytes:
-        from archfab.picture import front_png
+        from archfab.runs.picture import front_png
         return front_png(self)
 
     def __repr__(self) -> str:

@@ -7,7 +7,8 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,13 @@ create table events (
     trial   integer,
     arm     text,
     body    text not null,
+    chain   integer not null,       -- checksum of this event and all before it
     elapsed real not null           -- seconds of running time; no part of what the run is
 );
 """
 COMMIT_SECONDS = 0.02               # what a killed driver repeats at most
+
+Row = tuple[Any, ...]               # number, kind, trial, arm, body
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -39,10 +43,9 @@ class Store:
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.folder = folder
         self._db = connection
-        self._number = self._db.execute("select coalesce(max(number), 0) from events").fetchone()[0]
-        before = self._db.execute("select elapsed from events order by number desc limit 1").fetchone()
+        before = self._db.execute("select number, chain, elapsed from events order by number desc limit 1").fetchone()
+        self._number, self._chain, self._before = before or (0, self._first(), 0.0)
         self._start = self._committed = time.monotonic()
-        self._before = before[0] if before else 0.0
 
     @classmethod
     def create(cls, folder: Path, spec: Spec, environment: Mapping[str, Any]) -> Store:
@@ -94,7 +97,7 @@ class Store:
             store = cls(folder, db)
             store.spec()
             return store
-        except (sqlite3.Error, json.JSONDecodeError, TypeError, ValueError, IndexError) as error:
+        except (sqlite3.Error, TypeError, ValueError, IndexError, AttributeError) as error:
             raise UsageError(f"{path} cannot be read as a run of archfab: {error}") from None
 
     def spec(self) -> Spec:
@@ -113,10 +116,11 @@ class Store:
         if not self._db.in_transaction:
             self._db.execute("begin immediate")
         trial = event.trial
-        self._number += 1
-        self._db.execute("insert into events values (?,?,?,?,?,?)", (
-            self._number, event.kind, trial.number if trial else None, trial.arm if trial else None,
-            _encode(body_of(event)), self.elapsed))
+        row = (self._number + 1, event.kind, trial.number if trial else None, trial.arm if trial else None,
+               _encode(body_of(event)))
+        chain = link(row, self._chain)
+        self._db.execute("insert into events values (?,?,?,?,?,?,?)", (*row, chain, self.elapsed))
+        self._number, self._chain = row[0], chain
         if time.monotonic() - self._committed > COMMIT_SECONDS:
             self.commit()
 
@@ -135,23 +139,40 @@ class Store:
             self._db.execute("commit")
         self._committed = time.monotonic()
 
-    def rows(self, after: int = 0) -> Iterator[tuple[int, str, int | None, str | None, str, float]]:
-        """The log as it is stored: number, kind, trial, arm, body, elapsed."""
-        return iter(self._db.execute("select * from events where number > ? order by number", (after,)))
+    def rows(self) -> Iterator[Row]:
+        """The log as it is stored, oldest first, each event checked against its checksum."""
+        chain, number = self._first(), 0
+        try:
+            for *row, found, _ in self._db.execute("select * from events order by number"):
+                number, chain = number + 1, link(row, chain)
+                if chain != found or row[0] != number:
+                    raise UsageError(f"{self.folder / 'run.sqlite'} is damaged at event {number}; restore it from a copy")
+                yield tuple(row)
+        except (sqlite3.Error, UnicodeError) as error:
+            raise UsageError(f"{self.folder / 'run.sqlite'} is damaged after event {number}: {error}") from None
 
     def events(self) -> Iterator[Event]:
-        """The log, oldest first."""
+        """The log as events, oldest first."""
         trials: dict[int, Trial] = {}
-        for _, kind, number, arm, text, _ in self.rows():
+        for _, kind, number, arm, text in self.rows():
             yield event_of(kind, number, arm, json.loads(text), trials)
 
+    def _first(self) -> int:
+        """The checksum that the log begins with: of what the run is."""
+        return link(self._db.execute("select spec.body, environment.body from spec, environment").fetchone(), 0)
+
     def last_elapsed(self) -> float:
-        return self._before
+        return float(self._before)
 
     def close(self) -> None:
         """Commits and closes; the write-ahead log is folded into the file."""
         self.commit()
         self._db.close()
+
+
+def link(row: Sequence[Any], before: int) -> int:
+    """The checksum of a row and of the one before it."""
+    return zlib.crc32(repr(tuple(row)).encode(), before)
 
 
 def body_of(event: Event) -> dict[str, Any]:

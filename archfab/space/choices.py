@@ -79,9 +79,9 @@ class Expr:
 class Choice(Expr):
     """One decision: a name, and its options by label."""
 
-    def __init__(self, name: str, options: Mapping[Label, Any], labelled: bool) -> None:
+    def __init__(self, name: str, options: Mapping[Any, Any], labelled: bool) -> None:
         self.name = name
-        self.options = dict(options)
+        self.options: dict[Label, Any] = dict(options)
         self.labelled = labelled
 
     def __repr__(self) -> str:
@@ -137,8 +137,7 @@ def choose(name: str, /, *options: Label, **labelled: Any) -> Choice:
             raise UsageError(f"choice '{name}': {option} is not a finite number")
     if len(set(options)) < len(options):
         raise UsageError(f"choice '{name}' has equal options: {', '.join(map(repr, options))}")
-    values: dict[Label, Any] = {option: option for option in options}
-    return Choice(name, values, False)
+    return Choice(name, {option: option for option in options}, False)
 
 
 def repeat(count: Any, build: Callable[[int], Any]) -> Repeat:

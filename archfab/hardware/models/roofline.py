@@ -1,12 +1,14 @@
 """Roofline: a kernel takes as long as its arithmetic or its memory traffic, whichever is longer, plus a launch.
 
 t = max(work / (peak * utilisation of its kind), bytes / bandwidth) + overhead, summed over fused kernels
-(Williams, Waterman and Patterson, CACM 2009). Work is multiply-accumulates; for kernels without any, the
-elements that they touch. Energy is power times time.
+(Williams, Waterman and Patterson, CACM 2009), plus a start where a device has one. Where launches run ahead of the
+kernels (`asynchronous`), the longer of both sums counts: launches, or kernels. Work is multiply-accumulates; for
+kernels without any, the elements that they touch. Energy is power times time.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +18,9 @@ from archfab.hardware.memory import peak_elements
 from archfab.hardware.workload import Workload
 
 NUMBERS = ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "power_w")
+OPTIONAL = ("start_us",)
 KINDS = ("conv", "pointwise", "depthwise", "linear", "attention", "norm", "pool", "elementwise", "move")
+UNCERTAIN = ("latency_ms", "energy_mj")
 BIAS_BYTES = 4
 ORIGINS = ("measured", "calibrated", "simulated", "analytic")
 
@@ -33,21 +37,26 @@ class Roofline(Device):
         if self.bits not in (4, 8, 16, 32):
             raise UsageError(f"device '{self.name}': bits is 4, 8, 16 or 32, not {self.bits!r}")
         self.sources = {**{key: numbers.get(key, {}) for key in NUMBERS},
-                        **{f"utilisation.{key}": value for key, value in numbers.get("utilisation", {}).items()},
-                        **{f"capacity.{key}": value for key, value in numbers.get("capacity", {}).items()},
-                        **{f"error.{key}": value for key, value in numbers.get("error", {}).items()}}
+                        **{key: numbers[key] for key in OPTIONAL if key in numbers},
+                        **self._group(numbers, "utilisation", KINDS), **self._group(numbers, "error", UNCERTAIN),
+                        **self._group(numbers, "capacity", self.figures)}
         for key, entry in self.sources.items():
             self._check(key, entry)
         self._peak, self._bandwidth, self._overhead, self._power = (numbers[key]["value"] for key in NUMBERS)
+        self._start = numbers["start_us"]["value"] if "start_us" in numbers else 0.0
+        self._asynchronous = numbers.get("asynchronous") is True
         self._utilisation = {key: entry["value"] for key, entry in numbers.get("utilisation", {}).items()}
         self._error = numbers.get("error", {})
         self.capacity = {key: float(entry["value"]) for key, entry in numbers.get("capacity", {}).items()}
         if missing := [kind for kind in KINDS if kind not in self._utilisation]:
             raise UsageError(f"device '{self.name}' says no utilisation for {', '.join(missing)}")
+        if missing := [name for name in UNCERTAIN if name not in self._error]:
+            raise UsageError(f"device '{self.name}' does not say how far its {missing[0]} can be off: "
+                             f"add [error.{missing[0]}]")
 
     def cost(self, workload: Workload) -> Costs:
         kernels = fuse(workload)
-        rows = [self._row(kernel, workload) for kernel in kernels]
+        rows = self._rows(kernels, workload)
         sizes = [buffer.elements for buffer in workload.buffers]
         latency = sum(row["latency_ms"] for row in rows)
         memory = peak_elements(kernels, sizes, workload.inputs, workload.outputs) * self.bits / 8 / 1024
@@ -60,22 +69,45 @@ class Roofline(Device):
             "flash_kb": Cost(flash, "analytic", flash, flash),
             "macs": Cost.counted(workload.macs), "params": Cost.counted(workload.params)}, rows, unknown)
 
-    def _row(self, kernel: Kernel, workload: Workload) -> dict[str, Any]:
-        elements = sum(workload.buffers[b].elements for b in {*kernel.reads, *kernel.writes})
+    def _rows(self, kernels: list[Kernel], workload: Workload) -> list[dict[str, Any]]:
+        """One row for each kernel, and one for the start; their latencies add up to the network's."""
+        times = [self._times(kernel, workload) for kernel in kernels]
+        launch = self._overhead / 1e6
+        launch_bound = self._asynchronous and launch * len(times) > sum(max(c, m) for c, m, _ in times)
+        rows = []
+        for kernel, (compute, move, traffic) in zip(kernels, times, strict=True):
+            seconds = launch if launch_bound else max(compute, move) + (0.0 if self._asynchronous else launch)
+            bound = "launch" if launch_bound else "compute" if compute >= move else "memory"
+            rows.append(self._row("+".join(kernel.names), kernel.kind, kernel.detail, list(kernel.shape), kernel.macs,
+                                  int(traffic), bound, seconds))
+        if self._start:
+            rows.append(self._row("start", "start", "", [], 0, 0, "launch", self._start / 1e6))
+        return rows
+
+    def _times(self, kernel: Kernel, workload: Workload) -> tuple[float, float, float]:
+        """Seconds of arithmetic, seconds of memory traffic, and the bytes of that traffic."""
+        elements = sum(workload.buffers[b].elements for b in (*kernel.reads, *kernel.writes))
         traffic = (elements + kernel.weights) * self.bits / 8 + kernel.biases * BIAS_BYTES
         rate = self._peak * 1e9 * self._utilisation.get(kernel.kind, self._utilisation["move"])
-        compute, move = (kernel.macs or elements) / rate, traffic / (self._bandwidth * 1e9)
-        seconds = max(compute, move) + self._overhead / 1e6
-        return {"operator": "+".join(kernel.names), "kind": kernel.kind, "detail": kernel.detail,
-                "shape": list(kernel.shape), "macs": kernel.macs, "bytes": int(traffic),
-                "bound": "compute" if compute >= move else "memory", "latency_ms": seconds * 1e3,
-                "energy_mj": seconds * 1e3 * self._power}
+        return (kernel.macs or elements) / rate, traffic / (self._bandwidth * 1e9), traffic
+
+    def _row(self, operator: str, kind: str, detail: str, shape: list[int], macs: int, traffic: int, bound: str,
+             seconds: float) -> dict[str, Any]:
+        return {"operator": operator, "kind": kind, "detail": detail, "shape": shape, "macs": macs, "bytes": traffic,
+                "bound": bound, "latency_ms": seconds * 1e3, "energy_mj": seconds * 1e3 * self._power}
 
     def _figure(self, name: str, value: float) -> Cost:
-        error = self._error.get(name)
-        if not error:
-            raise UsageError(f"device '{self.name}' does not say how far its {name} can be off: add [error.{name}]")
+        error = self._error[name]
         return Cost(value, error["origin"], value * error["low"], value * error["high"])
+
+    def _group(self, numbers: Mapping[str, Any], group: str, legal: tuple[str, ...]) -> dict[str, Any]:
+        """The numbers of a table of tables, such as [utilisation.conv], by their full names."""
+        entries = numbers.get(group, {})
+        if not isinstance(entries, Mapping):
+            raise UsageError(f"device '{self.name}': {group} is a table of numbers, such as [{group}.{legal[0]}]")
+        if extra := [key for key in entries if key not in legal]:
+            raise UsageError(f"device '{self.name}': there is no {group}.{extra[0]}; legal: {', '.join(legal)}")
+        return {f"{group}.{key}": value for key, value in entries.items()}
 
     def _check(self, key: str, entry: Any) -> None:
         """Every number says its origin and source, and is possible."""
@@ -85,8 +117,11 @@ class Roofline(Device):
             raise UsageError(f"device '{self.name}': {key} has the origin '{entry['origin']}'; "
                              f"legal: {', '.join(ORIGINS)}")
         values = [entry.get(field) for field in (("low", "high") if key.startswith("error.") else ("value",))]
-        if not all(isinstance(value, int | float) and value >= 0 for value in values):
+        if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in values):
             raise UsageError(f"device '{self.name}': {key} is no number from 0 up")
+        if key.startswith("error.") and not entry["low"] <= 1 <= entry["high"]:
+            raise UsageError(f"device '{self.name}': {key} are factors around 1, low to high, "
+                             f"not {entry['low']} to {entry['high']}")
         if key.startswith("utilisation.") and not 0 < entry["value"] <= 1:
             raise UsageError(f"device '{self.name}': {key} is a share above 0 and at most 1, not {entry['value']}")
         if key in ("peak_gmacs", "bandwidth_gb_s", "power_w") and entry["value"] <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -128,10 +129,13 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> str:
+    """The figure as SVG to be put into a page."""
+    from matplotlib import rc_context
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "archfab"}):       # the same figure is the same text
+        figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
-    return text[text.index("<svg"):]
+    return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg"):], flags=re.DOTALL)
 
 
 def front_png(run: Run) -> bytes:

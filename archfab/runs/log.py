@@ -1,0 +1,53 @@
+"""What a run's events add up to: what is done, what is pending, what is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from archfab.core import Event, Spec, Trial
+
+
+class Log:
+    """What the events so far add up to, kept up to date as they come."""
+
+    def __init__(self, spec: Spec, events: Iterable[Event] = ()) -> None:
+        self.spec = spec
+        self.events: list[Event] = []
+        self.ended: dict[str, str] = {}
+        self.pending: dict[int, Trial] = {}
+        self.next_number = 0
+        self.done = {"search": 0, "random": 0}
+        self.rejections = {"search": 0, "random": 0}        # since the last trial that kept the limits
+        self.known: dict[frozenset[Any], Event] = {}
+        self.delivered: dict[int, Event] = {}
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+        trial = event.trial
+        if event.kind == "asked":
+            assert trial
+            self.pending[trial.number] = trial
+            self.next_number = trial.number + 1
+        elif event.kind == "ended":
+            self.ended[event.data["phase"]] = event.data["why"]
+        elif trial is None:
+            pass
+        elif event.kind == "delivered":
+            self.delivered[trial.number] = event
+        else:
+            self.pending.pop(trial.number, None)
+            self.known.setdefault(frozenset(trial.genotype.items()), event)
+            if event.kind == "rejected":
+                self.rejections[trial.arm] += 1
+            else:
+                self.rejections[trial.arm] = 0
+                self.done[trial.arm] += 1
+
+
+def unfinished(spec: Spec, log: Log) -> list[str]:
+    """The phases of a run that have not ended."""
+    wanted = {"search": True, "random": spec.random, "baseline": True, "deliver": spec.deliver > 0}
+    return [phase for phase, asked in wanted.items() if asked and phase not in log.ended]

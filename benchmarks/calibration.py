@@ -1,0 +1,225 @@
+"""Fits the bundled devices to measured networks again, and says how far the device files are off.
+
+Needs the optional data folder (ARCHFAB_DATA) for every device but cortex-m7.
+    python benchmarks/calibration.py [--device NAME]    the device files against a new fit, and residuals
+    python benchmarks/calibration.py --json             one list of rows
+    python benchmarks/calibration.py --write            and every prediction, to benchmarks/results/calibration-*.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import json
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import least_squares
+from scipy.stats import spearmanr
+
+from archfab import nn, registry
+from archfab.evaluate import load_device
+from archfab.hardware.kernels import fuse
+from archfab.hardware.models.roofline import BIAS_BYTES, KINDS
+from archfab.hardware.workload import Workload, record_genotype
+from archfab.nn.cells import useful
+from archfab.space import Space
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("ARCHFAB_DATA", ROOT / "../shared/data"))
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+OPERATIONS = ("none", "skip", "conv1x1", "conv3x3", "pool")
+# MLPerf Tiny v1.2, STM32H7A3 at 280 MHz: inferences per second, microjoules per inference
+TINY = {"AD": (816.004, 165.7), "KWS": (88.356, 1375.6), "IC": (24.483, 5090.3), "VWW": (42.009, 2965.5)}
+CORAL_MOBILENET_MS = 2.2        # Coral FAQ: MobileNet v1, 224x224, Dev Board with Edge TPU
+# device -> utilisations that are fitted, sharing a value in a group; other fitted numbers; how near the logarithms
+# of utilisations stay to their mean (standard deviation): near where four networks must tell four kinds apart
+FITS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], float]] = {
+    "cortex-m7": ((("conv",), ("pointwise",), ("depthwise",), ("linear",)), ("overhead_us",), 0.1),
+    "raspberry-pi-4": ((("conv",), ("pointwise", "linear"), ("depthwise",), ("pool",), ("elementwise", "norm"),
+                        ("move",)), ("overhead_us",), 3.0),
+    "edge-npu": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")), ("start_us",), 3.0),
+    "server-gpu": ((("conv", "pointwise", "linear"), ("depthwise",), ("elementwise", "norm", "move", "pool")),
+                   ("overhead_us",), 3.0)}
+
+
+@dataclass
+class Case:
+    """A network that was measured: what it runs, and how long it took."""
+
+    name: str
+    workload: Workload
+    seconds: float
+    held_out: bool = True
+
+
+def recorded(network: Any, *shape: int) -> Workload:
+    """The workload of a description without choices."""
+    return record_genotype(Space(network), {}, (torch.empty(1, *shape),))
+
+
+def tiny_networks() -> dict[str, Workload]:
+    """The four reference networks of MLPerf Tiny."""
+    dense = [[nn.Linear(width), nn.BatchNorm1d(), nn.ReLU()] for width in [128] * 4 + [8] + [128] * 4]
+    words = [nn.Conv2d(64, (10, 4), stride=2, padding=(5, 1), bias=False), nn.BatchNorm2d(), nn.ReLU()]
+    blocks = [nn.ResidualBlock(16), nn.ResidualBlock(32, stride=2), nn.ResidualBlock(64, stride=2)]
+    return {"AD": recorded(nn.Sequential(*dense, nn.Linear(640)), 640),
+            "KWS": recorded(nn.Sequential(*words, *[nn.SeparableConv(64)] * 4, nn.Classifier(12)), 1, 49, 10),
+            "IC": recorded(nn.Sequential(nn.ConvNormAct(16), *blocks, nn.Classifier(10)), 3, 32, 32),
+            "VWW": recorded(mobilenet(0.25, 2), 3, 96, 96)}
+
+
+def mobilenet(width: float, classes: int) -> Any:
+    """MobileNet v1 (Howard et al., 2017)."""
+    rows = zip([64, 128, 128, 256, 256, *[512] * 6, 1024, 1024], [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1], strict=True)
+    blocks = [nn.SeparableConv(int(channels * width), stride=stride) for channels, stride in rows]
+    return nn.Sequential(nn.ConvNormAct(int(32 * width), 3, 2), *blocks, nn.Classifier(classes))
+
+
+def nasbench201() -> Any:
+    """The network of NAS-Bench-201 around its cell: 16, 32 and 64 channels, five cells each."""
+    def halve(width: int) -> Any:
+        body = [nn.ReLU(), nn.Conv2d(width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(),
+                nn.ReLU(), nn.Conv2d(width, 3, padding=1, bias=False), nn.BatchNorm2d()]
+        return nn.Residual(nn.Sequential(*body), nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(width, 1, bias=False)))
+
+    cells = [nn.nasbench201_cell()] * 5
+    return nn.Sequential(nn.Conv2d(16, 3, padding=1, bias=False), nn.BatchNorm2d(), *cells, halve(32), *cells,
+                         halve(64), *cells, nn.BatchNorm2d(), nn.ReLU(), nn.Classifier(10))
+
+
+def genotype_of(row: dict[str, str]) -> dict[str, str]:
+    """A row of the NAS-Bench-201 table as decisions of `nasbench201`."""
+    return {f"cell.{i}-{j}": OPERATIONS[int(row[f"e{i}{j}"])] for i, j in EDGES}
+
+
+def all_reachable(row: dict[str, str]) -> bool:
+    """Whether every operation lies on a path from input to output; else the table's network ran more than ours."""
+    edges = [(i, j, nn.Identity()) for i, j in EDGES if row[f"e{i}{j}"] != "0"]
+    return bool(edges) and len(useful(edges, 1, [3])) == len(edges)
+
+
+def fbnet(ops: list[int]) -> Any:
+    """A network of the FBNet space for 32x32 images (Wu et al., CVPR 2019; strides of HW-NAS-Bench)."""
+    def layer(op: int, before: int, width: int, stride: int) -> list[Any]:
+        if op == 8:
+            return [] if stride == 1 and width == before else [nn.ConvNormAct(width, 1, stride)]
+        expand, groups = ((1, 1), (1, 2), (3, 1), (6, 1))[op % 4]
+        shuffle = [nn.ChannelShuffle(groups)] if groups > 1 else []
+        return [nn.Residual(nn.Sequential(
+            nn.ConvNormAct(nn.CHANNELS * expand, 1, groups=groups), *shuffle,
+            nn.ConvNormAct(nn.CHANNELS, 5 if op > 3 else 3, stride, groups=nn.CHANNELS),
+            nn.ConvNormAct(width, 1, groups=groups, activation=None)))]
+
+    widths = [16, 16, *[24] * 4, *[32] * 4, *[64] * 4, *[112] * 4, *[184] * 4, 352]
+    layers = [layer(op, *widths[i:i + 2], 2 if i in (5, 9, 17) else 1) for i, op in enumerate(ops)]
+    return nn.Sequential(nn.ConvNormAct(16), *layers, nn.ConvNormAct(1504, 1), nn.Classifier(100))
+
+
+def once_for_all(kernels: list[int], expands: list[int], depths: list[int]) -> Any:
+    """A network of the Once-for-All MobileNetV3 space, width 1.2 (Cai et al., ICLR 2020)."""
+    stages = [(32, 2, 0, "ReLU"), (48, 2, 4, "ReLU"), (96, 2, 0, "Hardswish"), (136, 1, 4, "Hardswish"),
+              (192, 2, 4, "Hardswish")]
+    blocks = [nn.MBConv(width, kernels[4 * s + i], expands[4 * s + i], stride if i == 0 else 1, squeeze, activation)
+              for s, (width, stride, squeeze, activation) in enumerate(stages) for i in range(depths[s])]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Conv2d(1536, 1, bias=False), nn.Hardswish(), nn.Flatten(), nn.Linear(1000)]
+    return nn.Sequential(nn.ConvNormAct(24, 3, 2, activation="Hardswish"), nn.MBConv(24, 3, 1), *blocks,
+                         nn.ConvNormAct(1152, 1, activation="Hardswish"), *head)
+
+
+def batched(workload: Workload, batch: int) -> Workload:
+    """The same network on a batch: activations and arithmetic grow, parameters stay."""
+    buffers = tuple(replace(b, elements=b.elements * batch) if b.role == "activation" else b for b in workload.buffers)
+    return replace(workload, buffers=buffers, ops=tuple(replace(op, macs=op.macs * batch) for op in workload.ops))
+
+
+def table(path: str) -> list[dict[str, str]]:
+    with gzip.open(DATA / path, "rt") as file:
+        return list(csv.DictReader(file))
+
+
+def cells(column: str) -> Iterator[Case]:
+    """NAS-Bench-201 networks without unreachable operations: 150 to fit, 300 held out."""
+    times = {row["idx"]: row[column] for row in table("hw-nas-bench/nb201_cifar10.csv.gz")}
+    rows = [row for row in table("nasbench201/archs.csv.gz") if all_reachable(row)]
+    space = Space(nasbench201())
+    for i, row in enumerate(random.Random(1).sample(rows, 450)):
+        if times[row["idx"]]:
+            workload = record_genotype(space, genotype_of(row), (torch.empty(1, 3, 32, 32),))
+            yield Case(f"nasbench201 {row['idx']}", workload, float(times[row["idx"]]) / 1e3, i >= 150)
+
+
+def cases_of(device: str) -> Iterator[Case]:
+    """The measured networks of a device."""
+    if device == "cortex-m7":
+        yield from (Case(name, workload, 1 / TINY[name][0]) for name, workload in tiny_networks().items())
+    if device == "edge-npu":
+        yield from cells("edgetpu_latency")
+    if device == "raspberry-pi-4":
+        yield from cells("raspi4_latency")
+        for i, row in enumerate(random.Random(1).sample(table("help-latency/fbnet_latency_ms.csv.gz"), 300)):
+            workload = recorded(fbnet([*map(int, row["ops"].split())]), 3, 32, 32)
+            yield Case(f"fbnet {row['idx']}", workload, float(row["raspi4"]) / 1e3, i >= 150)
+    if device == "server-gpu":
+        for i, row in enumerate(random.Random(1).sample(table("help-latency/ofa_latency_ms.csv.gz"), 200)):
+            workload = recorded(once_for_all(*([*map(int, row[key].split())] for key in ("ks", "e", "d"))),
+                                3, int(row["r"]), int(row["r"]))
+            for b in (1, 32, 64):
+                yield Case(f"ofa {row['idx']} batch {b}", batched(workload, b), float(row[f"v100_{b}"]) / 1e3, i >= 100)
+
+
+class Model:
+    """The device's own formula on many networks at once, for fitting."""
+
+    def __init__(self, device: str, cases: list[Case]) -> None:
+        self.numbers = registry.load("devices", device)
+        rows = [(i, *row) for i, case in enumerate(cases) for row in self.kernels(case.workload)]
+        self.case, self.kind, self.work, self.bytes = map(np.array, zip(*rows, strict=True))
+        self.seconds = np.array([case.seconds for case in cases])
+
+    def kernels(self, workload: Workload) -> Iterator[tuple[int, float, float]]:
+        for kernel in fuse(workload):
+            touched = sum(workload.buffers[b].elements for b in (*kernel.reads, *kernel.writes))
+            traffic = (touched + kernel.weights) * self.numbers["bits"] / 8 + kernel.biases * BIAS_BYTES
+            yield KINDS.index(kernel.kind), kernel.macs or touched, traffic
+
+    def number(self, key: str) -> float:
+        """What the device file says."""
+        group, _, name = key.rpartition(".")
+        return (self.numbers[group] if group else self.numbers).get(name, {"value": 0.0})["value"]
+
+    def predict(self, found: dict[str, float]) -> np.ndarray:
+        """Seconds of each network, with some of the device's numbers replaced."""
+        now = {key: found.get(key, self.number(key))
+               for key in ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "start_us", *map("utilisation.{}".format, KINDS))}
+        rate = now["peak_gmacs"] * 1e9 * np.array([now[f"utilisation.{kind}"] for kind in KINDS])
+        times = np.maximum(self.work / rate[self.kind], self.bytes / (now["bandwidth_gb_s"] * 1e9))
+        running, launching = np.bincount(self.case, times), np.bincount(self.case) * now["overhead_us"] / 1e6
+        together = np.maximum(running, launching) if self.numbers.get("asynchronous") else running + launching
+        return together + now["start_us"] / 1e6
+
+
+def fitted(device: str, cases: list[Case]) -> dict[str, float]:
+    """The device's numbers by least squares of the logarithm of the ratio, robust against outliers."""
+    (groups, others, spread), model = FITS[device], Model(device, cases)
+
+    def named(logs: np.ndarray) -> dict[str, float]:
+        shares = {f"utilisation.{kind}": np.exp(x) for kinds, x in zip(groups, logs, strict=False) for kind in kinds}
+        return {**shares, **dict(zip(others, np.exp(logs[len(groups):]), strict=True))}
+
+    def residuals(logs: np.ndarray) -> np.ndarray:
+        shares, usual_launch = logs[:len(groups)], (logs[-1] - np.log(5.0)) / 1.5
+        return np.concatenate([np.log(model.predict(named(logs)) / model.seconds) / 0.05,
+                               (shares - shares.mean()) / spread, [usual_launch] if "overhead_us" in others else []])
+
+    rates = {"conv": 0.1, "pointwise": 0.1, "linear": 0.1, "depthwise": 0.03}
+    start = np.log([rates.get(kinds[0], 0.001) for kinds in groups] + [10.0] * len(others))
+    highest = [0.0] * len(groups) + [9.0] * len(others)
+    return named(least_squares(residuals, start, bounds=(-12, highest), loss="soft_l1", f_scale=2).x)

@@ -1,0 +1,45 @@
+"""What the tests share: where optional data lies, and how the program is run as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("ARCHFAB_DATA", ROOT / "../shared/data"))
+
+
+@pytest.fixture
+def shared_data():
+    """The optional data folder, or a skip that says why."""
+    if not DATA.is_dir():
+        pytest.skip(f"the optional data folder {DATA} is absent; name one in ARCHFAB_DATA")
+    return DATA
+
+
+class Answer:
+    def __init__(self, done: subprocess.CompletedProcess):
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def archfab(tmp_path):
+    """Runs the command line in an empty folder."""
+
+    def run(*words, code=0, **options):
+        done = subprocess.run([sys.executable, "-m", "archfab.cli", *map(str, words)], cwd=tmp_path, text=True,
+                              capture_output=True, timeout=300, **options)
+        answer = Answer(done)
+        if code is not None:
+            assert answer.code == code, f"exit code {answer.code}\n{answer.out}\n{answer.err}"
+            assert "Traceback" not in answer.err
+        return answer
+
+    return run

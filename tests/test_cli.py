@@ -1,0 +1,174 @@
+"""The command line as a user meets it: answers, exit codes, and what it says about wrong requests."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+GENOTYPE = {f"cell.{i}-{j}": "conv3x3" for j in (1, 2, 3) for i in range(j)}
+CELL = ["vision", "--space", "cell", "--channels", "4"]
+
+
+def one_line(answer):
+    """The message of a refused request: one line, no trace, nothing on standard output."""
+    assert answer.out == "" and "Traceback" not in answer.err
+    lines = answer.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("archfab: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["search", "visoin"], ["no task named 'visoin'", "did you mean 'vision'"]),
+    (["search", "toy", "--strategy", "evolutoin"], ["no strategy named", "did you mean 'evolution'"]),
+    (["search", "toy", "--estimator", "trainning"], ["no estimator named", "'training'"]),
+    (["search", "toy", "--device", "nul"], ["no device named 'nul'", "'null'"]),
+    (["search", "toy", "--minimize", "eror"], ["no objective named 'eror'", "did you mean 'error'"]),
+    (["search", "toy", "--minimize", "latency_ms"], ["no objective named 'latency_ms'", "--device"]),
+    (["search", "toy", "--limit", "sise<=3"], ["no limit named 'sise'", "did you mean 'size'"]),
+    (["search", "toy", "--limit", "size=3"], ["'size=3' is no limit", "NAME<=NUMBER"]),
+    (["search", "toy", "--minimize", "error", "--maximize", "error"], ["minimized and maximized"]),
+    (["search", "toy", "--space", "celll"], ["no space named"]),
+    (["search", "toy", "--trials", "0"], ["--trials", "from 1 up"]),
+    (["search", "toy", "--trials", "many"], ["--trials", "--help"]),
+    (["search", "toy", "--workers", "0"], ["--workers"]),
+    (["search", "toy", "--budget", "soon"], ["'soon' is no length of time", "10m"]),
+    (["search", "toy", "--population", "lots"], ["--population", "'lots'"]),
+    (["search", "toy", "--populatoin", "5"], ["no option named 'populatoin'", "did you mean 'population'"]),
+    (["search", "toy", "--population", "2"], ["tournament of 5", "population of 2"]),
+    (["search", "toy", "--data", "x"], ["no option named 'data'"]),
+    (["search", "no-such-file.py"], ["no Python file"]),
+    (["search", "vision", "--epochs", "-1"], ["-1.0 epochs"]),
+    (["search", "vision", "--data", "nowhere"], ["nowhere"]),
+    (["resume", "nothing"], ["no run named 'nothing'"]),
+    (["show", "nothing"], ["no run named 'nothing'"]),
+    (["list", "devises"], ["no kind named", "did you mean 'devices'"]),
+    (["frobnicate"], ["frobnicate"]),
+    ([], ["VERB"]),
+    (["show", "x", "--frobnicate", "1"], ["no option --frobnicate"]),
+])
+def test_a_wrong_request_ends_with_code_2_and_one_clear_line(archfab, tmp_path, words, says):
+    line = one_line(archfab(*words, code=2))
+    for part in says:
+        assert part in line, line
+    assert list(tmp_path.iterdir()) == [], "something was left behind"
+
+
+def test_a_limit_that_nothing_can_meet_is_found_before_training(archfab, tmp_path):
+    line = one_line(archfab("search", *CELL, "--limit", "params<=10", code=2))
+    assert "no architecture" in line and "least params found is" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def idx(array):
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def bad_folders(folder):
+    x, y = np.zeros((6, 8, 8), np.uint8), np.array([0, 1, 0, 1, 0, 1], np.uint8)
+
+    def mnist(images, labels):
+        (folder / "train-images-idx3-ubyte").write_bytes(images)
+        (folder / "train-labels-idx1-ubyte").write_bytes(labels)
+
+    return {"empty": lambda: None,
+            "truncated": lambda: mnist(idx(x)[:-20], idx(y)),
+            "another format": lambda: (folder / "notes.csv").write_text("a,b\n1,2\n"),
+            "one class": lambda: mnist(idx(x), idx(y * 0)),
+            "half of it": lambda: (folder / "train-images-idx3-ubyte").write_bytes(idx(x)),
+            "pickled": lambda: np.savez(folder / "x.npz", x_train=np.array([{}], dtype=object), y_train=y)}
+
+
+@pytest.mark.parametrize("kind", ["empty", "truncated", "another format", "one class", "half of it", "pickled"])
+def test_a_bad_data_folder_ends_with_code_2_and_leaves_nothing(archfab, tmp_path, kind):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    bad_folders(folder)[kind]()
+    one_line(archfab("search", "vision", "--data", "data", code=2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+def test_search_answers_with_the_documented_document(archfab):
+    document = archfab("search", "toy", "--trials", "300", "--seed", "1", "--json").json
+    assert {"run", "task", "trials", "failed", "seconds", "front", "baseline", "random"} <= set(document)
+    assert (document["task"], document["trials"], document["failed"]) == ("toy", 300, 0)
+    best = document["front"][0]
+    assert {"id", "genotype", "error"} <= set(best) and best["error"] == pytest.approx(0.05 + 0.9 / 7)
+    assert document["random"]["trials"] == 300 and document["baseline"]["middle"] > best["error"]
+
+
+def test_show_compare_and_trials_answer_from_the_log(archfab):
+    first = archfab("search", "toy", "--trials", "40", "--run", "a", "--json").json
+    archfab("search", "toy", "--trials", "40", "--run", "b", "--strategy", "random")
+    assert archfab("show", "a", "--json").json == first
+    assert len(archfab("show", "a", "--trials", "--json").json) == 80
+    one = archfab("show", "a", first["front"][0]["id"][:6], "--json").json
+    assert one["genotype"] == first["front"][0]["genotype"]
+    rows = archfab("compare", "a", "b", "--json").json["runs"]
+    assert [row["strategy"] for row in rows] == ["evolution", "random"]
+    assert all(0 < row["hypervolume"] <= 1 for row in rows)
+    archfab("search", "toy", "--trials", "5", "--run", "c", "--minimize", "size")
+    assert "cannot be compared" in one_line(archfab("compare", "a", "c", code=2))
+
+
+def test_a_run_whose_every_trial_fails_says_why_with_code_1(archfab):
+    answer = archfab("search", "toy", "--fail", "1", "--trials", "5", code=1)
+    assert "5 networks failed" in answer.err and "by construction" in answer.err
+
+
+def test_failed_trials_are_events_and_the_run_goes_on(archfab):
+    document = archfab("search", "toy", "--fail", "0.5", "--trials", "60", "--json").json
+    assert 10 < document["failed"] < 50 and document["trials"] == 60 and document["front"]
+
+
+def test_cost_adds_up_and_says_its_origin(archfab, tmp_path):
+    (tmp_path / "g.json").write_text(json.dumps(GENOTYPE))
+    document = archfab("cost", *CELL, "--genotype", "g.json", "--device", "cortex-m7", "--json").json
+    costs = document["costs"]
+    assert {"latency_ms", "energy_mj", "memory_kb", "flash_kb", "macs", "params"} <= set(costs)
+    for row in costs.values():
+        assert row["low"] <= row["value"] <= row["high"] and row["origin"]
+    assert sum(op["latency_ms"] for op in document["operators"]) == pytest.approx(costs["latency_ms"]["value"])
+    assert sum(op["macs"] for op in document["operators"]) == costs["macs"]["value"]
+    assert document["unknown"] == []
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("{", "no JSON file"), ("[1]", "no genotype"), ("{}", "lacks"),
+    (json.dumps({**GENOTYPE, "cell.0-1": "conv9"}), "legal"), (json.dumps({**GENOTYPE, "x": 1}), "no choice 'x'")])
+def test_a_wrong_genotype_is_refused(archfab, tmp_path, text, says):
+    (tmp_path / "g.json").write_text(text)
+    assert says in one_line(archfab("cost", *CELL, "--genotype", "g.json", code=2))
+
+
+def test_space_reports_size_choices_lowerings_and_prices(archfab):
+    document = archfab("space", *CELL, "--device", "cortex-m7", "--json").json
+    assert document["size"] == 5**6 and len(document["choices"]) == 6
+    assert document["lowerings"]["concrete"]["ok"] is True
+    assert document["costs"]["latency_ms"]["least"] < document["costs"]["latency_ms"]["most"]
+    assert document["trial_seconds"] > 0 and document["sampling"] == "uniform over architectures"
+
+
+def test_list_names_everything_with_a_sentence(archfab):
+    for kind in ("tasks", "strategies", "estimators", "devices", "executors", "cost-models", "lowerings"):
+        rows = archfab("list", kind, "--json").json
+        assert rows and all(row["about"] and set(row) == {"name", "about", "extra"} for row in rows)
+
+
+def test_every_verb_has_help_with_an_example(archfab):
+    from archfab.cli import parser
+    verbs = next(action.choices for action in parser()._actions if action.choices)
+    assert {"search", "resume", "show", "compare", "export", "replay", "space", "list", "cost"} <= set(verbs)
+    for name, verb in verbs.items():
+        assert "example: archfab " + name in verb.format_help()
+        assert "--json" in verb.format_help()
+
+
+def test_the_report_stands_alone(archfab, tmp_path):
+    archfab("search", "toy", "--trials", "60", "--minimize", "error", "--minimize", "size", "--run", "a")
+    page = (tmp_path / "runs" / "a" / "report.html").read_text()
+    bare = page.replace("http://www.w3.org", "").replace("url(#", "")      # names of SVG itself; parts of this page
+    for outside in ("http:", "https:", "src=", "<script", "@import", "url("):
+        assert outside not in bare, outside
+    assert "<svg" in page and "random" in page and "baseline" in page
+    assert (tmp_path / "runs" / "a" / "front.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

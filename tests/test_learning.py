@@ -1,0 +1,115 @@
+"""The training loop: its schedule, its budget, its ends."""
+
+import math
+import random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from archfab.core import Budget, Diverged, UsageError
+from archfab.learning import Recipe, fit, make_optimizer, rate, seed_torch
+
+
+def line_data(n=64):
+    x = torch.linspace(-1, 1, n)[:, None]
+    return x, 3 * x + 1
+
+
+def train(budget, recipe=None, validate=None, model=None, steps=4):
+    model = model or nn.Linear(1, 1)
+    x, y = line_data()
+    seen = []
+
+    def batches():
+        for part in zip(x.split(len(x) // steps), y.split(len(x) // steps), strict=True):
+            seen.append(1)
+            yield part
+
+    curve = fit(model, batches, steps, nn.functional.mse_loss, recipe or Recipe(lr=0.1), budget, validate)
+    return model, curve, len(seen)
+
+
+@given(st.floats(0, 1), st.floats(0.01, 0.9))
+def test_the_learning_rate_stays_between_zero_and_its_highest(progress, warmup):
+    assert 0 <= rate(progress, warmup) <= 1
+
+
+def test_the_schedule_rises_to_one_and_ends_at_zero():
+    assert rate(0.05, 0.1) == pytest.approx(0.5)
+    assert rate(0.1, 0.1) == pytest.approx(1.0)
+    assert rate(0.55, 0.1) == pytest.approx(0.5)
+    assert rate(1.0, 0.1) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("budget", "steps", "epochs"), [
+    (Budget(epochs=3), 12, 3), (Budget(steps=6), 6, 2), (Budget(epochs=1.5), 6, 2), (Budget(epochs=5, steps=2), 2, 1)])
+def test_a_budget_is_kept_exactly(budget, steps, epochs):
+    taken = []
+    model = nn.Linear(1, 1)
+    model.register_forward_hook(lambda *_: taken.append(1))
+    _, curve, _ = train(budget, model=model)
+    assert (len(taken), len(curve)) == (steps, epochs)
+
+
+def test_a_budget_of_seconds_ends_the_training():
+    _, curve, steps = train(Budget(seconds=0.2))
+    assert steps > 8 and curve
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_line_is_learnt(optimizer):
+    seed_torch(random.Random(0))
+    model, curve, _ = train(Budget(epochs=150), Recipe(optimizer=optimizer, lr=0.05, weight_decay=0.0))
+    assert model.weight.item() == pytest.approx(3, abs=0.02) and model.bias.item() == pytest.approx(1, abs=0.02)
+    assert curve[-1]["loss"] < 1e-3 < curve[0]["loss"]
+
+
+def test_weights_decay_and_norms_and_biases_do_not():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 3))
+    decay = {id(p): group["weight_decay"] for group in make_optimizer(model, Recipe(weight_decay=0.3)).param_groups
+             for p in group["params"]}
+    assert [decay[id(p)] for p in model.parameters()] == [0.3, 0, 0, 0, 0.3, 0]
+
+
+def test_a_loss_that_is_not_finite_is_said_with_its_step():
+    with pytest.raises(Diverged, match=r"nan at step 1 .*--lr"):
+        train(Budget(epochs=1), model=nn.Sequential(nn.Linear(1, 1), Poison(math.nan)))
+
+
+class Poison(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x):
+        return x * self.value
+
+
+def test_patience_ends_early_and_the_best_weights_are_kept():
+    scores = iter([5.0, 1.0, 2.0, 3.0, 4.0, 0.0])
+    states = []
+    model = nn.Linear(1, 1)
+
+    def validate():
+        states.append(model.weight.item())
+        return next(scores)
+
+    model, curve, _ = train(Budget(epochs=50), Recipe(lr=0.1, patience=3), validate, model)
+    assert [row["validation"] for row in curve] == [5, 1, 2, 3, 4]
+    assert model.weight.item() == states[1]
+
+
+@pytest.mark.parametrize("wrong", [{"optimizer": "adam"}, {"lr": 0}, {"batch": 0}, {"warmup": 1}, {"patience": -1},
+                                   {"label_smoothing": 1.0}])
+def test_a_wrong_recipe_is_refused(wrong):
+    with pytest.raises(UsageError):
+        Recipe(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"steps": -1}, {"seconds": math.nan}])
+def test_a_budget_of_nothing_is_refused(wrong):
+    with pytest.raises(UsageError):
+        Budget(**wrong)

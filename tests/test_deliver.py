@@ -44,7 +44,8 @@ def test_a_delivered_network_reports_its_test_score_over_seeds(run):
         errors = [scores["error"] for scores in bundle["test"]]
         assert len(errors) == 2
         assert member.plain()["test_error"] == pytest.approx(np.mean(errors))
-        assert bundle["genotype"] == dict(member.genotype) and bundle["space_hash"] == Space.from_data(run.spec.space).hash
+        assert bundle["genotype"] == dict(member.genotype)
+        assert bundle["space_hash"] == Space.from_data(run.spec.space).hash
         assert bundle["costs"]["macs"]["value"] == member.metrics["macs"]
 
 

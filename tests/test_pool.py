@@ -50,7 +50,8 @@ def deadly(tmp_path):
 
 
 def test_a_killed_worker_costs_one_retry_and_then_one_failed_trial(tmp_path, deadly):
-    run = search(deadly, trials=18, workers=2, strategy="random", run=tmp_path / "run", options={"folder": str(tmp_path)})
+    run = search(deadly, trials=18, workers=2, strategy="random", run=tmp_path / "run",
+                 options={"folder": str(tmp_path)})
     outcomes = {}
     for event in run.of("search", "ok", "failed"):
         outcomes.setdefault(event.trial.genotype["kind"], set()).add(event.kind)
@@ -112,5 +113,6 @@ def test_events_cross_the_pipe_unchanged(tmp_path):
 
 
 def test_the_spec_of_a_run_survives_the_disk(tmp_path):
-    run = search("toy", trials=3, run=tmp_path / "run", limits=["size<=300"], options={"population": 5, "tournament": 2})
+    run = search("toy", trials=3, run=tmp_path / "run", limits=["size<=300"],
+                 options={"population": 5, "tournament": 2})
     assert Run(run.folder).spec == run.spec

@@ -111,6 +111,9 @@ def test_wilson_interval_against_published_values(digits):
     digits = Vision()
     digits.parts["validation"] = (None, np.zeros(263))
     assert digits.interval("error", 81 / 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    for value in (0.0, 1.0):
+        low, high = digits.interval("error", value)
+        assert low <= value <= high
     assert digits.interval("loss", 0.3) == (0.3, 0.3)
 
 

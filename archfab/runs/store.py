@@ -44,7 +44,8 @@ class Store:
         self.folder = folder
         self._db = connection
         before = self._db.execute("select number, chain, elapsed from events order by number desc limit 1").fetchone()
-        self._number, self._chain, self._before = before or (0, self._first(), 0.0)
+        last: tuple[int, int, float] = before or (0, self._first(), 0.0)
+        self._number, self._chain, self._before = last
         self._start = self._committed = time.monotonic()
 
     @classmethod
@@ -141,15 +142,15 @@ class Store:
 
     def rows(self) -> Iterator[Row]:
         """The log as it is stored, oldest first, each event checked against its checksum."""
-        chain, number = self._first(), 0
+        chain, number, path = self._first(), 0, self.folder / "run.sqlite"
         try:
             for *row, found, _ in self._db.execute("select * from events order by number"):
                 number, chain = number + 1, link(row, chain)
                 if chain != found or row[0] != number:
-                    raise UsageError(f"{self.folder / 'run.sqlite'} is damaged at event {number}; restore it from a copy")
+                    raise UsageError(f"{path} is damaged at event {number}; restore it from a copy")
                 yield tuple(row)
         except (sqlite3.Error, UnicodeError) as error:
-            raise UsageError(f"{self.folder / 'run.sqlite'} is damaged after event {number}: {error}") from None
+            raise UsageError(f"{path} is damaged after event {number}: {error}") from None
 
     def events(self) -> Iterator[Event]:
         """The log as events, oldest first."""

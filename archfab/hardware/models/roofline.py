@@ -21,6 +21,7 @@ NUMBERS = ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "power_w")
 OPTIONAL = ("start_us",)
 KINDS = ("conv", "pointwise", "depthwise", "linear", "attention", "norm", "pool", "elementwise", "move")
 UNCERTAIN = ("latency_ms", "energy_mj")
+ERRORS = (*UNCERTAIN, "assumed")        # assumed: on top, for the time in kinds whose utilisation nobody measured
 BIAS_BYTES = 4
 ORIGINS = ("measured", "calibrated", "simulated", "analytic")
 
@@ -38,7 +39,7 @@ class Roofline(Device):
             raise UsageError(f"device '{self.name}': bits is 4, 8, 16 or 32, not {self.bits!r}")
         self.sources = {**{key: numbers.get(key, {}) for key in NUMBERS},
                         **{key: numbers[key] for key in OPTIONAL if key in numbers},
-                        **self._group(numbers, "utilisation", KINDS), **self._group(numbers, "error", UNCERTAIN),
+                        **self._group(numbers, "utilisation", KINDS), **self._group(numbers, "error", ERRORS),
                         **self._group(numbers, "capacity", self.figures)}
         for key, entry in self.sources.items():
             self._check(key, entry)
@@ -46,6 +47,8 @@ class Roofline(Device):
         self._start = numbers["start_us"]["value"] if "start_us" in numbers else 0.0
         self._asynchronous = numbers.get("asynchronous") is True
         self._utilisation = {key: entry["value"] for key, entry in numbers.get("utilisation", {}).items()}
+        self._assumed = {"unknown"} | {key for key, entry in numbers.get("utilisation", {}).items()
+                                       if entry["origin"] == "analytic"}
         self._error = numbers.get("error", {})
         self.capacity = {key: float(entry["value"]) for key, entry in numbers.get("capacity", {}).items()}
         if missing := [kind for kind in KINDS if kind not in self._utilisation]:
@@ -58,13 +61,11 @@ class Roofline(Device):
         kernels = fuse(workload)
         rows = self._rows(kernels, workload)
         sizes = [buffer.elements for buffer in workload.buffers]
-        latency = sum(row["latency_ms"] for row in rows)
         memory = peak_elements(kernels, sizes, workload.inputs, workload.outputs) * self.bits / 8 / 1024
         flash = sum(k.weights * self.bits / 8 + k.biases * BIAS_BYTES for k in kernels) / 1024
         unknown = sorted({name for k in kernels if k.kind == "unknown" for name in k.names})
         return Costs({
-            "latency_ms": self._figure("latency_ms", latency),
-            "energy_mj": self._figure("energy_mj", latency * self._power),
+            "latency_ms": self._figure("latency_ms", rows), "energy_mj": self._figure("energy_mj", rows),
             "memory_kb": Cost(memory, "analytic", memory, memory),
             "flash_kb": Cost(flash, "analytic", flash, flash),
             "macs": Cost.counted(workload.macs), "params": Cost.counted(workload.params)}, rows, unknown)
@@ -96,9 +97,14 @@ class Roofline(Device):
         return {"operator": operator, "kind": kind, "detail": detail, "shape": shape, "macs": macs, "bytes": traffic,
                 "bound": bound, "latency_ms": seconds * 1e3, "energy_mj": seconds * 1e3 * self._power}
 
-    def _figure(self, name: str, value: float) -> Cost:
-        error = self._error[name]
-        return Cost(value, error["origin"], value * error["low"], value * error["high"])
+    def _figure(self, name: str, rows: list[dict[str, Any]]) -> Cost:
+        """The sum over the kernels; its interval is wider by the part that rests on assumed utilisations."""
+        error, assumed = self._error[name], self._error.get("assumed", {"low": 1, "high": 1})
+        guessed = sum(row[name] for row in rows if row["kind"] in self._assumed)
+        value = sum(row[name] for row in rows)
+        known = value - guessed
+        return Cost(value, error["origin"], error["low"] * (known + guessed * assumed["low"]),
+                    error["high"] * (known + guessed * assumed["high"]))
 
     def _group(self, numbers: Mapping[str, Any], group: str, legal: tuple[str, ...]) -> dict[str, Any]:
         """The numbers of a table of tables, such as [utilisation.conv], by their full names."""

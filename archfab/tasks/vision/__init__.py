@@ -119,7 +119,7 @@ class Vision(Task):
         n, z = len(self.parts["validation"][1]), 1.96
         middle = (value + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return min(value, max(0.0, middle - half)), max(value, min(1.0, middle + half))
 
     def inputs(self, number: int) -> tuple[torch.Tensor, ...]:
         return (self.normal(self.parts["test"][0][:number]).cpu(),)

@@ -1,0 +1,26 @@
+"""The documentation is executed: every block of the tutorial and of the page on extending, in order."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```(python|sh)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["tutorial.md", "extending.md"])
+def test_a_page_can_be_followed_from_top_to_bottom(page, tmp_path):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    blocks = BLOCK.findall((ROOT / "docs" / page).read_text())
+    assert len(blocks) >= 4
+    for language, file, text in blocks:
+        if file:
+            (tmp_path / file).write_text(text)
+            continue
+        words = [sys.executable, "-c", text] if language == "python" else ["bash", "-euo", "pipefail", "-c", text]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PATH": path})
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"

@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"archfab: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        print(f"\narchfab: {interrupt or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -96,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--trials", action="store_true", help="every network that was tried")
     one = verb("compare", compare, "runs of the same task side by side", "archfab compare vision-1 vision-2")
     one.add_argument("runs_", nargs="+", metavar="RUN", help="names or folders of runs")
+    one.add_argument("--png", type=Path, metavar="FILE", help="the fronts in one picture")
     add_runs(one)
     one = verb("export", export, "train networks of a run at full budget and write their bundles",
                "archfab export vision-1 3f2a --seeds 3 --full-epochs 60")
@@ -200,9 +202,8 @@ def watcher(spec: Any, folder: Path) -> Any:
 
 def finish(asked: argparse.Namespace, run: Any) -> int:
     """Writes the report of a finished run and answers with its result."""
-    from archfab.report import write_report
     from archfab.terminal import say, show_run
-    report = write_report(run)
+    report = run.report()
     document = run.plain()
     code = answer(asked, document, show_run)
     if not asked.json:
@@ -215,7 +216,6 @@ def finish(asked: argparse.Namespace, run: Any) -> int:
 
 def show(asked: argparse.Namespace, _: Extras) -> int:
     from archfab import terminal
-    from archfab.report import write_report
     from archfab.runs import Run
     from archfab.search import find
     run = Run(find(asked.run, asked.runs))
@@ -231,7 +231,7 @@ def show(asked: argparse.Namespace, _: Extras) -> int:
         return answer(asked, rows, lambda _: terminal.show_table(names, [[r.get(n) for n in names] for r in rows]))
     code = answer(asked, run.plain(), terminal.show_run)
     if not asked.json and os.access(run.folder, os.W_OK):
-        terminal.say(f"report: {write_report(run)}")
+        terminal.say(f"report: {run.report()}")
     return code
 
 
@@ -240,7 +240,11 @@ def compare(asked: argparse.Namespace, _: Extras) -> int:
     from archfab.runs import Run
     from archfab.runs.compare import compare_runs
     from archfab.search import find
-    document = compare_runs([Run(find(name, asked.runs)) for name in asked.runs_])
+    runs = [Run(find(name, asked.runs)) for name in asked.runs_]
+    document = compare_runs(runs)
+    if asked.png:
+        from archfab.runs.picture import compared_figure, png
+        asked.png.write_bytes(png(compared_figure(runs)))
     header = ["run", "strategy", "seed", "trials", "seconds", "hypervolume", *document["objectives"]]
     return answer(asked, document, lambda d: terminal.show_table(
         header, [[row.get(name) if name not in d["objectives"] else row["best"].get(name) for name in header]
@@ -249,11 +253,10 @@ def compare(asked: argparse.Namespace, _: Extras) -> int:
 
 def export(asked: argparse.Namespace, _: Extras) -> int:
     from archfab import terminal
-    from archfab.report import write_report
     from archfab.search import export_networks, find
     folder = find(asked.run, asked.runs)
     run = export_networks(folder, asked.networks, seeds=asked.seeds, full_budget=budget(asked, "full_"))
-    write_report(run)
+    run.report()
     chosen = [run.member(ident) for ident in asked.networks] or [run.best]
     document = [{**member.plain(), **({} if member.delivered else {"failed": run.undelivered(member)})}
                 for member in chosen]

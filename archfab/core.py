@@ -254,6 +254,8 @@ class Device(ABC):
     """Names of the costs it gives."""
     sources: Mapping[str, Mapping[str, Any]] = {}
     """Where each of its numbers comes from."""
+    capacity: Mapping[str, float] = {}
+    """The most of a cost that the device has room for: limits that hold without being asked for."""
 
     @abstractmethod
     def cost(self, workload: Workload) -> Costs: ...

@@ -77,7 +77,7 @@ def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],
             "space_hash": bench.space.hash, "seed": seed_of(spec, trial, 0), "spec": spec.plain(),
             "costs": bench.costs(trial.genotype).plain(), "device": spec.device, "test": tests,
             "weights_digest": digest(model), "preprocessing": bench.task.preprocessing(),
-            "environment": environment()}
+            "environment": environment(bench.device)}
 
 
 def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[str, Any]) -> float:
@@ -198,7 +198,7 @@ def replay(folder: Path | str) -> dict[str, Any]:
     differences = [f"{key}: {bundle[key]} then, {value} now" for key, value in again.items() if bundle[key] != value]
     differences += [f"test {name}: {bundle['test'][0][name]:.6g} then, {value:.6g} now"
                     for name, value in test.items() if bundle["test"][0][name] != value]
-    now = environment()
+    now = environment(bench.device)
     surroundings = [f"{key}: {then} then, {now.get(key)} now" for key, then in bundle["environment"].items()
                     if now.get(key) != then]
     exported = check_export(folder, model, bench)

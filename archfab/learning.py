@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ class Recipe:
 
 def seed_torch(rng: random.Random) -> None:
     """Every draw of torch from here on follows from `rng`; only deterministic kernels are used."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")     # CUDA's matrix products are exact only with it
     torch.manual_seed(rng.getrandbits(60))
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from archfab import registry
-from archfab.core import Budget, Limit, Spec, Task, UsageError, unknown
+from archfab.core import Budget, Device, Limit, Spec, Task, UsageError, identity, unknown
 from archfab.evaluate import Workbench, load_device
 from archfab.space import Space, as_space
 
@@ -28,6 +28,8 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
                                ("--trials", trials if trials is not None else 1, 1)):
         if not isinstance(value, int) or value < least:
             raise UsageError(f"{name} takes a whole number from {least} up, not {value}")
+    task, strategy, device = map(settled, (task, strategy, device))
+    data = str(Path(data).resolve()) if data else None
     given = sort_options(task, strategy, estimator, {**(options or {}), **({"data": data} if data else {})})
     live = task if isinstance(task, Task) else registry.load("tasks", task)(**given["task"])
     declared, space_from = find_space(live, space)
@@ -37,7 +39,7 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
         task=task if isinstance(task, str) else "object", task_options=given["task"], space=declared.data,
         space_from=space_from, objectives=objectives(live, device, minimize, maximize), strategy=strategy,
         strategy_options=given["strategy"], estimator=estimator, estimator_options=given["estimator"], device=device,
-        limits=tuple(str(Limit.parse(text)) for text in limits),
+        limits=bounds(limits, load_device(device), live),
         trials=trials if trials or seconds else 50, seconds=seconds,
         budget=plain_budget(trial_budget or live.budget()), full_budget=plain_budget(full_budget or live.full_budget()),
         deliver=deliver if live.example() is not None else 0, seeds=seeds, random=random and strategy != "random",
@@ -46,9 +48,15 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
     registry.load("strategies", strategy)(declared, spec.objectives, bench.limits, **given["strategy"])
     if workers > 1 and spec.task == "object":
         raise UsageError("several workers need a task that they can load: give its name, or the path of its .py file")
+    check_lowering(bench)
     check_limits(bench)
     bench.estimator     # noqa: B018 - loads it, so that a missing one is an error now
     return bench
+
+
+def settled(name: Any) -> Any:
+    """A file's path in full, so that a run can be resumed from any folder; a name as it is."""
+    return str(Path(name).resolve()) if isinstance(name, str) and name.endswith((".py", ".toml")) else name
 
 
 def sort_options(task: Any, strategy: str, estimator: str | None,
@@ -120,11 +128,27 @@ def objectives(task: Task, device: str, minimize: Sequence[str], maximize: Seque
     return {**task.goals, **({"latency_ms": "min"} if "latency_ms" in known else {})}
 
 
+def bounds(asked: Sequence[str], device: Device, task: Task) -> tuple[str, ...]:
+    """The limits asked for, and the device's own room where the user gave no limit of that name."""
+    limits = [Limit.parse(text) for text in asked]
+    named = {limit.name for limit in limits}
+    room = device.capacity if task.example() is not None else {}
+    return tuple(map(str, [*limits, *(Limit(name, "<=", most) for name, most in room.items() if name not in named)]))
+
+
 def foreign(device: str, name: str) -> str:
     """A hint where the name is a cost that only other devices give."""
     if device == "null" and re.search(r"_(ms|mj|kb)$", name):
         return "(a device gives more: --device NAME; archfab list devices)"
     return ""
+
+
+def check_lowering(bench: Workbench) -> None:
+    """Refuses a space in which some option can never be built, so that nothing fails late."""
+    if bench.example is not None:
+        possible, because = registry.load("lowerings", "concrete")(bench.space, bench.example)
+        if not possible:
+            raise UsageError(f"this space cannot be searched: {because}")
 
 
 def check_limits(bench: Workbench) -> None:
@@ -133,7 +157,7 @@ def check_limits(bench: Workbench) -> None:
     for limit in bench.limits:
         if limit.name not in known:
             raise unknown("limit", limit.name, known, foreign(bench.spec.device, limit.name))
-    if bench.example is not None:
+    if bench.example is not None and bench.limits:
         from archfab.feasible import find_feasible
         find_feasible(bench)
 
@@ -150,8 +174,8 @@ def plain_budget(budget: Budget) -> dict[str, float]:
     return {name: value for name, value in vars(budget).items() if value is not None}
 
 
-def environment() -> dict[str, Any]:
-    """What else a result depends on: versions and the kind of machine."""
+def environment(device: Device) -> dict[str, Any]:
+    """What else a result depends on: versions, the kind of machine, the device's numbers."""
     versions = {}
     for package in ("archfab", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime"):
         try:
@@ -159,4 +183,4 @@ def environment() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine(),
-            "cores": os.cpu_count(), **versions}
+            "cores": os.cpu_count(), "device numbers": identity(dict(device.sources)), **versions}

@@ -103,7 +103,7 @@ def figure(member: Member, name: str) -> str:
     known = member.figures.get(name)
     around = f"<br><small>{known['low']:.4g} to {known['high']:.4g}</small>" if known and known["low"] < known["high"] \
         else ""
-    return f"{value:.5g}{around}"
+    return (f"{value:,.0f}" if value == int(value) else f"{value:.5g}") + around
 
 
 def spread(member: Member, name: str) -> str:

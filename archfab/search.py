@@ -39,7 +39,8 @@ def search(task: str | Task, *, run: str | Path | None = None, runs: str | Path 
         raise UsageError(f"there is a run named '{run}' already; go on with it: archfab resume {run}, or give "
                          "another name")
     bench = plan(task, **asked)
-    return go(bench, Store.create(folder_for(bench.spec, run, Path(runs)), bench.spec, environment()), watcher)
+    folder = folder_for(bench.spec, run, Path(runs))
+    return go(bench, Store.create(folder, bench.spec, environment(bench.device)), watcher)
 
 
 def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = None,
@@ -78,8 +79,11 @@ def export_networks(folder: Path, idents: Sequence[str], seeds: int | None = Non
 def go(bench: Workbench, store: Store, watcher: Watcher | None = None) -> Run:
     """Runs every phase that has not ended."""
     watch = watcher(bench.spec, store.folder) if watcher else (lambda *_: None)
-    with working(bench, store) as executor:
-        drive(bench, store, executor, watch)
+    try:
+        with working(bench, store) as executor:
+            drive(bench, store, executor, watch)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; go on with: archfab resume {store.folder}") from None
     return Run(store.folder)
 
 

@@ -20,7 +20,7 @@ MAY = {
     "nn": {"space"}, "lowering": {"space", "nn"}, "learning": set(),
     "strategies": {"space", "metrics"}, "estimators": {"space", "learning", "lowering"},
     "tasks": {"space", "nn", "learning", "registry"}, "hardware": {"space", "lowering"},
-    "runs": {"metrics", "deliver"},
+    "runs": {"metrics", "deliver", "report"},
     "executors": {"evaluate"},
 }
 

@@ -71,7 +71,10 @@ class Pool(Executor):
                 assert job
                 self._attempts.pop(id(job), None)
                 self._assign()
-                return event_from(json.loads(line), job)
+                answer = json.loads(line)
+                if "fault" in answer:
+                    raise OSError(answer["fault"])
+                return event_from(answer, job)
             self._workers.remove(worker)
             if job is not None and (event := self._died(worker, job)):
                 return event
@@ -136,8 +139,12 @@ def work() -> None:
     while True:
         data = json.loads(lines.get())
         trial = Trial(**data["trial"]) if data["trial"] else None
-        event = bench.run(Job(data["kind"], trial, data["data"]))
-        answers.write(json.dumps({**asdict(event), "trial": None}, allow_nan=False) + "\n")
+        try:
+            event = bench.run(Job(data["kind"], trial, data["data"]))
+            answer = {**asdict(event), "trial": None}
+        except OSError as error:                        # a full disk is the run's trouble, not the network's
+            answer = {"fault": str(error)}
+        answers.write(json.dumps(answer, allow_nan=False) + "\n")
         answers.flush()
 
 

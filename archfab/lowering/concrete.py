@@ -15,7 +15,7 @@ from archfab.core import Genotype, UsageError, canonical
 from archfab.space import Space
 from archfab.space.choices import Choice, Expr, Repeat, evaluate
 from archfab.space.descriptions import INFERRED, Description, encode
-from archfab.space.report import covering
+from archfab.space.report import uncovered
 
 _flows: dict[str, Any] = {}     # what a part makes of an input's shape, by the part and the shape
 
@@ -172,15 +172,22 @@ def supports(space: Space, example: tuple[Any, ...] | None) -> tuple[bool, str]:
     if example is None:
         return False, "the task has no networks"
     from torch._subclasses.fake_tensor import FakeTensorMode
-    built = 0
-    for genotype in covering(space, random.Random(0)):
+    built, faults = 0, ""
+
+    def builds(genotype: Genotype) -> bool:
+        nonlocal built, faults
         try:
             with FakeTensorMode(allow_non_fake_inputs=True):
                 build(space, genotype, example)
-        except (BuildError, UsageError) as error:
-            return False, f"{error}; the decisions were {canonical(genotype)}"
+        except BuildError as error:
+            faults = str(error)
+            return False
         built += 1
-    return True, f"every option was built once, in {built} networks"
+        return True
+
+    if left := uncovered(space, builds, random.Random(0)):
+        return False, f"no network with {left[0][0]}={left[0][1]} could be built: {faults}"
+    return True, f"every option was built at least once, in {built} networks"
 
 
 def channels(x: Any) -> int | None:

@@ -75,7 +75,22 @@ def front_panel(axis: Any, run: Run, first: str, other: str) -> None:
         axis.set_xscale("log")
     axis.set_xlabel(label(other))
     axis.set_ylabel(label(first))
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(fontsize=8, framealpha=0.85, edgecolor="none")
+
+
+def compared_figure(runs: Sequence[Run]) -> Figure:
+    """The fronts of several runs of one task in one picture."""
+    names = list(runs[0].spec.objectives)
+    figure, axes = new_figure(max(1, len(names) - 1))
+    for axis, other in zip(axes, names[1:] or ["trial"], strict=True):
+        for run in runs:
+            points = sorted((m.plain()[other], m.metrics[names[0]]) for m in run.front)
+            if points:
+                axis.step(*zip(*points, strict=True), where="post", marker="o", linewidth=1, label=run.name)
+        axis.set_xlabel(label(other))
+        axis.set_ylabel(label(names[0]))
+        axis.legend(fontsize=8, framealpha=0.85, edgecolor="none")
+    return figure
 
 
 def progress_panel(axis: Any, run: Run, name: str) -> None:
@@ -88,7 +103,7 @@ def progress_panel(axis: Any, run: Run, name: str) -> None:
     baselines(axis, run, name)
     axis.set_xlabel("networks tried")
     axis.set_ylabel(f"best {label(name)} so far")
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(fontsize=8, framealpha=0.85, edgecolor="none")
 
 
 def baselines(axis: Any, run: Run, name: str) -> None:
@@ -118,7 +133,7 @@ def curves_figure(run: Run) -> Figure | None:
             axis.plot([row["epoch"] for row in rows], [row[key] for row in rows], marker=".", label=member.id[:6])
         axis.set_xlabel("epoch")
         axis.set_ylabel("training loss" if key == "loss" else "validation loss")
-    axes[1].legend(frameon=False, fontsize=8)
+    axes[1].legend(fontsize=8, framealpha=0.85, edgecolor="none")
     return figure
 
 

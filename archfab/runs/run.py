@@ -204,6 +204,11 @@ class Run:
         from archfab.runs.verdict import verdict
         return verdict(self)
 
+    def report(self) -> Path:
+        """Writes `report.html` and `front.png` into the run's folder; returns the report's path."""
+        from archfab.report import write_report
+        return write_report(self)
+
     def _repr_png_(self) -> bytes:
         from archfab.runs.picture import front_png
         return front_png(self)

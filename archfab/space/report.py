@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from archfab import registry
-from archfab.core import Label
+from archfab.core import Genotype, Label
 from archfab.space.counting import Node
 from archfab.space.space import Space
+
+TRIES = 5       # networks tried with an option before it is held to be impossible
 
 
 def report(space: Space, example: tuple[Any, ...] | None) -> dict[str, Any]:
@@ -45,15 +47,22 @@ def conditions(space: Space) -> dict[str, str]:
     return {name: " or ".join(dict.fromkeys(reasons)) for name, reasons in found.items() if name not in always}
 
 
-def covering(space: Space, rng: random.Random) -> Iterator[dict[str, Label]]:
-    """Genotypes that together take every label of every choice at least once."""
-    missing = {(name, label) for name, labels in space.labels.items() for label in labels}
+def uncovered(space: Space, works: Callable[[Genotype], bool], rng: random.Random) -> list[tuple[str, Label]]:
+    """The options that stand in no network that works, each tried a few times with other decisions drawn."""
+    missing = dict.fromkeys((name, label) for name, labels in space.labels.items() for label in labels)
     paths = ways(space)
-    for name, label in sorted(missing, key=str):
-        if (name, label) in missing:
+    left = []
+    for name, label in [*missing]:
+        for _ in range(TRIES):
+            if (name, label) not in missing:
+                break
             genotype = space.fix({**paths[name], name: label}, rng)
-            missing -= set(genotype.items())
-            yield genotype
+            if works(genotype):
+                for item in genotype.items():
+                    missing.pop(item, None)
+        if (name, label) in missing:
+            left.append((name, label))
+    return left if space.labels or works({}) else [("the one network", None)]
 
 
 def ways(space: Space) -> dict[str, dict[str, Label]]:

@@ -102,9 +102,9 @@ class Vision(Task):
         """The share of images classified wrongly, and the mean negative log-likelihood."""
         images, labels = self.parts[split]
         self.place(model).eval()
-        x, y = self.normal(images), torch.from_numpy(labels).to(self.device)
+        x, y = self.normal(images), torch.from_numpy(labels)
         with torch.inference_mode():
-            logits = torch.cat([model(part) for part in x.split(256)])
+            logits = torch.cat([model(part) for part in x.split(256)]).cpu()
         return {"error": float((logits.argmax(1) != y).double().mean()),
                 "loss": float(F.cross_entropy(logits.double(), y))}
 

@@ -1,13 +1,12 @@
 # Each target does all of its own set-up: Python 3.11 or newer and pip are enough.
 PYTHON ?= python3
 BIN := .venv/bin
-# Where torch is already installed or a CPU build is wanted, pip may be pointed at it with PIP_* variables.
-
 .PHONY: demo test test-all check benchmarks clean
 
 demo: .venv/ready
-	$(BIN)/archfab search vision --device cortex-m7 --limit "memory_kb<=64" --minimize error \
-		--minimize latency_ms --trials 24 --workers 2 --seed 1 --run demo-$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/archfab search vision --device cortex-m7 --limit "memory_kb<=16" --minimize error --minimize latency_ms \
+		--trials 30 --epochs 4 --full-epochs 30 --population 8 --tournament 3 --workers 2 --seed 1 \
+		--run demo-$$(date +%Y%m%d-%H%M%S)
 
 test: .venv/ready check
 	$(BIN)/pytest -m "not slow" -n 2

@@ -16,6 +16,7 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
 from archfab import nn, registry
+from archfab.core import Cost
 from archfab.evaluate import load_device
 from archfab.hardware.kernels import fuse
 from archfab.hardware.models.roofline import BIAS_BYTES, KINDS
@@ -119,7 +121,7 @@ def fbnet(ops: list[int]) -> Any:
             nn.ConvNormAct(width, 1, groups=groups, activation=None)))]
 
     widths = [16, 16, *[24] * 4, *[32] * 4, *[64] * 4, *[112] * 4, *[184] * 4, 352]
-    layers = [layer(op, *widths[i:i + 2], 2 if i in (5, 9, 17) else 1) for i, op in enumerate(ops)]
+    layers = [layer(op, widths[i], widths[i + 1], 2 if i in (5, 9, 17) else 1) for i, op in enumerate(ops)]
     return nn.Sequential(nn.ConvNormAct(16), *layers, nn.ConvNormAct(1504, 1), nn.Classifier(100))
 
 
@@ -145,15 +147,20 @@ def table(path: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def cells(column: str) -> Iterator[Case]:
-    """NAS-Bench-201 networks without unreachable operations: 150 to fit, 300 held out."""
-    times = {row["idx"]: row[column] for row in table("hw-nas-bench/nb201_cifar10.csv.gz")}
+@cache
+def cells() -> list[tuple[str, Workload]]:
+    """450 NAS-Bench-201 networks without unreachable operations."""
     rows = [row for row in table("nasbench201/archs.csv.gz") if all_reachable(row)]
-    space = Space(nasbench201())
-    for i, row in enumerate(random.Random(1).sample(rows, 450)):
-        if times[row["idx"]]:
-            workload = record_genotype(space, genotype_of(row), (torch.empty(1, 3, 32, 32),))
-            yield Case(f"nasbench201 {row['idx']}", workload, float(times[row["idx"]]) / 1e3, i >= 150)
+    space, image = Space(nasbench201()), (torch.empty(1, 3, 32, 32),)
+    return [(row["idx"], record_genotype(space, genotype_of(row), image)) for row in random.Random(1).sample(rows, 450)]
+
+
+def timed_cells(column: str) -> Iterator[Case]:
+    """The cells that the table has a time for: a third to fit, two thirds held out."""
+    times = {row["idx"]: row[column] for row in table("hw-nas-bench/nb201_cifar10.csv.gz")}
+    for i, (idx, workload) in enumerate(cells()):
+        if times[idx]:
+            yield Case(f"nasbench201 {idx}", workload, float(times[idx]) / 1e3, i >= 150)
 
 
 def cases_of(device: str) -> Iterator[Case]:
@@ -161,9 +168,9 @@ def cases_of(device: str) -> Iterator[Case]:
     if device == "cortex-m7":
         yield from (Case(name, workload, 1 / TINY[name][0]) for name, workload in tiny_networks().items())
     if device == "edge-npu":
-        yield from cells("edgetpu_latency")
+        yield from timed_cells("edgetpu_latency")
     if device == "raspberry-pi-4":
-        yield from cells("raspi4_latency")
+        yield from timed_cells("raspi4_latency")
         for i, row in enumerate(random.Random(1).sample(table("help-latency/fbnet_latency_ms.csv.gz"), 300)):
             workload = recorded(fbnet([*map(int, row["ops"].split())]), 3, 32, 32)
             yield Case(f"fbnet {row['idx']}", workload, float(row["raspi4"]) / 1e3, i >= 150)
@@ -198,7 +205,8 @@ class Model:
     def predict(self, found: dict[str, float]) -> np.ndarray:
         """Seconds of each network, with some of the device's numbers replaced."""
         now = {key: found.get(key, self.number(key))
-               for key in ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "start_us", *map("utilisation.{}".format, KINDS))}
+               for key in ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "start_us",
+                           *(f"utilisation.{kind}" for kind in KINDS))}
         rate = now["peak_gmacs"] * 1e9 * np.array([now[f"utilisation.{kind}"] for kind in KINDS])
         times = np.maximum(self.work / rate[self.kind], self.bytes / (now["bandwidth_gb_s"] * 1e9))
         running, launching = np.bincount(self.case, times), np.bincount(self.case) * now["overhead_us"] / 1e6
@@ -223,3 +231,93 @@ def fitted(device: str, cases: list[Case]) -> dict[str, float]:
     start = np.log([rates.get(kinds[0], 0.001) for kinds in groups] + [10.0] * len(others))
     highest = [0.0] * len(groups) + [9.0] * len(others)
     return named(least_squares(residuals, start, bounds=(-12, highest), loss="soft_l1", f_scale=2).x)
+
+
+
+def ratio(a: float, b: float) -> float:
+    """By which factor two numbers above 0 differ, from 1 up."""
+    return float(max(a, b) / min(a, b))
+
+
+def row(name: str, value: float, unit: str, target: float, higher: bool = False, **peers: float) -> dict[str, Any]:
+    return {"name": name, "value": round(float(value), 4), "unit": unit, "higher_is_better": higher, "target": target,
+            "peers": {key.replace("_", " "): float(f"{peer:.4g}") for key, peer in peers.items()}}
+
+
+def family_of(case: Case) -> str:
+    words = case.name.split()
+    return " ".join(words[:1] + words[2:])
+
+
+def held_out_rows(device: str, cases: list[Case], costs: list[Cost]) -> Iterator[dict[str, Any]]:
+    """How well the device file predicts networks that it was not fitted to, for each family and batch size."""
+    for name in sorted({f"{device} {family_of(case)}" for case in cases}):
+        chosen = [i for i, case in enumerate(cases) if name == f"{device} {family_of(case)}"]
+        measured, predicted = np.array([(cases[i].seconds * 1e3, costs[i].value) for i in chosen]).T
+        by_macs = round(float(spearmanr([cases[i].workload.macs for i in chosen], measured)[0]), 4)
+        inside = np.mean([costs[i].low <= cases[i].seconds * 1e3 <= costs[i].high for i in chosen])
+        yield row(f"{name} spearman", spearmanr(predicted, measured)[0], "", by_macs, True, macs_spearman=by_macs)
+        yield row(f"{name} median abs error", 100 * float(np.median(abs(predicted / measured - 1))), "%", 10)
+        yield row(f"{name} within interval", 100 * float(inside), "%", 85, True)
+
+
+def leave_one_out_rows(cases: list[Case]) -> Iterator[dict[str, Any]]:
+    """The worst of four predictions of a network that the fit did not see; power is the mean of the others."""
+    latency, energy = [], []
+    for case in cases:
+        others = [other for other in cases if other is not case]
+        seconds = Model("cortex-m7", [case]).predict(fitted("cortex-m7", others))[0]
+        power = np.mean([TINY[other.name][1] * TINY[other.name][0] for other in others])
+        latency.append(ratio(seconds, case.seconds))
+        energy.append(ratio(seconds * power, TINY[case.name][1]))
+    yield row("cortex-m7 leave-one-out worst latency ratio", max(latency), "x", 1.5)
+    yield row("cortex-m7 leave-one-out worst energy ratio", max(energy), "x", 1.5)
+
+
+def calibrate(device: str, write: bool) -> Iterator[dict[str, Any]]:
+    """The rows of one device; each fitted number beside what the file says; with `write`, every prediction to a CSV."""
+    cases = list(cases_of(device))
+    held_out, file = [case for case in cases if case.held_out], load_device(device)
+    costs = [file.cost(case.workload).figures["latency_ms"] for case in held_out]
+    model = Model(device, held_out)
+    assert np.allclose(model.predict({}) * 1e3, [cost.value for cost in costs]), "the fit uses another formula"
+    yield from leave_one_out_rows(cases) if device == "cortex-m7" else held_out_rows(device, held_out, costs)
+    if device == "edge-npu":
+        cost = file.cost(recorded(mobilenet(1, 1000), 3, 224, 224)).figures["latency_ms"]
+        yield row("edge-npu MobileNet v1 224 latency ratio", ratio(cost.value, CORAL_MOBILENET_MS), "x", 1.5)
+    for key, value in fitted(device, [case for case in cases if not case.held_out] or cases).items():
+        yield row(f"{device} file against refit: {key}", ratio(model.number(key), value), "x", 1.02,
+                  file=model.number(key), refit=value)
+    if write:
+        save(device, ("network", "measured_ms", "predicted_ms", "low_ms", "high_ms"),
+             [(case.name, *(f"{x:.6g}" for x in (case.seconds * 1e3, cost.value, cost.low, cost.high)))
+              for case, cost in zip(held_out, costs, strict=True)])
+
+
+def save(what: str, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    with open(ROOT / f"benchmarks/results/calibration-{what}.csv", "w", newline="") as file:
+        file.write("# recipe: ARCHFAB_DATA=<data folder> python benchmarks/calibration.py --write\n")
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=list(FITS), action="append")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    wanted = parser.parse_args()
+    rows = [found for device in wanted.device or FITS for found in calibrate(device, wanted.write)]
+    if wanted.write and not wanted.device:
+        save("summary", ("name", "value", "unit", "target", "peers"),
+             [(*(r[key] for key in ("name", "value", "unit", "target")), json.dumps(r["peers"])) for r in rows])
+    if wanted.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for r in rows:
+        met = r["value"] == r["target"] or (r["value"] > r["target"]) == r["higher_is_better"]
+        print(f"{r['name']:66} {r['value']:>8} {r['unit']:2} target {r['target']:<7}"
+              f"{'' if met else 'MISSED '}{r['peers'] or ''}")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,8 @@ import argparse
 import csv
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -80,6 +82,21 @@ def rows(trials: int, repetitions: int) -> list[dict[str, Any]]:
     return found
 
 
+def start_up(repetitions: int) -> list[dict[str, Any]]:
+    """Seconds that a user waits for the program to start, interpreter included."""
+    found = []
+    for name, words in (("import archfab", ["-c", "import archfab"]),
+                        ("archfab --help", ["-m", "archfab.cli", "--help"])):
+        spent = []
+        for _ in range(max(5, repetitions)):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+            spent.append(time.perf_counter() - start)
+        found.append({"name": f"{name} s", "value": round(statistics.median(spent), 4), "unit": "s",
+                      "higher_is_better": False, "target": 0.3, "peers": {}})
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=10_000)
@@ -87,7 +104,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--csv", type=Path)
     asked = parser.parse_args()
-    found = rows(asked.trials, asked.repetitions)
+    found = rows(asked.trials, asked.repetitions) + start_up(asked.repetitions)
     if asked.csv:
         write_csv(asked.csv, found, f"python benchmarks/overhead.py --trials {asked.trials} "
                                     f"--repetitions {asked.repetitions} --csv {asked.csv}")
@@ -95,9 +112,10 @@ def main() -> None:
         print(json.dumps(found, indent=1))
         return
     for row in found:
-        state = "met" if row["value"] >= row["target"] else "MISSED"
-        print(f"{row['name']}: {row['value']:,.0f} (target {row['target']:,.0f}: {state}); times as fast as "
-              + ", ".join(f"{name}: {ratio:g}" for name, ratio in row["peers"].items()))
+        better = row["value"] >= row["target"] if row["higher_is_better"] else row["value"] <= row["target"]
+        peers = "; ".join(f"{ratio:g} times {name}" for name, ratio in row["peers"].items())
+        print(f"{row['name']}: {row['value']:,g} {row['unit']} (target {row['target']:g}: "
+              f"{'met' if better else 'MISSED'}){'; ' + peers if peers else ''}")
 
 
 def write_csv(path: Path, found: list[dict[str, Any]], recipe: str) -> None:
@@ -107,7 +125,7 @@ def write_csv(path: Path, found: list[dict[str, Any]], recipe: str) -> None:
         writer = csv.writer(file)
         writer.writerow(["name", "value", "unit", "target", "peer", "times as fast as the peer"])
         for row in found:
-            for peer, ratio in row["peers"].items():
+            for peer, ratio in row["peers"].items() or [("", "")]:
                 writer.writerow([row["name"], row["value"], row["unit"], row["target"], peer, ratio])
 
 

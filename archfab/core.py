@@ -26,6 +26,10 @@ class UsageError(Exception):
     """The request is wrong: the message says what was asked, what is legal and what to do (exit code 2)."""
 
 
+class BuildError(Exception):
+    """A network that cannot be made; the message says which part and why."""
+
+
 class Diverged(Exception):
     """Training produced numbers that are not finite; the message says when."""
 

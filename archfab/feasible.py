@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from archfab.core import Genotype, Limit, Metrics, UsageError
+from archfab.core import BuildError, Genotype, Limit, Metrics, UsageError
 from archfab.evaluate import Workbench
-from archfab.lowering.concrete import BuildError
 
 DRAWS = 24          # architectures tried at random before the descent
 STARTS = 3          # descents

@@ -11,9 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from archfab.core import Budget, Genotype, Task, UsageError
+from archfab.core import Budget, BuildError, Genotype, Task, UsageError
 from archfab.evaluate import Workbench
-from archfab.lowering.concrete import BuildError
 from archfab.plan import plan
 from archfab.space.report import report
 

@@ -253,7 +253,6 @@ def test_macs_of_attention_equal_torchs_count(no_fused_attention):
     assert record(model, inputs).macs == torchs_count(model, inputs) == ATTENTION_MACS
 
 
-@pytest.mark.xfail(reason="torch's fused layers for inference are recorded as one operator without MACs")
 def test_macs_of_a_transformer_layer_equal_a_count_by_hand():
     model = torch.nn.TransformerEncoderLayer(WIDTH, 4, HIDDEN, batch_first=True)
     assert record(model, (torch.rand(1, TOKENS, WIDTH),)).macs == ATTENTION_MACS + 2 * TOKENS * WIDTH * HIDDEN

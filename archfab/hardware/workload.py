@@ -7,6 +7,9 @@ runs can be recorded, and it takes about as long as running a tiny network.
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 VIEWS = {"view", "_unsafe_view", "reshape", "permute", "transpose", "t", "expand", "squeeze", "unsqueeze", "slice",
          "select", "alias", "detach", "split", "chunk", "unbind", "flatten", "as_strided", "lift_fresh", "unfold",
-         "narrow", "split_with_sizes"}
+         "narrow", "split_with_sizes", "unsafe_split"}
 """Operators that only look at memory in another way: they cost nothing."""
 
 FIRST_OUTPUT = {"max_pool2d_with_indices", "max_pool3d_with_indices", "native_batch_norm", "native_layer_norm",
@@ -85,12 +88,26 @@ def record(model: torch.nn.Module, inputs: tuple[Any, ...]) -> Workload:
     recorder = Recorder(model, inputs)
     try:
         model.eval()
-        with torch.no_grad(), recorder:
+        with torch.no_grad(), in_parts(), recorder:
             outputs = model(*inputs)
     finally:
         for part, was in training.items():
             part.training = was
     return recorder.workload(outputs)
+
+
+@contextmanager
+def in_parts() -> Iterator[None]:
+    """Keeps torch from running whole layers (transformer encoders, recurrent nets) as one opaque operator."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")     # torch says on the way out that this is no Intel GPU
+            with torch.backends.mkldnn.flags(enabled=False):
+                yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 class Recorder(TorchDispatchMode):
@@ -139,7 +156,11 @@ def tensors(tree: Any) -> list[torch.Tensor]:
 
 
 def macs_of(func: Any, args: Any, kwargs: Any, out: Any) -> int:
-    """Multiply-accumulates, by torch's own formulas (which count each as two operations)."""
+    """Multiply-accumulates, by torch's own formulas (which count each as two operations); torch has none for
+    attention on the CPU: queries [..., L, E] and keys [..., S, E], then weights and values [..., S, Ev]."""
+    if func._schema.name.removeprefix("aten::") in ATTENTION:
+        q, k, v = args[:3]
+        return q.numel() // q.shape[-1] * k.shape[-2] * (q.shape[-1] + v.shape[-1])
     count = flop_registry.get(func._overloadpacket)
     if count is None:
         return 0

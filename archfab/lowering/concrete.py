@@ -11,17 +11,13 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from archfab.core import Genotype, UsageError, canonical
+from archfab.core import BuildError, Genotype, UsageError, canonical
 from archfab.space import Space
 from archfab.space.choices import Choice, Expr, Repeat, evaluate
 from archfab.space.descriptions import INFERRED, Description, encode
 from archfab.space.report import uncovered
 
 _flows: dict[str, Any] = {}     # what a part makes of an input's shape, by the part and the shape
-
-
-class BuildError(Exception):
-    """A network that cannot be made; the message says which part and why."""
 
 
 def build(space: Space, genotype: Genotype, example: tuple[Any, ...]) -> nn.Module:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from archfab.core import BuildError
 from archfab.space.choices import CHANNELS
 from archfab.space.descriptions import Describer, Description
 
@@ -91,7 +92,7 @@ class Sum(nn.Module):
             return inner, y
         side, z = builder.part(shortcut, x, where)
         if z.shape != y.shape:
-            raise ValueError(f"{where}: the body gives {tuple(y.shape)}, the shortcut {tuple(z.shape)}")
+            raise BuildError(f"{where}: the body gives {tuple(y.shape)}, the shortcut {tuple(z.shape)}")
         return Sum(inner, side), y
 
 

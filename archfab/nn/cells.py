@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from archfab.core import BuildError
 from archfab.nn.blocks import make
 from archfab.space.choices import CHANNELS, choose
 from archfab.space.descriptions import Describer, Description
@@ -73,20 +74,24 @@ def darts_cell(width: Any, name: str, reduce: bool = False, nodes: int = 4) -> D
 
 
 def darts_operations(stride: int) -> dict[str, Any]:
-    def separable(kernel: int) -> Description:
-        return make("Sequential", PreConv(CHANNELS, kernel, stride, groups=CHANNELS), make("Conv2d", CHANNELS, 1),
-                    PreConv(CHANNELS, kernel, groups=CHANNELS), make("Conv2d", CHANNELS, 1), make("BatchNorm2d"))
+    """The seven operations of DARTS, its zero left out as in its derived cells."""
 
-    def dilated(kernel: int) -> Description:
-        return make("Sequential", PreConv(CHANNELS, kernel, stride, dilation=2, groups=CHANNELS),
+    def depthwise(kernel: int, stride: int, dilation: int = 1) -> Description:
+        return make("Sequential", make("ReLU"),
+                    make("Conv2d", CHANNELS, kernel, stride=stride, padding=dilation * (kernel // 2),
+                         dilation=dilation, groups=CHANNELS, bias=False),
                     make("Conv2d", CHANNELS, 1, bias=False), make("BatchNorm2d"))
+
+    def separable(kernel: int) -> Description:
+        return make("Sequential", depthwise(kernel, stride), depthwise(kernel, 1))
 
     def pool(kind: str) -> Description:
         return make("Sequential", make(kind, 3, stride=stride, padding=1), make("BatchNorm2d", affine=False))
 
     return {"max_pool": pool("MaxPool2d"), "avg_pool": pool("AvgPool2d"),
             "skip": make("Identity") if stride == 1 else Halve(CHANNELS),
-            "sep3x3": separable(3), "sep5x5": separable(5), "dil3x3": dilated(3), "dil5x5": dilated(5)}
+            "sep3x3": separable(3), "sep5x5": separable(5),
+            "dil3x3": depthwise(3, stride, 2), "dil5x5": depthwise(5, stride, 2)}
 
 
 def Halve(channels: Any) -> Description:
@@ -160,6 +165,9 @@ class CellModule(nn.Module):
         ops = []
         for source, target, op in edges:
             module, y = builder.part(op, shapes[source], f"{where}[{source}-{target}]")
+            if target in shapes and shapes[target].shape != y.shape:
+                raise BuildError(f"{where}: the edges into node {target} give {tuple(shapes[target].shape)} and "
+                                 f"{tuple(y.shape)}, which cannot be added")
             ops.append(module)
             shapes[target] = y
         y = shapes[reached[0]]

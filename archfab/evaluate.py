@@ -24,8 +24,10 @@ from archfab.core import (
     Task,
     Trial,
     UsageError,
+    identity,
+    unknown,
 )
-from archfab.space import Space
+from archfab.space import Space, as_space
 
 
 class Workbench:
@@ -45,9 +47,15 @@ class Workbench:
 
     @cached_property
     def space(self) -> Space:
-        for source in (self.spec.task, self.spec.space_from):
-            if source and source.endswith(".py"):
-                registry.user_file(Path(source))
+        """The space as its file or task declares it now, where that is what the run was started with; else as the
+        run recorded it."""
+        if self.spec.space_from and self.spec.task != "object":
+            try:
+                declared, _ = find_space(self.task, self.spec.space_from)
+            except UsageError:
+                return Space.from_data(self.spec.space)
+            if declared.hash == identity(self.spec.space):
+                return declared
         return Space.from_data(self.spec.space)
 
     @cached_property
@@ -109,6 +117,23 @@ class Workbench:
             return Event("baseline", data={"scores": self.task.baseline()})
         except Exception as error:
             return Event("baseline", note=reason(error))
+
+
+def find_space(task: Task, asked: Any) -> tuple[Space, str | None]:
+    """The declared space, and where it was read from: the task's own, one of its names, a file, or an object."""
+    if asked is None or (isinstance(asked, str) and asked in task.spaces):
+        name = asked or task.spaces[0]
+        return as_space(task.space(name)), name
+    if not isinstance(asked, str | Path):
+        return as_space(asked), None
+    if not str(asked).endswith(".py"):
+        raise unknown("space", str(asked), task.spaces, "(or the path of a .py file that declares `space`)")
+    module = registry.user_file(Path(asked))
+    if not hasattr(module, "space"):
+        raise UsageError(f"{asked} declares no `space`; add a line: space = nn.Sequential(...), or a function "
+                         "space(task)")
+    declared = module.space
+    return as_space(declared(task) if callable(declared) else declared), str(Path(asked).resolve())
 
 
 def load_device(name: str) -> Device:

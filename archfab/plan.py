@@ -13,8 +13,7 @@ from typing import Any
 
 from archfab import registry
 from archfab.core import Budget, Device, Limit, Spec, Task, UsageError, identity, unknown
-from archfab.evaluate import Workbench, load_device
-from archfab.space import Space, as_space
+from archfab.evaluate import Workbench, find_space, load_device
 
 
 def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str = "evolution",
@@ -92,23 +91,6 @@ def typed(name: str, value: Any, parameter: Parameter) -> Any:
         return int(value) if "int" in kinds and "float" not in kinds else float(value)
     except (ValueError, KeyError):
         raise UsageError(f"--{name.replace('_', '-')} takes {kinds}, not '{value}'") from None
-
-
-def find_space(task: Task, asked: Any) -> tuple[Space, str | None]:
-    """The declared space, and where it was read from: the task's own, one of its names, a file, or an object."""
-    if asked is None or (isinstance(asked, str) and asked in task.spaces):
-        name = asked or task.spaces[0]
-        return as_space(task.space(name)), name
-    if not isinstance(asked, str | Path):
-        return as_space(asked), None
-    if not str(asked).endswith(".py"):
-        raise unknown("space", str(asked), task.spaces, "(or the path of a .py file that declares `space`)")
-    module = registry.user_file(Path(asked))
-    if not hasattr(module, "space"):
-        raise UsageError(f"{asked} declares no `space`; add a line: space = nn.Sequential(...), or a function "
-                         "space(task)")
-    declared = module.space
-    return as_space(declared(task) if callable(declared) else declared), str(Path(asked).resolve())
 
 
 def objectives(task: Task, device: str, minimize: Sequence[str], maximize: Sequence[str]) -> dict[str, Any]:

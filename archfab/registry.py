@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -39,10 +40,11 @@ def names(kind: str) -> tuple[str, ...]:
 
 def load(kind: str, name: str) -> Any:
     """The plug-in of a kind by its name, or by the path of a file that defines it."""
-    if _is_path(name):
+    known = names(kind)
+    if _is_path(str(name)):
         return _read(Path(name))
-    if name not in names(kind):
-        raise unknown(SINGULAR[kind], name, names(kind), "(or give the path of a file that defines one)")
+    if name not in known:
+        raise unknown(SINGULAR[kind], name, known, "(or give the path of a file that defines one)")
     if name in _installed(kind):
         return _installed(kind)[name].load()
     path = HERE / KINDS[kind] / name
@@ -59,6 +61,8 @@ def load(kind: str, name: str) -> Any:
 
 def describe(kind: str, name: str) -> dict[str, Any]:
     """A plug-in's name, its one sentence, and the extra that it needs, read without importing it."""
+    if name not in names(kind):
+        raise unknown(SINGULAR[kind], name, names(kind))
     if name in _installed(kind):
         return {"name": name, "about": _installed(kind)[name].value, "extra": None}
     path = HERE / KINDS[kind] / name
@@ -74,21 +78,24 @@ def describe(kind: str, name: str) -> dict[str, Any]:
 
 def user_file(path: Path) -> ModuleType:
     """A user's own .py file as a module; the same file is loaded once."""
-    name = "archfab_file_" + re.sub(r"\W", "_", path.stem)
     path = path.resolve()
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == str(path):
-        return known
+    try:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()[:8]     # so that a changed file is another module
+    except OSError:
+        raise UsageError(f"there is no Python file {path}") from None
+    name = f"archfab_file_{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}_{content}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise UsageError(f"there is no Python file {path}")
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except UsageError:
+        sys.modules.pop(name, None)
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise UsageError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from error
     return module

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils import _pytree as pytree
 
 from archfab.core import BuildError, Genotype, UsageError, canonical
@@ -17,7 +17,8 @@ from archfab.space.choices import Choice, Expr, Repeat, evaluate
 from archfab.space.descriptions import INFERRED, Description, encode
 from archfab.space.report import uncovered
 
-_flows: dict[str, Any] = {}     # what a part makes of an input's shape, by the part and the shape
+_flows: dict[Any, Any] = {}     # what a part makes of an input's shape, by the part and the shape
+_sizes: dict[Any, list[tuple[int, str]]] = {}
 
 
 def build(space: Space, genotype: Genotype, example: tuple[Any, ...]) -> nn.Module:
@@ -26,6 +27,7 @@ def build(space: Space, genotype: Genotype, example: tuple[Any, ...]) -> nn.Modu
     :param example: inputs of the network's forward; only their shapes and types are looked at.
     """
     space.check(genotype)
+    example = (example,) if isinstance(example, torch.Tensor) else example
     shapes = pytree.tree_map_only(torch.Tensor, lambda x: torch.empty_like(x, device="meta"), example)
     module, _ = Builder(genotype).part(space.root, shapes[0] if len(shapes) == 1 else shapes, "net")
     if not isinstance(module, nn.Module):
@@ -49,9 +51,14 @@ class Builder:
         where = f"{where}/{value.target.rpartition(':')[2]}"
         if value.target == "torch.nn:Sequential":
             return self.chain(value, x, where)
-        if hasattr(value.make, "assemble"):
-            return value.make.assemble(self, x, where, *value.args, **value.kwargs)
-        return self.leaf(value, x, where)
+        try:
+            if hasattr(value.make, "assemble"):
+                return value.make.assemble(self, x, where, *value.args, **value.kwargs)
+            return self.leaf(value, x, where)
+        except (BuildError, UsageError):
+            raise
+        except Exception as error:
+            raise BuildError(f"{where} on an input of {shape_of(x)}: {first_line(error)}") from error
 
     def chain(self, value: Description, x: Any, where: str) -> tuple[nn.Module, Any]:
         """One part after another."""
@@ -65,16 +72,19 @@ class Builder:
         """A module made by one call, its arguments decided and its input sizes filled in."""
         args = tuple(self.argument(arg, x, where) for arg in value.args)
         kwargs = {key: self.argument(arg, x, where) for key, arg in value.kwargs.items()}
-        kwargs.update(inferred(value, kwargs, x))
+        args, kwargs = with_sizes(value, args, kwargs, x, where)
         try:
             module = value.make(*args, **kwargs)
-        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        except Exception as error:
             shown = ", ".join([*map(repr, args), *(f"{key}={arg!r}" for key, arg in kwargs.items())])[:200]
-            raise BuildError(f"{where}({shown}) on an input of {shape_of(x)}: {error}") from error
+            raise BuildError(f"{where}({shown}) on an input of {shape_of(x)}: {first_line(error)}") from error
         if isinstance(module, Description):
             return self.part(module, x, where)
         if not isinstance(module, nn.Module):
             raise BuildError(f"{where} returned {type(module).__name__}, not a torch module")
+        if isinstance(module, LazyModuleMixin):
+            plain = type(module).__name__.removeprefix("Lazy")
+            raise BuildError(f"{where}: sizes are inferred anyway; write nn.{plain}")
         return module, flow(value, args, kwargs, module, x, where)
 
     def argument(self, value: Any, x: Any, where: str) -> Any:
@@ -107,60 +117,71 @@ class Builder:
         return found
 
 
-def inferred(value: Description, kwargs: Mapping[str, Any], x: Any) -> dict[str, Any]:
-    """The arguments that say the input's size, read off the input."""
-    found = {}
-    for name in inferred_names(value):
-        if name not in kwargs:
-            if not isinstance(x, torch.Tensor) or x.dim() < 2:
-                raise BuildError(f"{value.target}: {name} cannot be inferred from {shape_of(x)}; give it by name")
-            found[name] = INFERRED[name](tuple(x.shape))
-    return found
+def with_sizes(value: Description, args: tuple[Any, ...], kwargs: Mapping[str, Any], x: Any,
+               where: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, with those that say the input's size read off the input where they were left out."""
+    placed, named = list(args), dict(kwargs)
+    for position, name in sizes_of(value):
+        if name in named:
+            continue
+        if not isinstance(x, torch.Tensor) or x.dim() < 2:
+            raise BuildError(f"{where}: {name} cannot be inferred from {shape_of(x)}; give it by name")
+        size = INFERRED[name](tuple(x.shape))
+        if args:
+            placed.insert(position, size)
+        else:
+            named[name] = size
+    return tuple(placed), named
 
 
-_signatures: dict[str, tuple[str, ...]] = {}
-
-
-def inferred_names(value: Description) -> tuple[str, ...]:
-    if value.target not in _signatures:
+def sizes_of(value: Description) -> list[tuple[int, str]]:
+    """The parameters of a call that say the input's size, with their places."""
+    if value.make not in _sizes:
         from archfab.nn import signature
         known = signature(value.target, value.make)
-        names = known.parameters if known else inspect.Signature().parameters
-        _signatures[value.target] = tuple(name for name in names if name in INFERRED)
-    return _signatures[value.target]
+        _sizes[value.make] = [(i, name) for i, name in enumerate(known.parameters if known else ()) if name in INFERRED]
+    return _sizes[value.make]
 
 
 def flow(value: Description, args: Any, kwargs: Any, module: nn.Module, x: Any, where: str) -> Any:
     """What a module makes of an input, in shapes alone; remembered, for the same parts come again and again."""
+    holds = any(isinstance(part, nn.Module) for part in pytree.tree_leaves((args, kwargs)))
     try:
-        key = canonical([encode(Description(value.target, args, kwargs), {}), describe_shapes(x)])
+        key = None if holds else (value.make, canonical([encode([args, kwargs], {}), describe_shapes(x)]))
     except (UsageError, TypeError, ValueError):
         key = None
-    if key is None or key not in _flows:
-        try:
-            y = run_on_shapes(value, args, kwargs, module, x)
-        except Exception as error:
-            raise BuildError(f"{where} cannot take an input of {shape_of(x)}: {str(error).splitlines()[0]}") from error
-        if key is None:
-            return y
+    if key is not None and key in _flows:
+        return _flows[key]
+    try:
+        y = run_on_shapes(lambda: module if holds else value.make(*args, **kwargs), x)
+    except Exception as error:
+        raise BuildError(f"{where} cannot take an input of {shape_of(x)}: {first_line(error)}") from error
+    if key is not None:
         _flows[key] = y
-    return _flows[key]
+    return y
 
 
-def run_on_shapes(value: Description, args: Any, kwargs: Any, module: nn.Module, x: Any) -> Any:
+def run_on_shapes(made: Callable[[], nn.Module], x: Any) -> Any:
+    """Runs a module on fake tensors of the shapes of `x`, as it runs at inference, and leaves it as it was.
+
+    A module made here is fake too: it draws no weights from torch's generator.
+    """
     from torch._subclasses.fake_tensor import FakeTensorMode
     inputs = x if isinstance(x, tuple) else (x,)
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+        module = made()
+        training = {part: part.training for part in module.modules()}
         fake = pytree.tree_map_only(torch.Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype), inputs)
-        training = [part.training for part in module.modules()]
-        held = any(isinstance(part, nn.Module) for part in pytree.tree_leaves((args, kwargs)))
-        stand_in = module if held else value.make(*args, **kwargs)
         try:
-            y = stand_in.eval()(*fake)
+            y = module.eval()(*fake)
         finally:
-            for part, was in zip(module.modules(), training, strict=True):
+            for part, was in training.items():
                 part.training = was
     return pytree.tree_map_only(torch.Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device="meta"), y)
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
 def supports(space: Space, example: tuple[Any, ...] | None) -> tuple[bool, str]:
@@ -182,7 +203,9 @@ def supports(space: Space, example: tuple[Any, ...] | None) -> tuple[bool, str]:
         return True
 
     if left := uncovered(space, builds, random.Random(0)):
-        return False, f"no network with {left[0][0]}={left[0][1]} could be built: {faults}"
+        name, label = left[0]
+        which = f"with {name}={label} " if space.labels else ""
+        return False, f"no network {which}could be built: {faults}"
     return True, f"every option was built at least once, in {built} networks"
 
 

@@ -41,7 +41,10 @@ def signature(target: str, make: Any) -> inspect.Signature | None:
     if target in ("torch.nn:RNN", "torch.nn:GRU", "torch.nn:LSTM"):
         base = signature_of(torch.nn.RNNBase)
         assert base
-        return base.replace(parameters=[p for name, p in base.parameters.items() if name != "mode"])
+        shown = [p for name, p in base.parameters.items() if name != "mode"]
+        if target == "torch.nn:RNN":
+            shown.insert(3, inspect.Parameter("nonlinearity", inspect.Parameter.POSITIONAL_OR_KEYWORD, default="tanh"))
+        return base.replace(parameters=shown)
     return signature_of(make)
 
 
@@ -55,6 +58,10 @@ def __getattr__(name: str) -> Describer:
         make, target = getattr(torch.nn, name), f"torch.nn:{name}"
         _described[name] = Describer(make, target, signature(target, make))
     return _described[name]
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *torch_names()])
 
 
 def _no_part(name: str, known: list[str]) -> str:

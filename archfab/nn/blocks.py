@@ -107,8 +107,8 @@ class Scaled(nn.Module):
         return x * self.gate(x)
 
     @staticmethod
-    def assemble(builder: Any, x: Any, where: str, gate: int) -> tuple[nn.Module, Any]:
-        hidden = max(1, x.shape[1] // builder.decided(gate, x))
+    def assemble(builder: Any, x: Any, where: str, reduction: int) -> tuple[nn.Module, Any]:
+        hidden = max(1, x.shape[1] // builder.decided(reduction, x))
         parts = [make("AdaptiveAvgPool2d", 1), make("Conv2d", hidden, 1), make("ReLU"),
                  make("Conv2d", x.shape[1], 1), make("Hardsigmoid")]
         return Scaled(builder.part(parts, x, where)[0]), x

@@ -41,11 +41,10 @@ def Zero() -> Description:
     return Describer(ZeroModule, "archfab.nn.cells:ZeroModule")()
 
 
-def PreConv(channels: Any, kernel: Any, stride: Any = 1, dilation: int = 1, groups: Any = 1) -> Description:
+def PreConv(channels: Any, kernel: Any) -> Description:
     """Activation, convolution, batch normalisation: the order used inside cells."""
-    return make("Sequential", make("ReLU"),
-                make("Conv2d", channels, kernel, stride=stride, padding=dilation * (kernel // 2), dilation=dilation,
-                     groups=groups, bias=False), make("BatchNorm2d"))
+    return make("Sequential", make("ReLU"), make("Conv2d", channels, kernel, padding=kernel // 2, bias=False),
+                make("BatchNorm2d"))
 
 
 def nasbench201_cell(name: str = "cell") -> Description:
@@ -85,10 +84,11 @@ def darts_operations(stride: int) -> dict[str, Any]:
     def separable(kernel: int) -> Description:
         return make("Sequential", depthwise(kernel, stride), depthwise(kernel, 1))
 
-    def pool(kind: str) -> Description:
-        return make("Sequential", make(kind, 3, stride=stride, padding=1), make("BatchNorm2d", affine=False))
+    def pool(kind: str, **options: bool) -> Description:
+        return make("Sequential", make(kind, 3, stride=stride, padding=1, **options),
+                    make("BatchNorm2d", affine=False))
 
-    return {"max_pool": pool("MaxPool2d"), "avg_pool": pool("AvgPool2d"),
+    return {"max_pool": pool("MaxPool2d"), "avg_pool": pool("AvgPool2d", count_include_pad=False),
             "skip": make("Identity") if stride == 1 else Halve(CHANNELS),
             "sep3x3": separable(3), "sep5x5": separable(5),
             "dil3x3": depthwise(3, stride, 2), "dil5x5": depthwise(5, stride, 2)}
@@ -153,8 +153,11 @@ class CellModule(nn.Module):
     def assemble(builder: Any, x: Any, where: str, nodes: Any, inputs: int, concat: bool,
                  width: Any) -> tuple[nn.Module, Any]:
         states = x if isinstance(x, tuple) else (x,)
+        if len(states) != inputs:
+            raise BuildError(f"{where}: a cell of {inputs} inputs stands where {len(states)} come in "
+                             "(2 in a CellChain, else 1)")
         prepare, shapes = prepared(builder, states, width, where)
-        edges = [(edge.kwargs["source"], inputs + j, builder.decided(edge.kwargs["op"]))
+        edges = [(source_of(builder, edge, inputs + j, where), inputs + j, builder.decided(edge.kwargs["op"]))
                  for j, node in enumerate(nodes) for edge in builder.items(builder.decided(node))]
         outputs = list(range(inputs, inputs + len(nodes))) if concat else [inputs + len(nodes) - 1]
         edges = useful(edges, inputs, outputs)
@@ -197,6 +200,14 @@ class ChainModule(nn.Module):
             modules.append(module)
             before, last = last, y
         return ChainModule(modules), last
+
+
+def source_of(builder: Any, edge: Any, target: int, where: str) -> int:
+    """The node that an edge comes from, which stands before the one that it goes to."""
+    source = builder.decided(edge.kwargs["source"])
+    if not isinstance(source, int) or not 0 <= source < target:
+        raise BuildError(f"{where}: an edge into node {target} comes from {source!r}; legal: 0 to {target - 1}")
+    return source
 
 
 def prepared(builder: Any, states: Sequence[Any], width: Any, where: str) -> tuple[list[nn.Module], dict[int, Any]]:

@@ -71,7 +71,7 @@ class Expr:
     __bool__ = __lt__ = __le__ = __gt__ = __ge__ = _undecided
 
     def __eq__(self, other: object) -> bool:
-        return self is other if isinstance(other, Expr) else self._undecided()
+        return self is other or self._undecided()
 
     __hash__ = object.__hash__
 
@@ -79,10 +79,9 @@ class Expr:
 class Choice(Expr):
     """One decision: a name, and its options by label."""
 
-    def __init__(self, name: str, options: Mapping[Any, Any], labelled: bool) -> None:
+    def __init__(self, name: str, options: Mapping[Any, Any]) -> None:
         self.name = name
         self.options: dict[Label, Any] = dict(options)
-        self.labelled = labelled
 
     def __repr__(self) -> str:
         return f"choose({self.name!r}, {', '.join(map(str, self.options))})"
@@ -128,7 +127,7 @@ def choose(name: str, /, *options: Label, **labelled: Any) -> Choice:
     if bool(options) == bool(labelled):
         raise UsageError(f"choice '{name}' takes either values or labelled options, and at least one")
     if labelled:
-        return Choice(name, labelled, True)
+        return Choice(name, labelled)
     for option in options:
         if not isinstance(option, str | int | float | bool | None):
             raise UsageError(f"choice '{name}': {option!r} is no plain value; label it: "
@@ -137,7 +136,7 @@ def choose(name: str, /, *options: Label, **labelled: Any) -> Choice:
             raise UsageError(f"choice '{name}': {option} is not a finite number")
     if len(set(options)) < len(options):
         raise UsageError(f"choice '{name}' has equal options: {', '.join(map(repr, options))}")
-    return Choice(name, {option: option for option in options}, False)
+    return Choice(name, {option: option for option in options})
 
 
 def repeat(count: Any, build: Callable[[int], Any]) -> Repeat:
@@ -145,7 +144,10 @@ def repeat(count: Any, build: Callable[[int], Any]) -> Repeat:
 
     Decisions beyond the chosen depth are not decisions of that network.
     """
-    counts = [count] if isinstance(count, int) else [value for _, value in outcomes(count)]
+    if not callable(build) or hasattr(build, "state_dict"):
+        raise UsageError(f"repeat takes a function from the position to a description, not {build!r}; "
+                         "write: repeat(count, lambda i: ...)")
+    counts = [value for _, value in outcomes(count)]
     for value in counts:
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise UsageError(f"repeat takes whole numbers from 0 up, not {value!r}")
@@ -175,35 +177,24 @@ def evaluate(value: Any, genotype: Genotype, channels: int | None = None) -> Any
     return value
 
 
-def choices_in(value: Any) -> list[Choice]:
-    """The choices that an expression is made of, options included, each once."""
-    found: dict[str, Choice] = {}
-
-    def visit(part: Any) -> None:
-        if isinstance(part, Choice):
-            found.setdefault(part.name, part)
-            for option in part.options.values():
-                visit(option)
-        elif isinstance(part, Arithmetic):
-            for operand in part.operands:
-                visit(operand)
-
-    visit(value)
-    return list(found.values())
+def undecided(value: Any, genotype: Genotype) -> Choice | None:
+    """The first choice that an expression still hangs on, given those already taken."""
+    if isinstance(value, Choice):
+        return undecided(value.options[genotype[value.name]], genotype) if value.name in genotype else value
+    if isinstance(value, Arithmetic):
+        return next((found for part in value.operands if (found := undecided(part, genotype)) is not None), None)
+    return None
 
 
-def outcomes(value: Any) -> Iterator[tuple[dict[str, Label], Any]]:
-    """Every assignment of the choices in an expression, with the value that it gives."""
-
-    def assign(rest: list[Choice], genotype: dict[str, Label]) -> Iterator[dict[str, Label]]:
-        if not rest:
-            yield dict(genotype)
-            return
-        for label in rest[0].options:
-            yield from assign(rest[1:], {**genotype, rest[0].name: label})
-
-    for genotype in assign(choices_in(value), {}):
-        yield genotype, evaluate(value, genotype)
+def outcomes(value: Any, taken: Genotype | None = None) -> Iterator[tuple[Genotype, Any]]:
+    """Every way to decide an expression, with the value that it gives."""
+    taken = taken or {}
+    choice = undecided(value, taken)
+    if choice is None:
+        yield taken, evaluate(value, taken)
+        return
+    for label in choice.options:
+        yield from outcomes(value, {**taken, choice.name: label})
 
 
 def _must_be_numbers(choice: Choice) -> None:

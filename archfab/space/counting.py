@@ -42,7 +42,7 @@ class Branch:
 class Counter:
     """Counts the architectures under some open decisions, and finds the one with a given number."""
 
-    def __init__(self, roots: tuple[Node, ...], most: int = 200_000) -> None:
+    def __init__(self, roots: tuple[Node, ...], most: int = 20_000) -> None:
         self._seen: dict[object, Branch] = {}
         self._most = most
         self.branches = self._branches(roots, {})

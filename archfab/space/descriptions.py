@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from archfab.core import UsageError
+from archfab.core import UsageError, canonical
 from archfab.space.choices import CHANNELS, Arithmetic, Choice, InputChannels, Repeat
 
 INFERRED: dict[str, Callable[[tuple[int, ...]], Any]] = {
@@ -24,6 +26,10 @@ INFERRED: dict[str, Callable[[tuple[int, ...]], Any]] = {
 """Parameters that say the size of the input: filled in from the input's shape when they are left out."""
 
 
+OPEN = "being read"         # the options of a choice while they are encoded
+USER_FILE = "archfab_file_"  # modules made of the user's own files
+
+
 class Description:
     """A call that will make a part of a network: a target, and arguments that may hold decisions."""
 
@@ -37,7 +43,7 @@ class Description:
     def make(self) -> Callable[..., Any]:
         """The callable itself, imported when first needed."""
         if self._make is None:
-            self._make = locate(self.target)
+            self._make = trusted(self.target)
         return self._make
 
     def __repr__(self) -> str:
@@ -119,6 +125,9 @@ def address(make: Any) -> str:
 def locate(target: str) -> Any:
     """The object at an address; an error that says what is missing where it cannot be had."""
     module, _, name = target.partition(":")
+    if module.startswith(USER_FILE) and module not in sys.modules:
+        raise UsageError(f"the space uses {name} of a file that is not loaded here, or has changed since: "
+                         f"{module.removeprefix(USER_FILE).rpartition('_')[0]}.py")
     if "<locals>" in name or "<lambda>" in name:
         raise UsageError(f"{target} was defined inside a function and cannot be found again; "
                          "move it to the top level of a .py file")
@@ -132,14 +141,31 @@ def locate(target: str) -> Any:
     return found
 
 
+def trusted(target: str) -> Any:
+    """The object at an address that was read from a file: a class of torch modules, or something of torch's, of
+    archfab's or of a file that the user gave. A run or bundle of somebody else can name nothing beyond that."""
+    found = locate(target)
+    ours = target.split(":")[0].split(".")[0] in ("torch", "archfab") or target.startswith(USER_FILE)
+    if ours and not target.startswith(("torch.hub", "torch.serialization", "torch:load", "torch:save")):
+        return found
+    import torch
+    if isinstance(found, type) and issubclass(found, torch.nn.Module):
+        return found
+    raise UsageError(f"{target} is no class of torch modules, so it is not called on the word of a file; declare the "
+                     "space in a .py file and give its path")
+
+
 def encode(value: Any, choices: dict[str, Any]) -> Any:
     """A description as JSON; the choices met on the way are collected by name, each once."""
     if isinstance(value, Choice):
-        known = choices.setdefault(value.name, None)        # its place in the order of declaration
+        known = choices.get(value.name)
+        if known == OPEN:
+            raise UsageError(f"choice '{value.name}' stands inside one of its own options; rename one of them")
+        choices[value.name] = OPEN                          # holds its place in the order of declaration
         options = [[label, encode(option, choices)] for label, option in value.options.items()]
-        if known is not None and known != options:
+        if known is not None and canonical(known) != canonical(options):
             raise UsageError(f"two choices are named '{value.name}' and have different options: "
-                             f"{_labels(known)} and {_labels(options)}; rename one of them")
+                             f"{_shown(known)} and {_shown(options)}; rename one of them")
         choices[value.name] = options
         return {"choice": value.name}
     if isinstance(value, Arithmetic):
@@ -157,8 +183,13 @@ def encode(value: Any, choices: dict[str, Any]) -> Any:
         return {"tuple": [encode(item, choices) for item in value]}
     if isinstance(value, Mapping):
         return {"dict": [[key, encode(item, choices)] for key, item in value.items()]}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
     if isinstance(value, str | int | float | bool | None):
         return value
+    if hasattr(value, "state_dict") and not isinstance(value, type):
+        raise UsageError(f"{type(value).__name__}(...) is a module that was built already; describe it instead: "
+                         f"nn.{type(value).__name__}(...) of archfab, or describe({type(value).__name__})(...)")
     if isinstance(value, Describer) or callable(value):
         return {"object": value.target if isinstance(value, Describer) else address(value)}
     raise UsageError(f"{value!r} is no data: a description takes numbers, texts, lists, choices, descriptions "
@@ -174,8 +205,7 @@ def decode(data: Any, choices: Mapping[str, Any], made: dict[str, Choice]) -> An
     match data:
         case {"choice": name}:
             if name not in made:
-                options = {label: decode(option, choices, made) for label, option in choices[name]}
-                made[name] = Choice(name, options, any(label is not option for label, option in options.items()))
+                made[name] = Choice(name, {label: decode(option, choices, made) for label, option in choices[name]})
             return made[name]
         case {"expr": symbol, "of": operands}:
             return Arithmetic(symbol, *(decode(part, choices, made) for part in operands))
@@ -188,10 +218,12 @@ def decode(data: Any, choices: Mapping[str, Any], made: dict[str, Choice]) -> An
                                {key: decode(arg, choices, made) for key, arg in kwargs.items()})
         case {"tuple": items}:
             return tuple(decode(item, choices, made) for item in items)
+        case {"float": text}:
+            return float(text)
         case {"dict": items}:
             return {key: decode(item, choices, made) for key, item in items}
         case {"object": target}:
-            return locate(target)
+            return trusted(target)
     raise UsageError(f"this is no space written by archfab: {str(data)[:80]}")
 
 
@@ -208,6 +240,7 @@ def parts(value: Any) -> list[Any]:
     return []
 
 
-def _labels(options: list[list[Any]]) -> str:
-    return "[" + ", ".join(str(label) for label, _ in options) + "]"
+def _shown(options: list[list[Any]]) -> str:
+    plain = all(label == option for label, option in options)
+    return "[" + ", ".join(repr(label) if plain else f"{label}={str(option)[:60]}" for label, option in options) + "]"
 

@@ -26,25 +26,23 @@ def report(space: Space, example: tuple[Any, ...] | None) -> dict[str, Any]:
 
 
 def conditions(space: Space) -> dict[str, str]:
-    """For each choice that not every network has, the decision that brings it, in words."""
+    """For each choice that not every network has, the decisions that bring it, in words."""
+    always = {id(node): node for node in space.roots}
+    for node in (pending := list(space.roots)):
+        for below in set.intersection(*(set(opened) for opened in node.opens.values())):
+            if always.setdefault(id(below), below) is below and below not in pending:
+                pending.append(below)
     found: dict[str, list[str]] = {}
-    always = {node.name for node in space.roots}
-
-    def visit(node: Node) -> None:
-        if node in seen:
-            return
-        seen.add(node)
+    seen: set[Node] = set(space.roots)
+    for node in (pending := list(space.roots)):
         for label, opened in node.opens.items():
             for below in opened:
-                if node.name in always and all(below in others for others in node.opens.values()):
-                    always.add(below.name)
                 found.setdefault(below.name, []).append(f"{node.name}={label}")
-                visit(below)
-
-    seen: set[Node] = set()
-    for root in space.roots:
-        visit(root)
-    return {name: " or ".join(dict.fromkeys(reasons)) for name, reasons in found.items() if name not in always}
+                if below not in seen:
+                    seen.add(below)
+                    pending.append(below)
+    everywhere = {node.name for node in always.values()}
+    return {name: " or ".join(dict.fromkeys(reasons)) for name, reasons in found.items() if name not in everywhere}
 
 
 def uncovered(space: Space, works: Callable[[Genotype], bool], rng: random.Random) -> list[tuple[str, Label]]:
@@ -69,15 +67,16 @@ def ways(space: Space) -> dict[str, dict[str, Label]]:
     """For each choice, decisions under which a network has it."""
     found: dict[str, dict[str, Label]] = {}
     pending: list[tuple[Node, dict[str, Label]]] = [(node, {}) for node in space.roots]
-    seen: set[int] = set()
-    while pending:
-        node, before = pending.pop(0)
+    seen: set[tuple[Node, frozenset[tuple[str, Label]]]] = set()
+    for node, before in pending:
+        key = (node, frozenset((name, label) for name, label in before.items() if name in node.names))
+        if key in seen:
+            continue
+        seen.add(key)
         if node.name in before:
             pending.extend((below, before) for below in node.opens[before[node.name]])
             continue
         found.setdefault(node.name, before)
-        if id(node) not in seen:
-            seen.add(id(node))
-            pending.extend((below, {**before, node.name: label})
-                           for label, opened in node.opens.items() for below in opened)
+        pending.extend((below, {**before, node.name: label})
+                       for label, opened in node.opens.items() for below in opened)
     return found

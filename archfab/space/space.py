@@ -8,9 +8,8 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
-from archfab.core import Genotype, Label, UsageError, canonical, identity
-from archfab.space.choices import Choice, Repeat, evaluate
-from archfab.space.choices import choices_in as choices_of
+from archfab.core import Genotype, Label, UsageError, identity
+from archfab.space.choices import Choice, Repeat, evaluate, undecided
 from archfab.space.counting import Counter, Intractable, Node
 from archfab.space.descriptions import decode, encode, parts
 
@@ -26,11 +25,14 @@ class Space:
     def __init__(self, root: Any) -> None:
         self.root = root
         options: dict[str, Any] = {}
-        body = encode(root, options)
+        try:
+            body = encode(root, options)
+        except RecursionError:
+            raise UsageError("the description is nested too deeply, or contains itself") from None
         self.data: dict[str, Any] = {"root": body, "choices": options}
         self.labels: dict[str, tuple[Label, ...]] = {
             name: tuple(label for label, _ in listed) for name, listed in options.items()}
-        self._made: dict[int, tuple[Any, tuple[Node, ...]]] = {}
+        self._made: dict[int | str, tuple[Any, tuple[Node, ...]]] = {}
         self.roots = self._nodes(root)
 
     @classmethod
@@ -120,9 +122,9 @@ class Space:
 
         def pick(node: Node) -> Label:
             label = genotype.get(node.name, MISSING)
-            if label in node.opens:
-                return label
             labels = self.labels[node.name]
+            if legal(label, labels):
+                return label
             return labels[int(rng.random() * len(labels))] if rng else labels[0]
 
         return self.walk(pick)
@@ -139,9 +141,8 @@ class Space:
                 missing.append(node)
                 return labels[0]
             label = genotype[node.name]
-            if not any(label == legal and type(label) is type(legal) for legal in labels):
-                raise UsageError(f"choice '{node.name}' has no option {label!r}; legal: "
-                                 f"{', '.join(repr(legal) for legal in labels)}")
+            if not legal(label, labels):
+                raise UsageError(f"choice '{node.name}' has no option {label!r}; legal: {', '.join(map(repr, labels))}")
             return label
 
         active = self.walk(pick)
@@ -170,7 +171,7 @@ class Space:
 
     def _nodes(self, value: Any) -> tuple[Node, ...]:
         """The decisions that stand open in a description, each once."""
-        key = id(value)
+        key = value.name if isinstance(value, Choice) else id(value)
         if key not in self._made:
             self._made[key] = (value, self._open(value))    # the value is held so that its id stays its own
         return self._made[key][1]
@@ -185,14 +186,18 @@ class Space:
     def _repeat(self, value: Repeat) -> tuple[Node, ...]:
         items = [self._nodes(item) for item in value.items]
 
-        def decide(rest: list[Choice], taken: dict[str, Label]) -> tuple[Node, ...]:
-            if not rest:
+        def decide(taken: dict[str, Label]) -> tuple[Node, ...]:
+            choice = undecided(value.count, taken)
+            if choice is None:
                 return once(each for item in items[:evaluate(value.count, taken)] for each in item)
-            choice = rest[0]
-            return (node(choice.name, {label: decide(rest[1:], {**taken, choice.name: label})
-                                       for label in choice.options}),)
+            return (node(choice.name, {label: decide({**taken, choice.name: label}) for label in choice.options}),)
 
-        return once([*self._nodes(value.count), *decide(choices_of(value.count), {})])
+        return decide({})
+
+
+def legal(label: Any, labels: tuple[Label, ...]) -> bool:
+    """Whether a label is among those of a choice; 1, 1.0 and True are three labels."""
+    return any(label == other and type(label) is type(other) for other in labels)
 
 
 def node(name: str, opens: dict[Label, tuple[Node, ...]]) -> Node:
@@ -207,7 +212,3 @@ def once(nodes: Any) -> tuple[Node, ...]:
 def as_space(value: Any) -> Space:
     """A space, given one or a description."""
     return value if isinstance(value, Space) else Space(value)
-
-
-def same(one: Genotype, other: Genotype) -> bool:
-    return canonical(one) == canonical(other)

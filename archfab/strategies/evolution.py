@@ -6,10 +6,9 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 from archfab.core import Event, Genotype, Goals, Limit, Strategy, Trial, UsageError
-from archfab.metrics.pareto import crowding, front
+from archfab.metrics.pareto import crowding, dominates
 from archfab.space import Space
 
 
@@ -26,9 +25,10 @@ class Member:
 class Evolution(Strategy):
     """Regularised evolution with limits and any number of objectives.
 
-    A tournament is won by the member that breaks the limits least (Deb, CMAME 2000); among those that keep
-    them by the best score, or with several objectives by a member that no other of the tournament dominates,
-    the one that stands most alone (Deb et al., NSGA-II, IEEE TEC 2002).
+    A tournament is won by the member that breaks the limits least (Deb, CMAME 2000), and among those that keep
+    them by the best score. With several objectives the networks that none dominates do not die of age: as soon
+    as there are two, parents come from them alone, of two drawn the one that stands more alone (crowding as in
+    Deb et al., NSGA-II, IEEE TEC 2002).
 
     :param population: how many live at once; also how many are drawn before the first tournament.
     :param tournament: how many compete to be the parent.
@@ -38,15 +38,17 @@ class Evolution(Strategy):
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, population: int = 20,
                  tournament: int = 5, crossover: float = 0.0) -> None:
         super().__init__(space, goals, limits)
-        if not 1 <= tournament <= population:
+        if not (isinstance(population, int) and isinstance(tournament, int) and 1 <= tournament <= population):
             raise UsageError(f"a tournament of {tournament} does not fit a population of {population}; "
                              "1 <= tournament <= population")
-        if not 0 <= crossover <= 1:
-            raise UsageError(f"crossover is a share from 0 to 1, not {crossover}")
+        if not (isinstance(crossover, int | float) and 0 <= crossover <= 1):
+            raise UsageError(f"crossover is a share from 0 to 1, not {crossover!r}")
         self.population = population
         self.tournament = tournament
         self.crossover = crossover
         self.living: deque[Member] = deque(maxlen=population)
+        self.front: list[Member] = []           # with several objectives: kept whatever their age
+        self.alone: list[float] = []            # how far each of them is from its neighbours
 
     def ask(self, number: int, rng: random.Random) -> Trial:
         if number < self.population or not self.living:
@@ -63,20 +65,26 @@ class Evolution(Strategy):
         excess = sum(limit.excess(event.metrics) for limit in self.limits)
         scores = tuple(event.metrics[name] if sense == "min" else -event.metrics[name]
                        for name, sense in self.goals.items()) if event.kind == "ok" else ()
-        self.living.append(Member(event.trial.number, event.trial.genotype, excess, scores))
+        member = Member(event.trial.number, event.trial.genotype, excess, scores)
+        self.living.append(member)
+        if len(self.goals) > 1 and scores and not excess:
+            self._keep(member)
+
+    def _keep(self, member: Member) -> None:
+        """Takes a member into the front, unless one of it is as good in everything."""
+        if any(dominates(other.scores, member.scores) or other.scores == member.scores for other in self.front):
+            return
+        self.front = [other for other in self.front if not dominates(member.scores, other.scores)]
+        self.front.append(member)
+        self.alone = crowding([other.scores for other in self.front])
 
     def _parent(self, rng: random.Random) -> Member:
+        if len(self.front) > 1:
+            rivals = [int(rng.random() * len(self.front)) for _ in range(2)]
+            return self.front[max(rivals, key=self.alone.__getitem__)]
         count = len(self.living)
-        rivals = [self.living[int(rng.random() * count)] for _ in range(self.tournament)]
-        least = min(rival.excess for rival in rivals)
-        rivals = [rival for rival in rivals if rival.excess == least]
-        if len(rivals) == 1 or not rivals[0].scores:
-            return rivals[0]
-        if len(self.goals) == 1:
-            return min(rivals, key=attrgetter("scores"))
-        best = [rivals[i] for i in front([rival.scores for rival in rivals])]
-        alone = crowding([rival.scores for rival in best])
-        return best[rng.choice([i for i, distance in enumerate(alone) if distance == max(alone)])]
+        best = (self.living[int(rng.random() * count)] for _ in range(self.tournament))
+        return min(best, key=lambda rival: (rival.excess, not rival.scores, rival.scores))
 
 
 export = Evolution

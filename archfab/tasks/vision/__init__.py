@@ -74,10 +74,11 @@ class Vision(Task):
         return (torch.zeros(batch, *self.images.x_train.shape[1:]),)
 
     def budget(self) -> Budget:
-        return Budget(epochs=max(2, min(10, round(20_000 / len(self.parts["train"][1])))))
+        """About 20,000 images seen, in whole epochs from 1 to 10."""
+        return Budget(epochs=max(1, min(10, round(20_000 / len(self.parts["train"][1])))))
 
     def full_budget(self) -> Budget:
-        return Budget(epochs=4 * (self.budget().epochs or 1))
+        return Budget(epochs=max(12, 4 * (self.budget().epochs or 1)))
 
     def fit(self, model: nn.Module, budget: Budget, rng: random.Random, full: bool = False) -> list[dict[str, float]]:
         """`full` trains on training and validation images together, for then nothing is left to choose."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from archfab import registry
@@ -25,12 +25,26 @@ Watcher = Callable[[Spec, Path], Watch]
 """Makes a watch for a run, from its spec and folder."""
 
 
-def search(task: str | Task, *, run: str | Path | None = None, runs: str | Path = "runs",
-           watcher: Watcher | None = None, **asked: Any) -> Run:
+def search(task: str | Task, *, space: Any = None, data: str | None = None, strategy: str = "evolution",
+           estimator: str | None = None, device: str = "null", minimize: Sequence[str] = (),
+           maximize: Sequence[str] = (), limits: Sequence[str] = (), trials: int | None = None,
+           budget: str | float | None = None, trial_budget: Budget | None = None, full_budget: Budget | None = None,
+           deliver: int = 3, seeds: int = 1, random: bool = True, workers: int = 1, threads: int | None = None,
+           seed: int = 0, options: Mapping[str, Any] | None = None, run: str | Path | None = None,
+           runs: str | Path = "runs", watcher: Watcher | None = None) -> Run:
     """Searches for the networks that fit, trains and exports the best of them; returns the run.
 
-    Takes what `archfab search` takes, under the same names (see `archfab.plan.plan`): `space=`, `data=`,
-    `strategy=`, `device=`, `minimize=[...]`, `limits=[...]`, `trials=`, `budget="10m"`, `seed=`, ...
+    :param task: a name, a path to a .py file, or a `Task`.
+    :param space: one of the task's spaces by name, a path to a .py file, or a description.
+    :param limits: such as "memory_kb<=256".
+    :param trials: networks to try; 50 when neither this nor `budget` is given.
+    :param budget: bounds search and random search together in time, half each: seconds, or "90s", "10m", "1.5h".
+    :param trial_budget: of one trial; :param full_budget: of one delivered network.
+    :param deliver: networks of the front that are delivered; :param seeds: trainings of each of them.
+    :param random: whether a random search of equal budget runs beside the search.
+    :param options: of the task, the strategy and the estimator, by name.
+    :param run: the run's name or folder.
+    :raises UsageError: when the request is wrong; nothing is left behind then.
 
     >>> run = archfab.search("vision", device="cortex-m7", limits=["memory_kb<=64"], trials=20)
     >>> run.best.model()
@@ -38,7 +52,10 @@ def search(task: str | Task, *, run: str | Path | None = None, runs: str | Path 
     if run is not None and (place(run, runs) / "run.sqlite").exists():
         raise UsageError(f"there is a run named '{run}' already; go on with it: archfab resume {run}, or give "
                          "another name")
-    bench = plan(task, **asked)
+    bench = plan(task, space=space, data=data, strategy=strategy, estimator=estimator, device=device,
+                 minimize=minimize, maximize=maximize, limits=limits, trials=trials, budget=budget,
+                 trial_budget=trial_budget, full_budget=full_budget, deliver=deliver, seeds=seeds, random=random,
+                 workers=workers, threads=threads, seed=seed, options=options)
     folder = folder_for(bench.spec, run, Path(runs))
     return go(bench, Store.create(folder, bench.spec, environment(bench.device)), watcher)
 
@@ -144,7 +161,7 @@ def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Execut
         why = ""
         while len(log.pending) < executor.slots and not (why := enough(arm, bench, log, store.elapsed)):
             number = log.next_number
-            asked = strategy.ask(number, random.Random(f"{spec.seed}:{arm}:{number}"))
+            asked = strategy.ask(number, Random(f"{spec.seed}:{arm}:{number}"))
             if asked is None:
                 why = "the strategy has nothing left to try"
                 break

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,10 +27,15 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a verb. Exit codes: 0 done, 1 it failed, 2 the request is wrong, 130 interrupted (and resumable)."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGINT, interrupted)           # a shell that starts us in the background has it ignored
     try:
         asked, rest = parser().parse_known_args(arguments)
         options = extras(rest)
+        for name in options:
+            if asked.takes_options and (near := get_close_matches(name, [*vars(asked)], n=1, cutoff=0.75)):
+                raise UsageError(f"no option named '--{name.replace('_', '-')}'; did you mean "
+                                 f"'--{near[0].replace('_', '-')}'?")
         if options and not asked.takes_options:
             raise UsageError(f"archfab {asked.verb} has no option --{next(iter(options))}; "
                              f"see: archfab {asked.verb} --help")
@@ -44,14 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except (OSError, sqlite3.OperationalError) as error:
-        print(f"archfab: cannot write or read: {error}; make room or choose another place (--runs DIR), then "
-              "archfab resume RUN goes on where it stopped", file=sys.stderr)
+        print(f"archfab: cannot write or read: {error}; make room, or choose another place (--runs DIR, --png FILE)"
+              "; a run that had begun goes on with archfab resume RUN", file=sys.stderr)
         return 2
     except Exception as error:
         if os.environ.get("ARCHFAB_DEBUG"):
             raise
         print(f"archfab: failed: {type(error).__name__}: {error} (ARCHFAB_DEBUG=1 shows where)", file=sys.stderr)
         return 1
+
+
+def interrupted(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def extras(words: Sequence[str]) -> dict[str, str]:
@@ -210,6 +220,9 @@ def finish(asked: argparse.Namespace, run: Any) -> int:
         say(f"report: {report}")
     if not run.front:
         print(f"archfab: failed: {run.trouble()}", file=sys.stderr)
+        return 1
+    if run.spec.deliver and not run.deliveries:
+        print("archfab: failed: no network could be delivered", file=sys.stderr)
         return 1
     return code
 

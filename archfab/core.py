@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import re
 from abc import ABC, abstractmethod
@@ -64,7 +65,7 @@ class Limit:
     def parse(cls, text: str) -> Limit:
         found = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([-+\d.eE]+)\s*", text)
         try:
-            assert found
+            assert found and math.isfinite(float(found[3]))
             return cls(found[1], found[2], float(found[3]))  # type: ignore[arg-type]
         except (AssertionError, ValueError):
             raise UsageError(f"'{text}' is no limit; write NAME<=NUMBER or NAME>=NUMBER, e.g. "
@@ -79,7 +80,8 @@ class Limit:
         return max(0.0, over) / (abs(self.value) or 1.0)
 
     def __str__(self) -> str:
-        return f"{self.name}{self.sense}{self.value:g}"
+        value = int(self.value) if self.value == int(self.value) else self.value
+        return f"{self.name}{self.sense}{value!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +181,9 @@ class Task(ABC):
     def space(self, name: str | None = None) -> Any:
         """The description of a space, by its name among `spaces`; the first when no name is given."""
 
-    def interval(self, name: str, value: float) -> tuple[float, float]:
-        """Where a score's true value lies with 95 % confidence, as the size of the validation data tells."""
+    def interval(self, name: str, value: float,
+                 split: Literal["validation", "test"] = "validation") -> tuple[float, float]:
+        """Where a score's true value lies with 95 % confidence, as the size of the data tells."""
         return value, value
 
     def known(self, genotype: Genotype) -> Metrics:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from archfab import registry
 from archfab.core import Budget, Event, Genotype, Spec, Trial, UsageError, identity
 from archfab.evaluate import Workbench, finite, reason
 from archfab.learning import seed_torch
@@ -42,10 +43,12 @@ def deliver(bench: Workbench, trial: Trial, folder: str, seeds: int) -> Event:
         relative = f"bundles/{ident}"
         bundle = contents(bench, trial, tests, model)
         difference = write(Path(folder) / relative, bench, model, bundle)
+        means = {name: float(np.mean([test[name] for test in tests])) for name in tests[0]}
         data = {"id": ident, "bundle": relative, "seeds": len(tests), "export_difference": difference,
-                "test": {name: float(np.mean([test[name] for test in tests])) for name in tests[0]},
+                "test": means,
+                "test_interval": {name: bench.task.interval(name, value, "test") for name, value in means.items()},
                 "test_spread": {name: float(np.std([test[name] for test in tests])) for name in tests[0]}}
-        return Event("delivered", trial, curve=curve, data=data)
+        return Event("delivered", trial, curve=[finite(row) for row in curve], data=data)
     except OSError:
         raise
     except Exception as error:
@@ -76,7 +79,8 @@ def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],
     return {"format": FORMAT, "id": identity(trial.genotype), "genotype": dict(trial.genotype),
             "space_hash": bench.space.hash, "seed": seed_of(spec, trial, 0), "spec": spec.plain(),
             "costs": bench.costs(trial.genotype).plain(), "device": spec.device, "test": tests,
-            "weights_digest": digest(model), "preprocessing": bench.task.preprocessing(),
+            "weights_digest": digest(model.state_dict()), "preprocessing": bench.task.preprocessing(),
+            "inputs": [[list(x.shape), str(x.dtype).removeprefix("torch.")] for x in bench.example or ()],
             "environment": environment(bench.device)}
 
 
@@ -92,8 +96,11 @@ def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[s
         bundle["export_difference"] = check_onnx(model, bench.task.inputs(CHECKED), draft / "network.onnx")
         torch.save(model.state_dict(), draft / "weights.pt")
         (draft / "bundle.json").write_text(json.dumps(bundle, indent=1, allow_nan=False), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
+        old = folder.with_name(folder.name + ".old.new")
+        if folder.exists():
+            os.replace(folder, old)
         os.replace(draft, folder)
+        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -147,10 +154,10 @@ def quiet() -> Iterator[None]:
             sys.stdout.flush()
 
 
-def digest(model: torch.nn.Module) -> str:
+def digest(state: Mapping[str, torch.Tensor]) -> str:
     """A name for the exact weights."""
     found = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted(state.items()):
         found.update(name.encode())
         found.update(value.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]
@@ -163,7 +170,7 @@ def read_bundle(folder: Path | str) -> dict[str, Any]:
         bundle = json.loads(path.read_text(encoding="utf-8"))
         if bundle["format"] > FORMAT:
             raise UsageError(f"{path} was written by a newer archfab (format {bundle['format']})")
-        for key in ("genotype", "spec", "seed", "weights_digest", "test", "costs", "environment"):
+        for key in ("genotype", "spec", "seed", "weights_digest", "test", "costs", "environment", "inputs"):
             bundle[key]
         return bundle
     except OSError:
@@ -173,16 +180,23 @@ def read_bundle(folder: Path | str) -> dict[str, Any]:
 
 
 def load_model(folder: Path | str) -> torch.nn.Module:
-    """The trained torch module of a bundle."""
+    """The trained torch module of a bundle; neither its task nor its data is needed."""
     bundle = read_bundle(folder)
-    bench = Workbench(Spec.from_plain(bundle["spec"]))
-    assert bench.example is not None
-    model = build(bench.space, bundle["genotype"], bench.example)
+    spec = Spec.from_plain(bundle["spec"])
+    for source in (spec.task, spec.space_from):
+        if source and source.endswith(".py") and Path(source).exists():
+            registry.user_file(Path(source))
+    example = tuple(torch.zeros(shape, dtype=getattr(torch, kind)) for shape, kind in bundle["inputs"])
+    model = build(Space.from_data(spec.space), bundle["genotype"], example)
+    model.load_state_dict(read_weights(folder))
+    return model.eval()
+
+
+def read_weights(folder: Path | str) -> dict[str, torch.Tensor]:
     try:
-        model.load_state_dict(torch.load(Path(folder) / "weights.pt", weights_only=True))
+        return torch.load(Path(folder) / "weights.pt", weights_only=True)
     except Exception as error:
         raise UsageError(f"the weights in {folder} cannot be read: {reason(error)}") from None
-    return model.eval()
 
 
 def replay(folder: Path | str) -> dict[str, Any]:
@@ -193,9 +207,12 @@ def replay(folder: Path | str) -> dict[str, Any]:
     bundle = read_bundle(folder)
     bench = Workbench(Spec.from_plain(bundle["spec"]))
     model, _, test = train(bench, bundle["genotype"], bundle["seed"])
-    again = {"weights_digest": digest(model), "space_hash": Space.from_data(bundle["spec"]["space"]).hash,
-             "costs": bench.costs(bundle["genotype"]).plain()}
+    again = {"weights_digest": digest(model.state_dict()), "space_hash": identity(bundle["spec"]["space"]),
+             "costs": bench.costs(bundle["genotype"]).plain(), "id": identity(bundle["genotype"]),
+             "preprocessing": bench.task.preprocessing()}
     differences = [f"{key}: {bundle[key]} then, {value} now" for key, value in again.items() if bundle[key] != value]
+    if digest(read_weights(folder)) != bundle["weights_digest"]:
+        differences.append("weights.pt: not the weights that were delivered")
     differences += [f"test {name}: {bundle['test'][0][name]:.6g} then, {value:.6g} now"
                     for name, value in test.items() if bundle["test"][0][name] != value]
     now = environment(bench.device)

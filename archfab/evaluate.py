@@ -14,6 +14,7 @@ from archfab.core import (
     Budget,
     Costs,
     Device,
+    Diverged,
     Estimator,
     Event,
     Genotype,
@@ -98,7 +99,9 @@ class Workbench:
             rng = random.Random(f"{self.spec.seed}:train:{trial.number}")
             scores, curve = self.estimator.estimate(self.task, self.space, trial.genotype,
                                                     Budget.from_plain(self.spec.budget), rng)
-            metrics.update(finite(scores))
+            scores = finite(scores)
+            metrics.update(scores)
+            curve = [dict(finite(row)) for row in curve]
             for name, value in scores.items():
                 low, high = self.task.interval(name, value)
                 if low < high:
@@ -114,7 +117,8 @@ class Workbench:
 
     def _baseline(self) -> Event:
         try:
-            return Event("baseline", data={"scores": self.task.baseline()})
+            return Event("baseline", data={"scores": {name: finite(found)
+                                                      for name, found in self.task.baseline().items()}})
         except Exception as error:
             return Event("baseline", note=reason(error))
 
@@ -147,11 +151,12 @@ def load_device(name: str) -> Device:
 
 
 def finite(scores: Metrics) -> Metrics:
-    """The scores, or an error naming the one that is no finite number."""
-    for name, value in scores.items():
+    """The scores as plain numbers, or an error naming the one that is not finite."""
+    plain = {name: float(value) for name, value in scores.items()}
+    for name, value in plain.items():
         if not math.isfinite(value):
-            raise ArithmeticError(f"the score '{name}' is {value}")
-    return scores
+            raise Diverged(f"the {name} is {value}")
+    return plain
 
 
 def reason(error: Exception) -> str:

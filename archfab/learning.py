@@ -35,8 +35,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.optimizer not in ("adamw", "sgd"):
             raise UsageError(f"no optimizer named '{self.optimizer}'; known: adamw, sgd")
-        if self.lr <= 0 or self.batch < 1 or self.weight_decay < 0 or self.patience < 0:
-            raise UsageError("a recipe takes lr > 0, batch >= 1, weight_decay >= 0 and patience >= 0")
+        if not 0 < self.lr < math.inf or self.batch < 2 or self.weight_decay < 0 or self.patience < 0:
+            raise UsageError("a recipe takes a finite lr > 0, batch >= 2, weight_decay >= 0 and patience >= 0")
         if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1:
             raise UsageError("warmup and label_smoothing are shares from 0 to below 1")
 
@@ -115,6 +115,8 @@ def fit(model: nn.Module, batches: Callable[[], Iterator[Batch]], steps_an_epoch
             if row["validation"] < best:
                 best, best_state, since = row["validation"], copy.deepcopy(model.state_dict()), 0
         curve.append(row)
+        if not meter.taken:
+            raise UsageError("the training data gives no batch to learn from")
         if recipe.patience and since >= recipe.patience:
             break
     if best_state is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -28,7 +29,7 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
         if not isinstance(value, int) or value < least:
             raise UsageError(f"{name} takes a whole number from {least} up, not {value}")
     task, strategy, device = map(settled, (task, strategy, device))
-    data = str(Path(data).resolve()) if data else None
+    data = os.path.abspath(data) if data else None
     given = sort_options(task, strategy, estimator, {**(options or {}), **({"data": data} if data else {})})
     live = task if isinstance(task, Task) else registry.load("tasks", task)(**given["task"])
     declared, space_from = find_space(live, space)
@@ -82,15 +83,27 @@ def typed(name: str, value: Any, parameter: Parameter) -> Any:
     """A text from the command line as the type that the option is declared with."""
     if not isinstance(value, str):
         return value
-    kinds = str(parameter.annotation)
+    kinds = annotation(parameter)
     if "str" in kinds or "Path" in kinds:
         return value
     try:
         if "bool" in kinds:
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
-        return int(value) if "int" in kinds and "float" not in kinds else float(value)
+        number = int(value) if "int" in kinds and "float" not in kinds else float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        return number
     except (ValueError, KeyError):
-        raise UsageError(f"--{name.replace('_', '-')} takes {kinds}, not '{value}'") from None
+        words = {"bool": "yes or no", "int": "a whole number", "float": "a number"}
+        legal = next((words[kind] for kind in ("bool", "float", "int") if kind in kinds), kinds)
+        raise UsageError(f"--{name.replace('_', '-')} takes {legal}, not '{value}'") from None
+
+
+def annotation(parameter: Parameter) -> str:
+    """The type that an option is declared with, in words; without a declaration, the type of its default."""
+    if parameter.annotation is not Parameter.empty:
+        return getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)
+    return "str" if parameter.default in (None, Parameter.empty) else type(parameter.default).__name__
 
 
 def objectives(task: Task, device: str, minimize: Sequence[str], maximize: Sequence[str]) -> dict[str, Any]:

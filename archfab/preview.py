@@ -48,7 +48,10 @@ def costs_of_some(bench: Workbench, rng: random.Random) -> list[tuple[Genotype, 
 
 def trial_seconds(bench: Workbench, genotype: Genotype, rng: random.Random) -> float:
     """How long one trial takes here: a few steps of one network, measured and scaled to the budget."""
+    import torch
+
     from archfab.lowering.concrete import build
+    torch.set_num_threads(bench.spec.threads)
     budget = Budget.from_plain(bench.spec.budget)
     if budget.seconds:
         return budget.seconds

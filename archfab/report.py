@@ -50,7 +50,7 @@ def page(run: Run, front: str) -> str:
     document = run.plain()
     curves = curves_figure(run)
     sections = [
-        head(run, document), "".join(f"<p class='verdict{' bad' if 'NOT' in s or 'no ' in s else ''}'>{escape(s)}</p>"
+        head(run, document), "".join(f"<p class='verdict{' bad' if 'NO' in s else ''}'>{escape(s)}</p>"
                                      for s in document["verdict"]),
         f"<h2>Front</h2>{front}", front_table(run), section("Training", svg(curves) if curves else ""),
         section("Beside the search", comparison(run, document)), section("Where the figures come from", origins(run)),

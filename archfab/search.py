@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -71,7 +71,14 @@ def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = No
     if spec.task == "object" and task is None:
         store.close()
         raise UsageError("this run's task was given as an object; give it again: archfab.resume(run, task=...)")
-    return go(Workbench(spec, task), store, watcher)
+    bench = Workbench(spec, task)
+    now, then = environment(bench.device), store.environment()
+    for what in ("device numbers", "torch"):
+        if now[what] != then.get(what, now[what]):
+            store.close()
+            raise UsageError(f"the {what} have changed since this run began ({then[what]} then, {now[what]} now): its "
+                             "trials cannot be mixed; begin a new run")
+    return go(bench, store, watcher)
 
 
 def export_networks(folder: Path, idents: Sequence[str], seeds: int | None = None,
@@ -81,10 +88,13 @@ def export_networks(folder: Path, idents: Sequence[str], seeds: int | None = Non
     spec = replace(run.spec, seeds=seeds or run.spec.seeds,
                    full_budget=plain_budget(full_budget) if full_budget else run.spec.full_budget)
     chosen = [run.member(ident) for ident in idents] or [run.best]
-    if Workbench(spec).example is None:
+    if not run.finished:
+        raise UsageError(f"the run {run.name} is not finished; first: archfab resume {folder}")
+    bench = Workbench(spec)
+    if bench.example is None:
         raise UsageError(f"the task '{spec.task}' has no networks, so none that could be exported")
     store = Store.open(folder)
-    with working(Workbench(spec), store) as executor:
+    with working(bench, store) as executor:
         for member in chosen:
             trial = Trial(member.trial, member.genotype, member.arm)
             executor.submit(Job("deliver", trial, {"folder": str(folder), "seeds": spec.seeds}))
@@ -101,6 +111,8 @@ def go(bench: Workbench, store: Store, watcher: Watcher | None = None) -> Run:
             drive(bench, store, executor, watch)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: archfab resume {store.folder}") from None
+    finally:
+        getattr(watch, "end", lambda: None)()
     return Run(store.folder)
 
 
@@ -155,7 +167,7 @@ def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Execut
         record(event)
         strategy.tell(event)
 
-    for trial in log.pending.values():
+    for trial in list(log.pending.values()):        # one that repeats a known network is done at once
         submit(trial, log, executor, happened)
     while True:
         why = ""
@@ -249,11 +261,18 @@ def folder_for(spec: Spec, run: str | Path | None, runs: Path) -> Path:
     if run is not None:
         return place(run, runs)
     stem = Path(spec.task).stem
-    return next(path for i in itertools.count(1) if not (path := runs / f"{stem}-{i}").exists())
+    runs.mkdir(parents=True, exist_ok=True)
+    for i in itertools.count(1):
+        with suppress(FileExistsError):
+            (runs / f"{stem}-{i}").mkdir()                  # this process alone has it now
+            return runs / f"{stem}-{i}"
+    raise AssertionError("unreachable: the count does not end")
 
 
 def place(run: str | Path, runs: str | Path) -> Path:
     """A run's folder: a path as it is, a bare name below the folder of runs."""
+    if not Path(run).name:
+        raise UsageError(f"'{run}' is no name for a run")
     return Path(run) if len(Path(run).parts) > 1 else Path(runs) / run
 
 

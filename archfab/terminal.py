@@ -22,18 +22,15 @@ PHASES = {"search": "searching", "random": "random search beside it", "baseline"
 class Progress:
     """One live line on standard error: trials done, best so far, size of the front, time left."""
 
-    def __init__(self, spec: Spec, quiet: bool = False) -> None:
+    def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.live = sys.stderr.isatty()
-        self.quiet = quiet
         self._drawn = self._started = time.monotonic()
         self._phase = ""
         self._points: list[tuple[float, ...]] = []
         self._seen = 0
 
     def __call__(self, phase: str, log: Log, elapsed: float) -> None:
-        if self.quiet:
-            return
         now = time.monotonic()
         changed = phase != self._phase
         if changed or now - self._drawn > (REDRAW if self.live else REPORT):
@@ -88,8 +85,8 @@ class Progress:
         sys.stderr.flush()
 
     def end(self) -> None:
-        """Leaves the live line behind."""
-        if self.live and not self.quiet and self._phase:
+        """Clears the live line, so that the result stands alone."""
+        if self.live:
             sys.stderr.write("\r\x1b[2K")
 
 

@@ -194,7 +194,8 @@ class Model:
     def kernels(self, workload: Workload) -> Iterator[tuple[int, float, float]]:
         for kernel in fuse(workload):
             touched = sum(workload.buffers[b].elements for b in (*kernel.reads, *kernel.writes))
-            traffic = (touched + kernel.weights) * self.numbers["bits"] / 8 + kernel.biases * BIAS_BYTES
+            weights = sum(workload.buffers[b].elements for b in kernel.weights)
+            traffic = (touched + weights) * self.numbers["bits"] / 8 + kernel.biases * BIAS_BYTES
             yield KINDS.index(kernel.kind), kernel.macs or touched, traffic
 
     def number(self, key: str) -> float:

@@ -6,6 +6,8 @@ import struct
 import numpy as np
 import pytest
 
+from archfab.runs import Run
+
 GENOTYPE = {f"cell.{i}-{j}": "conv3x3" for j in (1, 2, 3) for i in range(j)}
 CELL = ["vision", "--space", "cell", "--channels", "4"]
 
@@ -43,6 +45,11 @@ def one_line(answer):
     (["resume", "nothing"], ["no run named 'nothing'"]),
     (["show", "nothing"], ["no run named 'nothing'"]),
     (["list", "devises"], ["no kind named", "did you mean 'devices'"]),
+    (["search", "toy", "--trails", "30"], ["did you mean '--trials'"]),
+    (["search", "vision", "--lr", "nan"], ["--lr takes a number", "'nan'"]),
+    (["search", "vision", "--batch", "1"], ["batch >= 2"]),
+    (["search", "toy", "--limit", "error<=1e999"], ["'error<=1e999' is no limit"]),
+    (["search", "toy", "--run", "."], ["no name for a run"]),
     (["frobnicate"], ["frobnicate"]),
     ([], ["VERB"]),
     (["show", "x", "--frobnicate", "1"], ["no option --frobnicate"]),
@@ -58,6 +65,11 @@ def test_a_limit_that_nothing_can_meet_is_found_before_training(archfab, tmp_pat
     line = one_line(archfab("search", *CELL, "--limit", "params<=10", code=2))
     assert "no architecture" in line and "least params found is" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_limits_are_kept_to_the_last_digit(archfab, tmp_path):
+    archfab("search", "toy", "--trials", "30", "--limit", "error<=0.39453125", "--limit", "size<=1234567", "--run", "a")
+    assert Run(tmp_path / "runs" / "a").spec.limits == ("error<=0.39453125", "size<=1234567")
 
 
 def idx(array):

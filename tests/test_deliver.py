@@ -76,6 +76,17 @@ def test_replay_names_what_differs(run, tmp_path):
     assert found["environment"] == [f"torch: 0.1 then, {run.environment['torch']} now"]
 
 
+def test_replay_finds_weights_that_were_changed(run, tmp_path):
+    import shutil
+    folder = tmp_path / "bundle"
+    shutil.copytree(run.best.bundle, folder)
+    state = torch.load(folder / "weights.pt", weights_only=True)
+    state[next(iter(state))] += 1
+    torch.save(state, folder / "weights.pt")
+    found = replay(folder)
+    assert not found["same"] and any("weights.pt" in line for line in found["differences"])
+
+
 def test_an_export_that_answers_differently_is_refused(tmp_path):
     space = Space(plan("vision", space="cell", options={"channels": 4}).task.space("cell"))
     example = (torch.randn(2, 1, 8, 8),)

@@ -112,14 +112,14 @@ def test_golden_cost_of_one_convolution():
     assert costs.figures["latency_ms"].value == pytest.approx(6912 / 0.5e9 * 1e3 + 0.010)      # compute bound
     assert costs.figures["energy_mj"].value == pytest.approx(2 * (6912 / 0.5e9 * 1e3 + 0.010))
     assert costs.figures["memory_kb"].value == (192 + 256) / 1024
-    assert costs.figures["flash_kb"].value == (108 + 16) / 1024
-    assert [(row["bound"], row["bytes"], row["detail"]) for row in costs.operators] == [("compute", 572, "3x3/1")]
+    assert costs.figures["flash_kb"].value == 108 / 1024
+    assert [(row["bound"], row["bytes"], row["detail"]) for row in costs.operators] == [("compute", 556, "3x3/1")]
     assert costs.figures["latency_ms"].high == pytest.approx(2 * costs.figures["latency_ms"].value)
 
 
 def test_golden_cost_when_memory_is_slow_and_a_start_is_paid():
     costs = Roofline(made_up(bandwidth_gb_s=0.01, start_us=5)).cost(one_conv())
-    assert costs.figures["latency_ms"].value == pytest.approx(572 / 0.01e9 * 1e3 + 0.010 + 0.005)
+    assert costs.figures["latency_ms"].value == pytest.approx(556 / 0.01e9 * 1e3 + 0.010 + 0.005)
     assert [row["bound"] for row in costs.operators] == ["memory", "launch"]
 
 
@@ -373,3 +373,21 @@ def test_the_good_file_loads_by_its_path(tmp_path):
     assert load_device(str(file)).name == "mine"
     with pytest.raises(UsageError, match=r"there is no file .*absent\.toml"):
         load_device(str(tmp_path / "absent.toml"))
+
+
+def stored(model, *inputs):
+    """kB of weights and biases on a device of 8 bits."""
+    return Roofline(made_up()).cost(record(model, inputs)).figures["flash_kb"].value * 1024
+
+
+def test_weights_used_again_are_stored_once():
+    linear = torch.nn.Linear(8, 8)
+    assert stored(torch.nn.Sequential(linear, linear, linear), torch.rand(1, 8)) == 64 + 8 * 4
+    assert stored(torch.nn.LSTM(4, 8, bias=False), torch.rand(10, 1, 4)) == 4 * 8 * (4 + 8)
+
+
+def test_only_batch_norm_is_folded_and_leaves_a_bias():
+    linear = torch.nn.Linear(8, 8, bias=False)
+    assert stored(linear, torch.rand(1, 8)) == 64
+    assert stored(torch.nn.Sequential(linear, torch.nn.BatchNorm1d(8)), torch.rand(1, 8)) == 64 + 8 * 4
+    assert stored(torch.nn.Sequential(linear, torch.nn.LayerNorm(8)), torch.rand(1, 8)) == 64 + 2 * 8

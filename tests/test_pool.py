@@ -116,3 +116,67 @@ def test_the_spec_of_a_run_survives_the_disk(tmp_path):
     run = search("toy", trials=3, run=tmp_path / "run", limits=["size<=300"],
                  options={"population": 5, "tournament": 2})
     assert Run(run.folder).spec == run.spec
+
+
+ODD = '''
+import os, signal
+from archfab import nn
+from archfab.core import Budget, Task
+import torch, numpy
+
+class Odd(Task):
+    """Answers with numbers of numpy, curves that are not finite, or death in delivery."""
+    name = "odd"
+
+    def __init__(self, *, way="plain"):
+        self.way = way
+
+    def space(self, name=None):
+        from archfab import choose
+        return nn.Sequential(nn.Linear(choose("width", 2, 3, 4)), nn.Linear(2))
+
+    def example(self, batch=1):
+        return (torch.zeros(batch, 2),)
+
+    def budget(self):
+        return Budget(steps=1)
+
+    def fit(self, model, budget, rng, full=False):
+        if full and self.way == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [{"epoch": 1.0, "loss": float("nan") if self.way == "nan" else numpy.float32(0.5)}]
+
+    def score(self, model, split="validation"):
+        return {"error": numpy.float32(0.25)}
+
+    def inputs(self, number):
+        return (torch.zeros(number, 2),)
+
+export = Odd
+'''
+
+
+@pytest.fixture
+def odd(tmp_path):
+    path = tmp_path / "odd.py"
+    path.write_text(ODD)
+    return str(path)
+
+
+def test_numbers_of_numpy_are_taken_as_numbers(tmp_path, odd):
+    run = search(odd, trials=2, deliver=1, random=False, run=tmp_path / "run")
+    assert run.count("search", "ok") == 2 and run.best.metrics["error"] == 0.25 and run.best.delivered
+    assert run.best.model()(__import__("torch").zeros(1, 2)).shape == (1, 2)
+
+
+def test_a_curve_that_is_not_finite_is_a_failed_trial(tmp_path, odd):
+    run = search(odd, trials=2, random=False, run=tmp_path / "run", options={"way": "nan"})
+    assert run.count("search", "failed") == 2
+    assert all("loss is nan" in event.note for event in run.of("search", "failed"))
+
+
+def test_a_worker_that_dies_in_delivery_fails_the_delivery_and_no_trial(tmp_path, odd, archfab):
+    answer = archfab("search", odd, "--trials", "2", "--deliver", "1", "--no-random", "--way", "die", "--run", "one",
+                     "--json", code=1)
+    assert (answer.json["trials"], answer.json["failed"]) == (2, 0)
+    assert any("could NOT be delivered" in sentence and "SIGKILL" in sentence for sentence in answer.json["verdict"])

@@ -112,3 +112,36 @@ def test_two_processes_do_not_work_on_one_run(tmp_path, archfab):
     process.kill()
     process.communicate()
     assert "another process" in answer.err
+
+
+def test_every_prefix_is_continued_also_where_networks_repeat(tmp_path):
+    """A space of eight networks: many a trial repeats one that is known."""
+    (tmp_path / "small.py").write_text(
+        "from archfab import choose\n"
+        "space = [choose('width', 8, 16), choose('depth', 2), choose('layer0', 'skip', 'pool'),\n"
+        "         choose('layer1', 'skip', 'pool')]\n")
+    asked = {"space": str(tmp_path / "small.py"), "trials": 20, "options": {"population": 3, "tournament": 2}}
+    whole = search("toy", run=tmp_path / "whole", **asked)
+    wanted = log(whole.folder)
+    assert any("the network of trial" in event.note for event in whole.events)
+    for cut in range(len(wanted)):
+        store = Store.create(tmp_path / f"cut{cut}", whole.spec, {})
+        for event in whole.events[:cut]:
+            store.record(event)
+        store.close()
+        assert log(resume(tmp_path / f"cut{cut}").folder) == wanted
+
+
+def test_a_run_ends_on_sigterm_even_in_the_background(tmp_path):
+    process = subprocess.Popen([sys.executable, "-m", "archfab.cli", *TOY], cwd=tmp_path, stderr=subprocess.PIPE,
+                               text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    time.sleep(1.0)
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "archfab resume" in err
+
+
+def test_starts_at_the_same_moment_get_runs_of_their_own(tmp_path):
+    processes = [start(["search", "toy", "--trials", "50", "--no-random"], tmp_path) for _ in range(5)]
+    assert [process.wait() for process in processes] == [0] * 5
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [f"toy-{i}" for i in range(1, 6)]

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from archfab.core import Event, Executor, Job, Spec, Trial
+from archfab.core import Event, Executor, Job, Spec, Trial, identity
 from archfab.evaluate import Workbench
 
 ATTEMPTS = 2
@@ -43,7 +43,8 @@ class Worker:
     def _listen(self, done: queue.Queue[tuple[Worker, str]]) -> None:
         assert self.process.stdout
         for line in self.process.stdout:
-            done.put((self, line.decode()))
+            if line.endswith(b"\n"):                    # else it died in the middle of its answer
+                done.put((self, line.decode()))
         done.put((self, ""))
 
 
@@ -111,8 +112,11 @@ class Pool(Executor):
         self._assign()
         code = worker.process.wait()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return Event("failed", job.trial, note=f"the worker process {how}, twice (out of memory?)",
-                     data={"job": job.kind})
+        note = f"the worker process {how}, twice (out of memory?)"
+        if job.kind == "deliver":
+            assert job.trial
+            return Event("delivered", job.trial, note=note, data={"id": identity(job.trial.genotype)})
+        return Event("failed" if job.kind == "try" else "baseline", job.trial, note=note)
 
 
 def event_from(data: dict[str, Any], job: Job) -> Event:
@@ -123,7 +127,9 @@ def environment(spec: Spec) -> dict[str, str]:
     """The worker's environment: how many threads each library may use, and where this archfab lies."""
     threads = str(spec.threads)
     path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
+    waiting = os.environ.get("OMP_WAIT_POLICY", "passive")      # spinning threads stall each other on a busy machine
+    return {**os.environ, "OMP_WAIT_POLICY": waiting,
+            "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
             "PYTHONPATH": path}
 
 
@@ -144,7 +150,11 @@ def work() -> None:
             answer = {**asdict(event), "trial": None}
         except OSError as error:                        # a full disk is the run's trouble, not the network's
             answer = {"fault": str(error)}
-        answers.write(json.dumps(answer, allow_nan=False) + "\n")
+        try:
+            text = json.dumps(answer, allow_nan=False)
+        except (TypeError, ValueError) as error:        # a task answered with something that is no plain data
+            text = json.dumps({"kind": "failed", "note": f"{type(error).__name__}: {error}"})
+        answers.write(text + "\n")
         answers.flush()
 
 

@@ -10,6 +10,9 @@ from archfab.hardware.workload import Op, Workload
 FOLDS_INTO = {"norm": {"conv", "pointwise", "depthwise", "linear"},
               "elementwise": {"conv", "pointwise", "depthwise", "linear", "norm", "pool", "elementwise"}}
 """An operator of this kind joins the kernel before it, when that is of one of these kinds."""
+BATCH_NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "batch_norm"}
+"""Norms that are constants at inference; others depend on the data and stay kernels of their own."""
+MATRIX = {"conv", "pointwise", "depthwise", "linear"}
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,8 @@ class Kernel:
     names: tuple[str, ...]
     reads: tuple[int, ...]      # activation buffers
     writes: tuple[int, ...]
-    weights: int                # elements
-    biases: int                 # elements that remain when a norm is folded: one for each output channel
+    weights: tuple[int, ...]    # parameter buffers
+    biases: int                 # elements of the bias, which a folded norm leaves too: one for each output channel
     macs: int
     shape: tuple[int, ...]
     detail: str
@@ -59,20 +62,31 @@ def readers_of(workload: Workload) -> Counter[tuple[int, int]]:
 
 
 def kernel_of(op: Op, workload: Workload) -> Kernel:
-    roles = [(b, workload.buffers[b].role) for b in dict.fromkeys(op.reads)]
-    weights = [workload.buffers[b].elements for b, role in roles if role != "activation"]
-    matrix = [size for size in weights if op.kind in ("conv", "pointwise", "depthwise", "linear")][:1]
-    bias = op.shape[1] if matrix and len(op.shape) > 1 else 0
-    return Kernel(op.kind, (op.name,), tuple(b for b, role in roles if role == "activation"), op.writes,
-                  max(weights, default=0) if matrix else sum(weights), bias, op.macs, op.shape, op.detail)
+    reads = tuple(dict.fromkeys(op.reads))
+    weights = [b for b in reads if workload.buffers[b].role != "activation"]
+    biases: list[int] = []
+    if op.kind in MATRIX:
+        weights.sort(key=lambda b: -workload.buffers[b].elements)       # beside the matrix there is a bias or nothing
+        weights, biases = weights[:1], weights[1:]
+    return Kernel(op.kind, (op.name,), tuple(b for b in reads if workload.buffers[b].role == "activation"), op.writes,
+                  tuple(weights), sum(workload.buffers[b].elements for b in biases), op.macs, op.shape, op.detail)
 
 
 def joins(kernel: Kernel, before: Kernel) -> bool:
-    same_size = kernel.shape == before.shape
-    return same_size and before.kind in FOLDS_INTO.get(kernel.kind, ())
+    foldable = kernel.kind != "norm" or kernel.names[0] in BATCH_NORMS
+    return foldable and kernel.shape == before.shape and before.kind in FOLDS_INTO.get(kernel.kind, ())
 
 
 def joined(before: Kernel, kernel: Kernel) -> Kernel:
-    """A norm's parameters vanish into the weights before it; an activation has none."""
-    kept = kernel.weights if kernel.kind != "norm" else 0
-    return replace(before, names=before.names + kernel.names, writes=kernel.writes, weights=before.weights + kept)
+    """A norm's parameters vanish into the weights before it and leave a bias; an activation's stay."""
+    both = replace(before, names=before.names + kernel.names, writes=kernel.writes)
+    if kernel.kind == "norm":
+        return replace(both, biases=max(before.biases, kernel.shape[1]))
+    return replace(both, weights=before.weights + kernel.weights)
+
+
+def kept(kernels: list[Kernel], workload: Workload) -> tuple[int, int]:
+    """Elements of weights and of biases that have to be stored: what several kernels use is stored once."""
+    weights = {b for kernel in kernels for b in kernel.weights}
+    biases = {kernel.weights: kernel.biases for kernel in kernels}
+    return sum(workload.buffers[b].elements for b in weights), sum(biases.values())

@@ -17,7 +17,7 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
     """
     first = runs[0]
     for run in runs[1:]:
-        for name in ("task", "objectives", "device"):
+        for name in ("task", "task_options", "objectives", "device"):
             ours, theirs = getattr(first.spec, name), getattr(run.spec, name)
             if ours != theirs:
                 raise UsageError(f"runs {first.name} and {run.name} cannot be compared: {name} {ours} and {theirs}")

@@ -123,8 +123,10 @@ class Run:
 
     def member(self, ident: str) -> Member:
         """A network of either arm by its id, or by the first digits of it."""
-        found = {identity(event.trial.genotype): event for event in self.events
-                 if event.kind == "ok" and event.trial is not None}
+        found: dict[str, Event] = {}
+        for event in self.events:
+            if event.kind == "ok" and event.trial is not None:
+                found.setdefault(identity(event.trial.genotype), event)     # repeats are the same network
         hits = [event for key, event in found.items() if key.startswith(ident)]
         if len(hits) != 1:
             what = "several networks whose id begins" if hits else "no trained network whose id begins"

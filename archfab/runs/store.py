@@ -51,11 +51,10 @@ class Store:
     @classmethod
     def create(cls, folder: Path, spec: Spec, environment: Mapping[str, Any]) -> Store:
         """A new run; the file appears whole or not at all."""
-        path, draft = folder / "run.sqlite", folder / "run.sqlite.new"
+        path, draft = folder / "run.sqlite", folder / f"run.sqlite.{os.getpid()}.new"
         if path.exists():
             raise UsageError(f"there is a run at {folder} already; go on with it: archfab resume {folder}, "
                              "or give another --run NAME")
-        fresh = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             draft.unlink(missing_ok=True)
@@ -65,11 +64,15 @@ class Store:
             db.execute("insert into environment values (?)", (_encode(environment),))
             db.commit()
             db.close()
-            os.replace(draft, path)
+            os.link(draft, path)                            # fails where another process was first
+            draft.unlink()
+        except FileExistsError:
+            draft.unlink()
+            raise UsageError(f"another process has just begun a run at {folder}; give another --run NAME") from None
         except (OSError, sqlite3.Error) as error:
             for leftover in (draft, draft.with_name(draft.name + "-journal")):
                 leftover.unlink(missing_ok=True)
-            if fresh and folder.exists() and not any(folder.iterdir()):
+            if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
             raise UsageError(f"a run cannot be kept in {folder}: {error}; choose another place with --runs DIR") \
                 from None

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archfab.core import Cost, Costs, Device, UsageError
-from archfab.hardware.kernels import Kernel, fuse
+from archfab.hardware.kernels import Kernel, fuse, kept
 from archfab.hardware.memory import peak_elements
 from archfab.hardware.workload import Workload
 
@@ -62,7 +62,8 @@ class Roofline(Device):
         rows = self._rows(kernels, workload)
         sizes = [buffer.elements for buffer in workload.buffers]
         memory = peak_elements(kernels, sizes, workload.inputs, workload.outputs) * self.bits / 8 / 1024
-        flash = sum(k.weights * self.bits / 8 + k.biases * BIAS_BYTES for k in kernels) / 1024
+        weights, biases = kept(kernels, workload)
+        flash = (weights * self.bits / 8 + biases * BIAS_BYTES) / 1024
         unknown = sorted({name for k in kernels if k.kind == "unknown" for name in k.names})
         return Costs({
             "latency_ms": self._figure("latency_ms", rows), "energy_mj": self._figure("energy_mj", rows),
@@ -88,7 +89,8 @@ class Roofline(Device):
     def _times(self, kernel: Kernel, workload: Workload) -> tuple[float, float, float]:
         """Seconds of arithmetic, seconds of memory traffic, and the bytes of that traffic."""
         elements = sum(workload.buffers[b].elements for b in (*kernel.reads, *kernel.writes))
-        traffic = (elements + kernel.weights) * self.bits / 8 + kernel.biases * BIAS_BYTES
+        weights = sum(workload.buffers[b].elements for b in kernel.weights)
+        traffic = (elements + weights) * self.bits / 8 + kernel.biases * BIAS_BYTES
         rate = self._peak * 1e9 * self._utilisation.get(kernel.kind, self._utilisation["move"])
         return (kernel.macs or elements) / rate, traffic / (self._bandwidth * 1e9), traffic
 

@@ -91,11 +91,11 @@ class Vision(Task):
 
         def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
             order = torch.randperm(len(y), generator=draws)
-            for chosen in order.split(self.recipe.batch):
-                if len(chosen) > 1 or len(y) == 1:
-                    yield self.augment(x[chosen], draws), y[chosen]
+            for chosen in order.tensor_split(steps):
+                yield self.augment(x[chosen], draws), y[chosen]
 
-        return fit(model, batches, math.ceil(len(y) / self.recipe.batch),
+        steps = math.ceil(len(y) / self.recipe.batch)       # batches of nearly equal size: none of a single image
+        return fit(model, batches, steps,
                    lambda z, t: F.cross_entropy(z, t, label_smoothing=smooth), self.recipe, budget,
                    None if full else lambda: self.score(model)["loss"])
 
@@ -113,11 +113,12 @@ class Vision(Task):
         """The model on the device, in the memory layout in which convolutions are fastest."""
         return model.to(self.device, memory_format=torch.channels_last)     # type: ignore[call-overload]
 
-    def interval(self, name: str, value: float) -> tuple[float, float]:
+    def interval(self, name: str, value: float,
+                 split: Literal["validation", "test"] = "validation") -> tuple[float, float]:
         """Wilson's interval of a proportion (JASA 1927); other scores have none."""
         if name != "error":
             return value, value
-        n, z = len(self.parts["validation"][1]), 1.96
+        n, z = len(self.parts[split][1]), 1.96
         middle = (value + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
         return min(value, max(0.0, middle - half)), max(value, min(1.0, middle + half))

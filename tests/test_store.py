@@ -98,7 +98,7 @@ def test_a_database_of_another_program_is_refused(tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_flipped_bytes_are_refused_or_harmless(run, tmp_path, data):
     whole = bytearray((run.folder / "run.sqlite").read_bytes())
     for _ in range(data.draw(st.integers(1, 6))):

@@ -99,7 +99,7 @@ class Store:
                 db.execute("pragma journal_mode=wal")
                 db.execute("pragma synchronous=normal")
             store = cls(folder, db)
-            store.spec()
+            store.spec(), store.environment()       # both can be read
             return store
         except (sqlite3.Error, TypeError, ValueError, IndexError, AttributeError) as error:
             raise UsageError(f"{path} cannot be read as a run of archfab: {error}") from None

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options and not asked.takes_options:
             raise UsageError(f"archfab {asked.verb} has no option --{next(iter(options))}; "
                              f"see: archfab {asked.verb} --help")
-        return asked.do(asked, options)
+        with redirect_stdout(sys.stderr) if asked.json else nullcontext():      # what a user's file prints is no answer
+            return asked.do(asked, options)
     except UsageError as error:
         print(f"archfab: {error}", file=sys.stderr)
         return 2
@@ -183,7 +185,7 @@ def budget(asked: argparse.Namespace, prefix: str = "") -> Budget | None:
 def answer(asked: argparse.Namespace, document: Any, shown: Callable[[Any], None]) -> int:
     """The result, as JSON or for a person."""
     if asked.json:
-        print(json.dumps(document, indent=1, allow_nan=False))
+        print(json.dumps(document, indent=1, allow_nan=False), file=sys.__stdout__)
     else:
         shown(document)
     return 0

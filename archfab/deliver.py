@@ -81,7 +81,7 @@ def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],
             "costs": bench.costs(trial.genotype).plain(), "device": spec.device, "test": tests,
             "weights_digest": digest(model.state_dict()), "preprocessing": bench.task.preprocessing(),
             "inputs": [[list(x.shape), str(x.dtype).removeprefix("torch.")] for x in bench.example or ()],
-            "environment": environment(bench.device)}
+            "environment": environment(bench)}
 
 
 def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[str, Any]) -> float:
@@ -215,7 +215,7 @@ def replay(folder: Path | str) -> dict[str, Any]:
         differences.append("weights.pt: not the weights that were delivered")
     differences += [f"test {name}: {bundle['test'][0][name]:.6g} then, {value:.6g} now"
                     for name, value in test.items() if bundle["test"][0][name] != value]
-    now = environment(bench.device)
+    now = environment(bench)
     surroundings = [f"{key}: {then} then, {now.get(key)} now" for key, then in bundle["environment"].items()
                     if now.get(key) != then]
     exported = check_export(folder, model, bench)

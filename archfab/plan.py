@@ -169,8 +169,8 @@ def plain_budget(budget: Budget) -> dict[str, float]:
     return {name: value for name, value in vars(budget).items() if value is not None}
 
 
-def environment(device: Device) -> dict[str, Any]:
-    """What else a result depends on: versions, the kind of machine, the device's numbers."""
+def environment(bench: Workbench) -> dict[str, Any]:
+    """What else a result depends on: versions, the kind of machine, the device's numbers, the data, the user's file."""
     versions = {}
     for package in ("archfab", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime"):
         try:
@@ -178,4 +178,16 @@ def environment(device: Device) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine(),
-            "cores": os.cpu_count(), "device numbers": identity(dict(device.sources)), **versions}
+            "cores": os.cpu_count(), "device numbers": identity(dict(bench.device.sources)),
+            "data": fingerprint(bench.spec.task_options.get("data")),
+            "task file": fingerprint(bench.spec.task if bench.spec.task.endswith(".py") else None), **versions}
+
+
+def fingerprint(path: str | None) -> str:
+    """Names a file's or folder's state by the names and sizes in it, and a .py file by its text; cheap on purpose."""
+    if path is None or not os.path.exists(path):
+        return "none"
+    if path.endswith(".py"):
+        return identity(Path(path).read_text(encoding="utf-8", errors="replace"))
+    files = sorted(Path(path).rglob("*")) if os.path.isdir(path) else [Path(path)]
+    return identity([[file.name, file.stat().st_size] for file in files if file.is_file()])

@@ -68,10 +68,11 @@ def head(run: Run, document: Mapping[str, Any]) -> str:
     bounds = f"; within {', '.join(run.spec.limits)}" if run.spec.limits else ""
     state = "" if document["finished"] else f" <b>Not finished:</b> archfab resume {escape(str(run.folder))}"
     rejected = f", {document['rejected']} proposals outside the limits were not trained" if document["rejected"] else ""
-    return (f"<h1>{escape(title(run))}{'' if run.spec.device == 'null' else ' on ' + escape(run.spec.device)}</h1>"
-            f"<p class='quiet'>{escape(aims)}{escape(bounds)}. {document['trials']} networks tried by "
-            f"{escape(run.spec.strategy)} in {document['seconds']:.0f} s ({document['failed']} failed{rejected}); "
-            f"run {escape(run.name)}, seed {run.spec.seed}.{state}</p>")
+    where = "" if run.spec.device == "null" else " on " + escape(run.spec.device)
+    return (f"<h1>{escape(title(run))}{where}</h1><p class='quiet'>{escape(aims)}{escape(bounds)}. "
+            f"{document['trials']} trials of {document['different']} networks by {escape(run.spec.strategy)} in "
+            f"{document['seconds']:.0f} s ({document['failed']} failed{rejected}); run {escape(run.name)}, "
+            f"seed {run.spec.seed}.{state}</p>")
 
 
 def front_table(run: Run) -> str:

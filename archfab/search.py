@@ -57,7 +57,7 @@ def search(task: str | Task, *, space: Any = None, data: str | None = None, stra
                  trial_budget=trial_budget, full_budget=full_budget, deliver=deliver, seeds=seeds, random=random,
                  workers=workers, threads=threads, seed=seed, options=options)
     folder = folder_for(bench.spec, run, Path(runs))
-    return go(bench, Store.create(folder, bench.spec, environment(bench.device)), watcher)
+    return go(bench, Store.create(folder, bench.spec, environment(bench)), watcher)
 
 
 def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = None,
@@ -72,12 +72,12 @@ def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = No
         store.close()
         raise UsageError("this run's task was given as an object; give it again: archfab.resume(run, task=...)")
     bench = Workbench(spec, task)
-    now, then = environment(bench.device), store.environment()
-    for what in ("device numbers", "torch"):
+    now, then = environment(bench), store.environment()
+    for what in ("device numbers", "torch", "data", "task file"):
         if now[what] != then.get(what, now[what]):
             store.close()
-            raise UsageError(f"the {what} have changed since this run began ({then[what]} then, {now[what]} now): its "
-                             "trials cannot be mixed; begin a new run")
+            raise UsageError(f"not the same {what} as when this run began ({then[what]} then, {now[what]} now), so its "
+                             "trials cannot be mixed with new ones; begin a new run")
     return go(bench, store, watcher)
 
 

@@ -124,7 +124,8 @@ def show_run(document: Mapping[str, Any]) -> None:
     """A run's result as a person wants it: the front, then how it compares."""
     front = document["front"]
     rejected = f", {document['rejected']} outside the limits" if document["rejected"] else ""
-    say(f"{document['run']}: {document['trials']} networks tried ({document['failed']} failed{rejected}) in "
+    say(f"{document['run']}: {document['trials']} trials of {document['different']} networks "
+        f"({document['failed']} failed{rejected}) in "
         f"{clock(document['seconds'])}{'' if document['finished'] else ', not finished'}")
     if front:
         names = [name for name in front[0] if name not in ("genotype", "bundle", "id", "trial", "loss", "test_loss")]

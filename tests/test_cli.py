@@ -184,3 +184,8 @@ def test_the_report_stands_alone(archfab, tmp_path):
         assert outside not in bare, outside
     assert "<svg" in page and "random" in page and "baseline" in page
     assert (tmp_path / "runs" / "a" / "front.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_what_a_users_file_prints_is_not_part_of_the_answer(archfab, tmp_path):
+    (tmp_path / "noisy.py").write_text("print('noise')\nfrom archfab.tasks.toy import Toy as export\n")
+    assert archfab("search", "noisy.py", "--trials", "3", "--json").json["trials"] == 3

@@ -145,3 +145,13 @@ def test_starts_at_the_same_moment_get_runs_of_their_own(tmp_path):
     processes = [start(["search", "toy", "--trials", "50", "--no-random"], tmp_path) for _ in range(5)]
     assert [process.wait() for process in processes] == [0] * 5
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [f"toy-{i}" for i in range(1, 6)]
+
+
+def test_a_run_is_not_continued_with_another_task_file(tmp_path, archfab):
+    (tmp_path / "mine.py").write_text("from archfab.tasks.toy import Toy as export\n")
+    process = start(["search", "mine.py", *TOY[2:]], tmp_path)
+    time.sleep(1.0)
+    process.kill()
+    process.communicate()
+    (tmp_path / "mine.py").write_text("from archfab.tasks.toy import Toy as export  # changed\n")
+    assert "not the same task file" in archfab("resume", "one", code=2).err

@@ -170,8 +170,10 @@ class Run:
     def plain(self) -> dict[str, Any]:
         """The run as one JSON document."""
         volumes = self.hypervolumes()
+        tried = {frozenset(e.trial.genotype.items()) for e in self.of("search", "ok", "failed") if e.trial}
         document: dict[str, Any] = {
             "run": str(self.folder), "task": self.spec.task, "trials": self.count("search", "ok", "failed"),
+            "different": len(tried),
             "failed": self.count("search", "failed"), "rejected": self.count("search", "rejected"),
             "seconds": round(self.seconds, 3), "finished": self.finished, "objectives": dict(self.spec.objectives),
             "hypervolume": volumes["search"], "front": [member.plain() for member in self.front],

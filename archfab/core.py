@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -309,6 +310,18 @@ class Spec:
     workers: int = 1
     threads: int = 1                            # per worker: results depend on it in the last digits
     seed: int = 0
+
+    @cached_property
+    def parsed_limits(self) -> tuple[Limit, ...]:
+        return tuple(map(Limit.parse, self.limits))
+
+    def keeps(self, metrics: Metrics) -> bool:
+        """Whether a network keeps every limit, as far as its figures are known."""
+        return not any(limit.excess(metrics) for limit in self.parsed_limits)
+
+    def point(self, metrics: Metrics) -> tuple[float, ...]:
+        """The objectives as numbers to be made small."""
+        return tuple(metrics[name] if sense == "min" else -metrics[name] for name, sense in self.objectives.items())
 
     def plain(self) -> dict[str, Any]:
         return json.loads(json.dumps(asdict(self)))

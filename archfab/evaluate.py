@@ -19,7 +19,6 @@ from archfab.core import (
     Event,
     Genotype,
     Job,
-    Limit,
     Metrics,
     Spec,
     Task,
@@ -40,7 +39,7 @@ class Workbench:
             self.task = task
         if space is not None:
             self.space = space
-        self.limits = tuple(map(Limit.parse, spec.limits))
+        self.limits = spec.parsed_limits
 
     @cached_property
     def task(self) -> Task:

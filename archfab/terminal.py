@@ -25,7 +25,7 @@ class Progress:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.live = sys.stderr.isatty()
-        self._drawn = self._started = time.monotonic()
+        self._drawn = time.monotonic()
         self._phase = ""
         self._points: list[tuple[float, ...]] = []
         self._seen = 0
@@ -70,13 +70,9 @@ class Progress:
 
     def _take_in(self, log: Log) -> None:
         """Keeps the front of the search up to the newest event."""
-        from archfab.core import Limit
-        limits = [Limit.parse(text) for text in self.spec.limits]
-        for event in log.events[self._seen:]:
-            if event.kind == "ok" and event.trial and event.trial.arm == "search" and \
-                    not any(limit.excess(event.metrics) for limit in limits):
-                self._points.append(tuple(event.metrics[name] * (1 if sense == "min" else -1)
-                                          for name, sense in self.spec.objectives.items()))
+        self._points += [self.spec.point(event.metrics) for event in log.events[self._seen:]
+                         if event.kind == "ok" and event.trial and event.trial.arm == "search"
+                         and self.spec.keeps(event.metrics)]
         self._seen = len(log.events)
         self._points = [self._points[i] for i in front(self._points)]
 
@@ -136,8 +132,6 @@ def show_run(document: Mapping[str, Any]) -> None:
                     for member in front])
     for sentence in document["verdict"]:
         say(sentence)
-
-
 
 
 def show_space(document: Mapping[str, Any]) -> None:

@@ -189,3 +189,9 @@ def test_the_report_stands_alone(archfab, tmp_path):
 def test_what_a_users_file_prints_is_not_part_of_the_answer(archfab, tmp_path):
     (tmp_path / "noisy.py").write_text("print('noise')\nfrom archfab.tasks.toy import Toy as export\n")
     assert archfab("search", "noisy.py", "--trials", "3", "--json").json["trials"] == 3
+
+
+def test_runs_without_any_network_that_keeps_the_limits_can_be_compared(archfab):
+    for name in ("a", "b"):
+        archfab("search", "toy", "--trials", "4", "--limit", "error<=0.01", "--run", name, code=1)
+    assert [row["hypervolume"] for row in archfab("compare", "a", "b", "--json").json["runs"]] == [0, 0]

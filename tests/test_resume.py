@@ -93,9 +93,8 @@ def test_a_finished_run_is_not_resumed(tmp_path, archfab):
     assert "finished" in answer.err and "archfab show one" in answer.err
 
 
-def test_every_prefix_of_a_log_is_continued_to_the_same_end(tmp_path):
-    """Not only where a kill happens to hit: after each single event."""
-    whole = search("toy", trials=12, seed=9, run=tmp_path / "whole", options={"fail": 0.3})
+def resumes_from_everywhere(whole, tmp_path):
+    """Each prefix of a run's log, resumed, ends as the run did."""
     wanted = log(whole.folder)
     for cut in range(len(wanted)):
         store = Store.create(tmp_path / f"cut{cut}", whole.spec, {})
@@ -103,6 +102,12 @@ def test_every_prefix_of_a_log_is_continued_to_the_same_end(tmp_path):
             store.record(event)
         store.close()
         assert log(resume(tmp_path / f"cut{cut}").folder) == wanted
+
+
+def test_every_prefix_of_a_log_is_continued_to_the_same_end(tmp_path):
+    """Not only where a kill happens to hit: after each single event."""
+    whole = search("toy", trials=12, seed=9, run=tmp_path / "whole", options={"fail": 0.3})
+    resumes_from_everywhere(whole, tmp_path)
 
 
 def test_two_processes_do_not_work_on_one_run(tmp_path, archfab):
@@ -122,14 +127,8 @@ def test_every_prefix_is_continued_also_where_networks_repeat(tmp_path):
         "         choose('layer1', 'skip', 'pool')]\n")
     asked = {"space": str(tmp_path / "small.py"), "trials": 20, "options": {"population": 3, "tournament": 2}}
     whole = search("toy", run=tmp_path / "whole", **asked)
-    wanted = log(whole.folder)
     assert any("the network of trial" in event.note for event in whole.events)
-    for cut in range(len(wanted)):
-        store = Store.create(tmp_path / f"cut{cut}", whole.spec, {})
-        for event in whole.events[:cut]:
-            store.record(event)
-        store.close()
-        assert log(resume(tmp_path / f"cut{cut}").folder) == wanted
+    resumes_from_everywhere(whole, tmp_path)
 
 
 def test_a_run_ends_on_sigterm_even_in_the_background(tmp_path):

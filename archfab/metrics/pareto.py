@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 Point = tuple[float, ...]
@@ -41,6 +42,19 @@ def crowding(points: Sequence[Point]) -> list[float]:
             for before, i, after in zip(order, order[1:], order[2:], strict=False):
                 distance[i] += (points[after][axis] - points[before][axis]) / span
     return distance
+
+
+def shares(sets: Sequence[Sequence[Point]]) -> list[float]:
+    """The hypervolume of each set, as a share of the box that all of them span (with a tenth to spare)."""
+    everything = [point for points in sets for point in points]
+    if not everything:
+        return [0.0] * len(sets)
+    best, worst = (tuple(map(extreme, zip(*everything, strict=True))) for extreme in (min, max))
+    spans = [high - low or 1.0 for low, high in zip(best, worst, strict=True)]
+    edge = (1.1,) * len(spans)
+    scaled = [[tuple((x - low) / span for x, low, span in zip(point, best, spans, strict=True)) for point in points]
+              for points in sets]
+    return [hypervolume(points, edge) / math.prod(edge) for points in scaled]
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from archfab.core import UsageError
-from archfab.metrics.pareto import hypervolume
+from archfab.metrics.pareto import shares
 from archfab.runs.run import Run
 
 
@@ -21,20 +21,11 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
             ours, theirs = getattr(first.spec, name), getattr(run.spec, name)
             if ours != theirs:
                 raise UsageError(f"runs {first.name} and {run.name} cannot be compared: {name} {ours} and {theirs}")
-    points = {run.folder: [run.point(event) for event in run.kept()] for run in runs}
-    everything = [point for found in points.values() for point in found]
-    best = tuple(map(min, zip(*everything, strict=True)))
-    worst = tuple(map(max, zip(*everything, strict=True)))
-    span = [high - low or 1.0 for low, high in zip(best, worst, strict=True)]
-    edge = (1.1,) * len(span)
-
-    def volume(run: Run) -> float:
-        scaled = [tuple((x - low) / s for x, low, s in zip(p, best, span, strict=True)) for p in points[run.folder]]
-        return hypervolume(scaled, edge) / hypervolume([(0.0,) * len(span)], edge) if scaled else 0.0
-
+    volumes = shares([[run.point(event) for event in run.kept()] for run in runs])
     return {"objectives": dict(first.spec.objectives), "runs": [
         {"run": str(run.folder), "strategy": run.spec.strategy, "seed": run.spec.seed, "space": run.spec.space_from,
-         "trials": run.count("search", "ok", "failed"), "seconds": round(run.seconds, 3), "hypervolume": volume(run),
+         "trials": run.count("search", "ok", "failed"), "seconds": round(run.seconds, 3), "hypervolume": volume,
          "front": len(run.front),
          "best": {name: (min if sense == "min" else max)((m.metrics[name] for m in run.front), default=None)
-                  for name, sense in first.spec.objectives.items()}} for run in runs]}
+                  for name, sense in first.spec.objectives.items()}}
+        for run, volume in zip(runs, volumes, strict=True)]}

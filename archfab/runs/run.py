@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from archfab.core import Event, Genotype, Limit, Spec, UsageError, identity
-from archfab.metrics.pareto import Point, front, hypervolume
+from archfab.core import Event, Genotype, Spec, UsageError, identity
+from archfab.metrics.pareto import Point, front, shares
 from archfab.runs.log import Log, unfinished
 from archfab.runs.store import Store
 
@@ -91,16 +91,14 @@ class Run:
 
     def point(self, event: Event) -> Point:
         """The objectives as numbers to be made small."""
-        return tuple(event.metrics[name] if sense == "min" else -event.metrics[name]
-                     for name, sense in self.spec.objectives.items())
+        return self.spec.point(event.metrics)
 
     def kept(self, arm: str = "search") -> list[Event]:
         """The networks of an arm that were scored and keep the limits; each network once."""
-        limits = [Limit.parse(text) for text in self.spec.limits]
         found: dict[frozenset[Any], Event] = {}
         for event in self.of(arm, "ok"):
             assert event.trial
-            if not any(limit.excess(event.metrics) for limit in limits):
+            if self.spec.keeps(event.metrics):
                 found.setdefault(frozenset(event.trial.genotype.items()), event)
         return list(found.values())
 
@@ -153,19 +151,8 @@ class Run:
 
     def hypervolumes(self) -> dict[str, float]:
         """How much of the box between the best and worst point of either arm each arm's front dominates."""
-        points = {arm: [self.point(event) for event in self.kept(arm)] for arm in ("search", "random")}
-        everything = points["search"] + points["random"]
-        if not everything:
-            return {"search": 0.0, "random": 0.0}
-        worst, best = tuple(map(max, zip(*everything, strict=True))), tuple(map(min, zip(*everything, strict=True)))
-        spans = [high - low or 1.0 for low, high in zip(best, worst, strict=True)]
-
-        def scaled(point: Point) -> Point:
-            return tuple((x - low) / span for x, low, span in zip(point, best, spans, strict=True))
-
-        edge = (1.1,) * len(spans)
-        return {arm: hypervolume([scaled(p) for p in found], edge) / hypervolume([(0.0,) * len(spans)], edge)
-                for arm, found in points.items()}
+        arms = ("search", "random")
+        return dict(zip(arms, shares([[self.point(event) for event in self.kept(arm)] for arm in arms]), strict=True))
 
     def plain(self) -> dict[str, Any]:
         """The run as one JSON document."""

@@ -8,7 +8,7 @@ import math
 import random
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
@@ -22,6 +22,8 @@ Label = str | int | float | bool | None
 Genotype = Mapping[str, Label]
 Metrics = Mapping[str, float]
 Goals = Mapping[str, Literal["min", "max"]]
+Hints = Callable[[Genotype], Metrics]
+"""Cheap figures of a network that are known before it is tried, by name: parameters, costs, zero-cost scores."""
 
 
 class UsageError(Exception):
@@ -30,6 +32,10 @@ class UsageError(Exception):
 
 class BuildError(Exception):
     """A network that cannot be made; the message says which part and why."""
+
+
+class Unknown(Exception):
+    """A network of which the estimator knows nothing, so that it is rejected without a trial; the message says why."""
 
 
 class Diverged(Exception):
@@ -87,12 +93,14 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One network to try: its number in the run, its decisions, and whose proposal it is."""
+    """One network to try: its number in the run, its decisions, whose proposal it is, and `fidelity`, the share of
+    a trial's budget that it gets (above 0, at most 1)."""
 
     number: int
     genotype: Genotype
     arm: str = "search"
     parent: int | None = None
+    fidelity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,13 @@ class Budget:
     def from_plain(cls, data: Mapping[str, Any]) -> Budget:
         return cls(**data)
 
+    def scaled(self, share: float) -> Budget:
+        """A share of this budget; at least one step."""
+        if share == 1:
+            return self
+        return Budget(epochs=self.epochs and self.epochs * share, seconds=self.seconds and self.seconds * share,
+                      steps=self.steps and max(1, round(self.steps * share)))
+
     def __bool__(self) -> bool:
         return any(getattr(self, item.name) is not None for item in fields(self))
 
@@ -225,7 +240,11 @@ class Task(ABC):
 
 
 class Strategy(ABC):
-    """Proposes networks. It sees the space, the goals and the events, nothing else."""
+    """Proposes networks. It sees the space, the goals, the limits, the hints and the events, nothing else."""
+
+    hints: Hints | None = None
+    """Cheap figures by genotype, where there are any: set by the driver before the first `ask`. A figure of a
+    goal's name is that goal's value. Deterministic, so a strategy may use them without telling."""
 
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = ()) -> None:
         self.space = space
@@ -250,7 +269,12 @@ class Estimator(ABC):
     @abstractmethod
     def estimate(self, task: Task, space: Space, genotype: Genotype, budget: Budget,
                  rng: random.Random) -> tuple[Metrics, list[dict[str, float]]]:
-        """Scores by name, and the training curve (empty where there is none)."""
+        """Scores by name, and the training curve (empty where there is none). A score named `test_...` is
+        reported and never shown to a strategy."""
+
+    def hints(self, task: Task, space: Space, genotype: Genotype) -> Metrics:
+        """Cheap figures of a network that need no trial, for strategies that use them."""
+        return {}
 
 
 class Device(ABC):

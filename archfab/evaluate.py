@@ -12,6 +12,7 @@ from typing import Any
 from archfab import registry
 from archfab.core import (
     Budget,
+    BuildError,
     Costs,
     Device,
     Diverged,
@@ -23,6 +24,7 @@ from archfab.core import (
     Spec,
     Task,
     Trial,
+    Unknown,
     UsageError,
     identity,
     unknown,
@@ -40,6 +42,7 @@ class Workbench:
         if space is not None:
             self.space = space
         self.limits = spec.parsed_limits
+        self._hints: dict[frozenset[Any], Metrics] = {}
 
     @cached_property
     def task(self) -> Task:
@@ -77,6 +80,18 @@ class Workbench:
         from archfab.hardware.workload import record_genotype
         return self.device.cost(record_genotype(self.space, genotype, self.example))
 
+    def hints(self, genotype: Genotype) -> Metrics:
+        """What is known of a network before it is tried: its costs, and what the estimator says of it cheaply."""
+        key = frozenset(genotype.items())
+        if key not in self._hints:
+            try:
+                costs = self.costs(genotype).figures
+                known = self.estimator.hints(self.task, self.space, genotype)
+                self._hints[key] = {**{name: cost.value for name, cost in costs.items()}, **known}
+            except BuildError:          # the trial will say why
+                self._hints[key] = {}
+        return self._hints[key]
+
     def run(self, job: Job) -> Event:
         """Does a job; whatever goes wrong with a network becomes an event with its reason."""
         if job.kind == "baseline":
@@ -97,7 +112,7 @@ class Workbench:
                 return Event("rejected", trial, metrics, figures, note=broken)
             rng = random.Random(f"{self.spec.seed}:train:{trial.number}")
             scores, curve = self.estimator.estimate(self.task, self.space, trial.genotype,
-                                                    Budget.from_plain(self.spec.budget), rng)
+                                                    Budget.from_plain(self.spec.budget).scaled(trial.fidelity), rng)
             scores = finite(scores)
             metrics.update(scores)
             curve = [dict(finite(row)) for row in curve]
@@ -106,6 +121,8 @@ class Workbench:
                 if low < high:
                     figures[name] = {"value": value, "origin": "measured", "low": low, "high": high}
             return Event("ok", trial, metrics, figures, curve)
+        except Unknown as error:
+            return Event("rejected", trial, metrics, figures, note=str(error))
         except Exception as error:
             return Event("failed", trial, {}, figures, note=reason(error))
 
@@ -162,6 +179,13 @@ def reason(error: Exception) -> str:
     """One line that says what happened to a network."""
     words = " ".join(str(error).split())
     return f"{type(error).__name__}: {words[:400]}" if words else type(error).__name__
+
+
+def seen(event: Event) -> Event:
+    """The event as a strategy may see it: without scores on test data."""
+    if not any(name.startswith("test_") for name in event.metrics):
+        return event
+    return replace(event, metrics={k: v for k, v in event.metrics.items() if not k.startswith("test_")})
 
 
 def repeated(event: Event, trial: Trial) -> Event:

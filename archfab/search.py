@@ -12,7 +12,7 @@ from typing import Any
 
 from archfab import registry
 from archfab.core import Budget, Event, Executor, Job, Spec, Strategy, Task, Trial, UsageError, unknown
-from archfab.evaluate import Workbench, repeated
+from archfab.evaluate import Workbench, repeated, seen
 from archfab.plan import environment, plain_budget, plan
 from archfab.runs import Log, Run, Store, unfinished
 
@@ -161,11 +161,11 @@ def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Execut
     waits = bench.estimator.isolate
     for event in log.events:
         if event.trial is not None and event.trial.arm == arm:
-            strategy.tell(event)
+            strategy.tell(seen(event))
 
     def happened(event: Event) -> None:
         record(event)
-        strategy.tell(event)
+        strategy.tell(seen(event))
 
     for trial in list(log.pending.values()):        # one that repeats a known network is done at once
         submit(trial, log, executor, happened)
@@ -177,7 +177,7 @@ def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Execut
             if asked is None:
                 why = "the strategy has nothing left to try"
                 break
-            trial = Trial(number, asked.genotype, arm, asked.parent)
+            trial = replace(asked, number=number, arm=arm)
             happened(Event("asked", trial))
             submit(trial, log, executor, happened)
         if not log.pending:
@@ -191,7 +191,7 @@ def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Execut
 
 def submit(trial: Trial, log: Log, executor: Executor, happened: Callable[[Event], None]) -> None:
     """Runs a trial, or repeats the outcome of one that tried the same network before."""
-    before = log.known.get(frozenset(trial.genotype.items()))
+    before = log.known.get(log.key(trial))
     if before is None:
         executor.submit(Job("try", trial))
     else:
@@ -201,16 +201,16 @@ def submit(trial: Trial, log: Log, executor: Executor, happened: Callable[[Event
 def enough(arm: str, bench: Workbench, log: Log, elapsed: float) -> str:
     """Why an arm is to end now, in words; empty while it goes on."""
     spec = bench.spec
-    running = sum(1 for trial in log.pending.values() if trial.arm == arm)
+    running = sum(trial.fidelity for trial in log.pending.values() if trial.arm == arm)
     share = 0.5 if arm == "search" and spec.random else 1.0
     most = spec.trials if arm == "search" else log.done["search"]
-    if most is not None and log.done[arm] + running >= most:
+    if most is not None and log.done[arm] + running >= most - 1e-9:
         return "the trials are used"
     if spec.seconds is not None and elapsed >= share * spec.seconds:
         return "the time is up"
     if log.rejections[arm] >= REJECTIONS:
         return f"{REJECTIONS} proposals in a row were outside the limits"
-    if bench.space.counter and len(log.known) >= bench.space.counter.count:
+    if bench.space.counter and log.whole >= bench.space.counter.count:
         return "every architecture of the space was tried"
     return ""
 
@@ -244,7 +244,9 @@ def spread(front: list[Any], number: int) -> list[Any]:
 def make_strategy(arm: str, bench: Workbench) -> Strategy:
     spec = bench.spec
     name, options = (spec.strategy, spec.strategy_options) if arm == "search" else ("random", {})
-    return registry.load("strategies", name)(bench.space, spec.objectives, bench.limits, **options)
+    strategy = registry.load("strategies", name)(bench.space, spec.objectives, bench.limits, **options)
+    strategy.hints = bench.hints
+    return strategy
 
 
 def make_executor(bench: Workbench, store: Store) -> Executor:

@@ -43,7 +43,7 @@ class Progress:
         if phase in ("search", "random"):
             self._take_in(log)
             most = self.spec.trials if phase == "search" else log.done["search"]
-            words.append(f"{log.done[phase]}{f'/{most}' if most else ''} trials")
+            words.append(f"{log.done[phase]:.4g}{f'/{most:.4g}' if most else ''} trials")
             words += self.best()
             words.append(f"{clock(elapsed)} so far")
             if (left := self.left(phase, log, elapsed, most)) is not None:
@@ -59,7 +59,7 @@ class Progress:
         best = min(point[0] for point in self._points)
         return [f"best {name} {best if sense == 'min' else -best:.4g}", f"front {len(self._points)}"]
 
-    def left(self, phase: str, log: Log, elapsed: float, most: int | None) -> float | None:
+    def left(self, phase: str, log: Log, elapsed: float, most: float | None) -> float | None:
         """Seconds until this part ends, by the pace so far."""
         done = log.done["search"] + (log.done["random"] if phase == "random" else 0)
         by_pace = (most - log.done[phase]) * elapsed / done if most and done else None
@@ -72,6 +72,7 @@ class Progress:
         """Keeps the front of the search up to the newest event."""
         self._points += [self.spec.point(event.metrics) for event in log.events[self._seen:]
                          if event.kind == "ok" and event.trial and event.trial.arm == "search"
+                         and event.trial.fidelity == 1
                          and self.spec.keeps(event.metrics)]
         self._seen = len(log.events)
         self._points = [self._points[i] for i in front(self._points)]

@@ -17,9 +17,10 @@ class Log:
         self.ended: dict[str, str] = {}
         self.pending: dict[int, Trial] = {}
         self.next_number = 0
-        self.done = {"search": 0, "random": 0}
+        self.done: dict[str, float] = {"search": 0, "random": 0}       # in whole trials
         self.rejections = {"search": 0, "random": 0}        # since the last trial that kept the limits
-        self.known: dict[frozenset[Any], Event] = {}
+        self.known: dict[Any, Event] = {}
+        self.whole = 0                                      # different networks tried at the whole trial budget
         self.delivered: dict[int, Event] = {}
         for event in events:
             self.add(event)
@@ -39,12 +40,18 @@ class Log:
             self.delivered[trial.number] = event
         else:
             self.pending.pop(trial.number, None)
-            self.known.setdefault(frozenset(trial.genotype.items()), event)
+            if self.known.setdefault(self.key(trial), event) is event:
+                self.whole += trial.fidelity == 1
             if event.kind == "rejected":
                 self.rejections[trial.arm] += 1
             else:
                 self.rejections[trial.arm] = 0
-                self.done[trial.arm] += 1
+                self.done[trial.arm] += trial.fidelity
+
+    @staticmethod
+    def key(trial: Trial) -> Any:
+        """What makes two trials the same: the network and how long it is trained."""
+        return frozenset(trial.genotype.items()), trial.fidelity
 
 
 def unfinished(spec: Spec, log: Log) -> list[str]:

@@ -94,11 +94,11 @@ class Run:
         return self.spec.point(event.metrics)
 
     def kept(self, arm: str = "search") -> list[Event]:
-        """The networks of an arm that were scored and keep the limits; each network once."""
+        """The networks of an arm that were scored at the whole trial budget and keep the limits; each once."""
         found: dict[frozenset[Any], Event] = {}
         for event in self.of(arm, "ok"):
             assert event.trial
-            if self.spec.keeps(event.metrics):
+            if event.trial.fidelity == 1 and self.spec.keeps(event.metrics):
                 found.setdefault(frozenset(event.trial.genotype.items()), event)
         return list(found.values())
 
@@ -123,7 +123,7 @@ class Run:
         """A network of either arm by its id, or by the first digits of it."""
         found: dict[str, Event] = {}
         for event in self.events:
-            if event.kind == "ok" and event.trial is not None:
+            if event.kind == "ok" and event.trial is not None and event.trial.fidelity == 1:
                 found.setdefault(identity(event.trial.genotype), event)     # repeats are the same network
         hits = [event for key, event in found.items() if key.startswith(ident)]
         if len(hits) != 1:
@@ -137,8 +137,8 @@ class Run:
         for event in self.events:
             if event.kind in ("ok", "failed", "rejected") and event.trial is not None:
                 rows.append({"trial": event.trial.number, "arm": event.trial.arm, "outcome": event.kind,
-                             "id": identity(event.trial.genotype), **event.metrics, "note": event.note,
-                             **event.trial.genotype})
+                             "id": identity(event.trial.genotype), "fidelity": event.trial.fidelity, **event.metrics,
+                             "note": event.note, **event.trial.genotype})
         return rows
 
     def count(self, arm: str, *kinds: str) -> int:
@@ -179,6 +179,8 @@ class Run:
             return f"{len(failed)} networks failed; the last one so: {failed[-1]}"
         if self.count("search", "rejected"):
             return "every network that was proposed is outside the limits"
+        if not any(event.trial and event.trial.fidelity == 1 for event in self.of("search", "ok")):
+            return "no network was tried at the whole trial budget; give more --trials or a longer --budget"
         return f"no network that was scored keeps the limits {', '.join(self.spec.limits)}"
 
     def undelivered(self, member: Member) -> str:

@@ -183,7 +183,8 @@ def body_of(event: Event) -> dict[str, Any]:
     """What an event says beyond its kind and trial number. A genotype is kept once, where it was asked."""
     if event.kind == "asked":
         assert event.trial
-        return {"genotype": event.trial.genotype, "parent": event.trial.parent}
+        share = {} if event.trial.fidelity == 1 else {"fidelity": event.trial.fidelity}
+        return {"genotype": event.trial.genotype, "parent": event.trial.parent, **share}
     body = {"metrics": event.metrics, "figures": event.figures, "curve": event.curve, "note": event.note,
             "data": event.data}
     return {key: value for key, value in body.items() if value}
@@ -193,6 +194,6 @@ def event_of(kind: Any, number: int | None, arm: str | None, body: dict[str, Any
     """The event that `body_of` took apart; `trials` remembers those already asked."""
     if kind == "asked":
         assert number is not None and arm is not None
-        trials[number] = Trial(number, body["genotype"], arm, body["parent"])
+        trials[number] = Trial(number, body["genotype"], arm, body["parent"], body.get("fidelity", 1.0))
         return Event("asked", trials[number])
     return Event(kind, trials.get(number) if number is not None else None, **body)

@@ -18,8 +18,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAY = {
     "core": set(), "space": {"registry"}, "metrics": set(), "registry": set(),
     "nn": {"space"}, "lowering": {"space", "nn"}, "learning": set(),
-    "strategies": {"space", "metrics"}, "estimators": {"space", "learning", "lowering"},
-    "tasks": {"space", "nn", "learning", "registry"}, "hardware": {"space", "lowering"},
+    "strategies": {"space", "metrics", "surrogates"}, "estimators": {"space", "learning", "lowering", "tables"},
+    "surrogates": {"space", "metrics"}, "tables": {"space", "metrics"},
+    "comparison": {"space", "metrics", "registry", "tables"},
+    "tasks": {"space", "nn", "learning", "registry", "tables"}, "hardware": {"space", "lowering"},
     "runs": {"metrics", "deliver", "report"},
     "executors": {"evaluate"},
 }

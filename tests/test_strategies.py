@@ -1,61 +1,17 @@
 """Contracts of every strategy in the registry, and what evolution finds where the answer is known."""
 
-import copy
-import json
 import random
-from dataclasses import asdict
 from itertools import product
 
 import pytest
+from driving import TOY, ask, drive, errors, make, state, through_json, toy
 
 from archfab import Space, UsageError, choose, registry, repeat
-from archfab.core import Event, Limit, Strategy, Trial
+from archfab.core import Event, Strategy, Trial
 from archfab.metrics.pareto import crowding, front, hypervolume
 
 NAMES = registry.names("strategies")
-TOY = registry.load("tasks", "toy")()
 BEST = 0.05 + 0.9 / 7
-
-
-def make(name, space=None, goals=None, limits=(), **options):
-    limits = [Limit.parse(text) for text in limits]
-    return registry.load("strategies", name)(space or Space(TOY.space()), goals or {"error": "min"}, limits, **options)
-
-
-def ask(strategy, number, seed=0):
-    return strategy.ask(number, random.Random(f"{seed}:{number}"))
-
-
-def toy(trial):
-    return Event("ok", trial, TOY.known(trial.genotype))
-
-
-def drive(strategy, trials, seed=0, judge=toy):
-    """A run as the search does it; its events."""
-    events = []
-    for number in range(trials):
-        trial = ask(strategy, number, seed)
-        if trial is None:
-            break
-        for event in (Event("asked", trial), judge(trial)):
-            strategy.tell(event)
-            events.append(event)
-    return events
-
-
-def state(strategy):
-    return {name: copy.deepcopy(value) for name, value in vars(strategy).items() if name != "space"}
-
-
-def through_json(event):
-    """The event as it is read back from a run's log."""
-    data = json.loads(json.dumps(asdict(event)))
-    return Event(**{**data, "trial": data["trial"] and Trial(**data["trial"])})
-
-
-def errors(events):
-    return [event.metrics["error"] for event in events if event.kind == "ok"]
-
 
 SPACES = {
     "toy": lambda: TOY.space(),

@@ -1,0 +1,91 @@
+"""One strategy on one table, in memory: the loop of a search without its log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from archfab import registry
+from archfab.core import Event, Genotype, Goals, Limit, Metrics, Strategy, Unknown
+from archfab.tables import Table
+
+REJECTIONS = 1000       # proposals that the table lacks, one after another, that end a run
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One evaluation: what was spent until its end, in whole trainings and simulated seconds, and what came of it."""
+
+    spent: float
+    seconds: float | None
+    genotype: Genotype
+    seen: Metrics           # empty where the trial failed, or was shorter than a whole training
+    truth: Metrics
+
+
+def make_strategy(name: str, table: Table, goals: Goals, limits: Sequence[Limit] = (),
+                  options: Mapping[str, Any] | None = None, hints: bool = True) -> Strategy:
+    """A strategy for a table, with the table's cheap figures as hints."""
+    strategy = registry.load("strategies", name)(table.space, goals, limits, **(options or {}))
+    strategy.hints = table.hints if hints and table.hint_names else None
+    return strategy
+
+
+def play(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, *, noise: bool = False,
+         epochs: float | None = None) -> list[Step]:
+    """Lets a strategy propose until its evaluations are used, or until it has nothing left to try.
+
+    An architecture that was tried is not trained again: its outcome is repeated, and counts. One that the table
+    lacks is rejected, and does not.
+
+    :param evaluations: in whole trainings; a trial of fidelity 0.1 counts as a tenth.
+    :param noise: whether the strategy sees validation scores of a drawn seed, or what is reported.
+    :param epochs: of one whole trial; the longest training of the table without it.
+    """
+    names = (*strategy.goals, *(limit.name for limit in strategy.limits))
+    draws, known = Random(f"{seed}:noise"), {}
+    whole = epochs or table.epochs[-1]
+    steps: list[Step] = []
+    spent, seconds, number, rejections = 0.0, 0.0 if table.seconds else None, 0, 0
+    while spent < evaluations - 1e-9 and rejections < REJECTIONS:
+        trial = strategy.ask(number, Random(f"{seed}:{number}"))
+        if trial is None:
+            break
+        strategy.tell(Event("asked", trial))
+        number += 1
+        key = (frozenset(trial.genotype.items()), trial.fidelity)
+        try:
+            if key not in known:
+                length = whole * trial.fidelity
+                known[key] = table.see(trial.genotype, draws if noise else None, length, names)
+                if seconds is not None:
+                    seconds += table.spent(trial.genotype, length) or 0.0
+            seen = known[key]
+        except Unknown as error:
+            rejections += 1
+            strategy.tell(Event("rejected", trial, note=str(error)))
+            continue
+        rejections = 0
+        spent += trial.fidelity
+        full = trial.fidelity == 1
+        steps.append(Step(spent, seconds, trial.genotype, seen if full else {},
+                          table.truth(trial.genotype, names) if full else {}))
+        strategy.tell(Event("ok", trial, seen))
+    return steps
+
+
+def incumbents(steps: Sequence[Step], goal: str, sense: str, limits: Sequence[Limit] = ()) -> list[float | None]:
+    """After each step, the reported value of the architecture that looked best so far; None before there is one."""
+    sign = 1 if sense == "min" else -1
+    best: float | None = None
+    reported: float | None = None
+    found = []
+    for step in steps:
+        if step.seen and not any(limit.excess(step.seen) for limit in limits):
+            value = sign * step.seen[goal]
+            if best is None or value < best:
+                best, reported = value, step.truth[goal]
+        found.append(reported)
+    return found

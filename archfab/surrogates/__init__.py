@@ -1,0 +1,1 @@
+"""Models that predict scores from genotypes, for strategies that learn."""

@@ -1,0 +1,68 @@
+"""Driving strategies in tests: as a search does it, without a log."""
+
+import json
+import random
+from collections import deque
+from dataclasses import asdict, fields, is_dataclass
+
+from archfab import Space, registry
+from archfab.core import Event, Limit, Trial
+
+TOY = registry.load("tasks", "toy")()
+
+
+def make(name, space=None, goals=None, limits=(), **options):
+    limits = [Limit.parse(text) for text in limits]
+    return registry.load("strategies", name)(space or Space(TOY.space()), goals or {"error": "min"}, limits, **options)
+
+
+def ask(strategy, number, seed=0):
+    return strategy.ask(number, random.Random(f"{seed}:{number}"))
+
+
+def toy(trial):
+    return Event("ok", trial, TOY.known(trial.genotype))
+
+
+def drive(strategy, trials, seed=0, judge=toy):
+    """A run as the search does it; its events."""
+    events = []
+    for number in range(trials):
+        trial = ask(strategy, number, seed)
+        if trial is None:
+            break
+        for event in (Event("asked", trial), judge(trial)):
+            strategy.tell(event)
+            events.append(event)
+    return events
+
+
+def state(strategy):
+    """All of a strategy's state as plain data."""
+    return plain({name: value for name, value in vars(strategy).items() if name not in ("space", "hints")})
+
+
+def plain(value):
+    if hasattr(value, "state_dict"):                # a torch module or optimizer
+        return plain(value.state_dict())
+    if hasattr(value, "tolist"):                    # an array or tensor
+        return value.tolist()
+    if is_dataclass(value):
+        return plain({item.name: getattr(value, item.name) for item in fields(value)})
+    if isinstance(value, dict):
+        return {repr(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | deque | set | frozenset):
+        return [plain(each) for each in (sorted(value, key=repr) if isinstance(value, set | frozenset) else value)]
+    if value is None or isinstance(value, str | int | float | bool | type):
+        return value
+    return {"a": type(value).__name__, **plain(vars(value))}
+
+
+def through_json(event):
+    """The event as it is read back from a run's log."""
+    data = json.loads(json.dumps(asdict(event)))
+    return Event(**{**data, "trial": data["trial"] and Trial(**data["trial"])})
+
+
+def errors(events):
+    return [event.metrics["error"] for event in events if event.kind == "ok"]

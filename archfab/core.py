@@ -245,6 +245,9 @@ class Strategy(ABC):
     hints: Hints | None = None
     """Cheap figures by genotype, where there are any: set by the driver before the first `ask`. A figure of a
     goal's name is that goal's value. Deterministic, so a strategy may use them without telling."""
+    looks: int = 64
+    """How many networks a strategy should ask hints of for one proposal: a network's cost takes milliseconds, a
+    table's tens of thousands a second."""
 
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = ()) -> None:
         self.space = space

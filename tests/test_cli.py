@@ -37,7 +37,7 @@ def one_line(answer):
     (["search", "toy", "--budget", "soon"], ["'soon' is no length of time", "10m"]),
     (["search", "toy", "--population", "lots"], ["--population", "'lots'"]),
     (["search", "toy", "--populatoin", "5"], ["no option named 'populatoin'", "did you mean 'population'"]),
-    (["search", "toy", "--population", "2"], ["tournament of 5", "population of 2"]),
+    (["search", "toy", "--population", "2"], ["tournament of 10", "population of 2"]),
     (["search", "toy", "--data", "x"], ["no option named 'data'"]),
     (["search", "no-such-file.py"], ["no Python file"]),
     (["search", "vision", "--epochs", "-1"], ["-1.0 epochs"]),

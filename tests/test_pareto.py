@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archfab.metrics.pareto import crowding, dominates, front, hypervolume
+from archfab.metrics.pareto import best_first, crowding, dominates, front, fronts, hypervolume
 
 FEW = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
@@ -54,6 +54,46 @@ def test_points_of_different_length_are_an_error():
 
 def test_the_front_of_nothing_is_empty():
     assert front([]) == [] and crowding([]) == [] and hypervolume([], (1, 1)) == 0
+
+
+# --- fronts, one behind the other
+
+@FEW
+@given(ANY)
+def test_each_front_is_what_none_of_the_rest_dominates(found):
+    rest = set(range(len(found)))
+    for layer in fronts(found):
+        assert set(layer) == {i for i in rest if not any(dominates(found[j], found[i]) for j in rest)}
+        rest -= set(layer)
+    assert not rest
+
+
+def test_fronts_by_hand():
+    assert fronts([]) == []
+    assert fronts([(3,), (1,), (2,), (1,)]) == [[1, 3], [2], [0]]
+    assert [sorted(layer) for layer in fronts([(0, 2), (2, 2), (2, 0), (0, 2), (1, 1), (3, 3)])] \
+        == [[0, 2, 3, 4], [1], [5]]
+
+
+def test_the_order_is_by_front_then_loneliness_then_excess():
+    points = [(0, 4), (1, 2), (2, 1), (4, 0), (5, 5), (0, 0), (), (9, 9)]
+    excess = [0, 0, 0, 0, 0, 0.5, 0.5, 0.1]
+    order = best_first(points, excess)
+    assert set(order[:2]) == {0, 3} and set(order[2:4]) == {1, 2}       # ends first, then the crowded
+    assert order[4:] == [4, 7, 5, 6]        # the dominated, then by excess, scored before unscored
+
+
+@FEW
+@given(ANY, st.integers(0, 2**32))
+def test_no_point_comes_before_one_that_dominates_it(found, seed):
+    source = random.Random(seed)
+    excess = [source.choice([0.0, 0.0, 0.5, 1.0]) for _ in found]
+    order = best_first(found, excess)
+    assert sorted(order) == list(range(len(found)))
+    for i, early in enumerate(order):
+        for late in order[i + 1:]:
+            assert excess[early] <= excess[late]
+            assert excess[late] or not dominates(found[late], found[early])
 
 
 # --- hypervolume

@@ -125,7 +125,7 @@ def test_every_prefix_is_continued_also_where_networks_repeat(tmp_path):
         "from archfab import choose\n"
         "space = [choose('width', 8, 16), choose('depth', 2), choose('layer0', 'skip', 'pool'),\n"
         "         choose('layer1', 'skip', 'pool')]\n")
-    asked = {"space": str(tmp_path / "small.py"), "trials": 20, "options": {"population": 3, "tournament": 2}}
+    asked = {"space": str(tmp_path / "small.py"), "trials": 20, "strategy": "random"}
     whole = search("toy", run=tmp_path / "whole", **asked)
     assert any("the network of trial" in event.note for event in whole.events)
     resumes_from_everywhere(whole, tmp_path)

@@ -98,7 +98,8 @@ def test_a_strategy_told_the_log_again_goes_on_as_the_one_that_lived_it(name, go
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_is_the_same_run_and_another_is_another(name):
     runs = [[event.trial for event in drive(make(name), 60, seed)] for seed in (1, 1, 2)]
-    assert runs[0] == runs[1] != runs[2]
+    assert runs[0] == runs[1]
+    assert name == "exhaustive" or runs[1] != runs[2]         # that one has a single order
     assert len({Space.id(trial.genotype) for trial in runs[0]}) > 25
 
 
@@ -229,14 +230,50 @@ def test_evolution_draws_its_population_then_has_children_one_decision_away():
 
 
 def test_a_tournament_is_drawn_evenly_and_won_by_the_best():
-    strategy = make("evolution", population=4, tournament=4)
+    strategy = make("evolution", population=4, tournament=2)
     for number, error in enumerate([0.5, 0.2, 0.9, 0.4]):
         genotype = {"width": 8, "depth": 2, "layer0": "skip", "layer1": "skip"}
         strategy.tell(Event("ok", Trial(number, genotype), {"error": error}))
     parents = [ask(strategy, 4, seed).parent for seed in range(1000)]
-    for place, number in enumerate([1, 3, 0, 2]):       # the best first; four are drawn, with replacement
-        chance = ((4 - place) / 4) ** 4 - ((3 - place) / 4) ** 4
+    for place, number in enumerate([1, 3, 0, 2]):       # the best first; of six pairs it is in three
+        chance = (3 - place) / 6
         assert parents.count(number) / 1000 == pytest.approx(chance, abs=4 * (chance * (1 - chance) / 1000) ** 0.5)
+
+
+def test_evolution_tries_no_network_twice_and_all_of_them_where_that_is_possible():
+    events = drive(make("evolution"), 400)[::2]
+    assert len({Space.id(event.trial.genotype) for event in events}) == 400
+    events = drive(make("evolution", Space([choose("a", *range(5)), choose("b", *range(5))])), 60,
+                   judge=lambda trial: Event("ok", trial, {"error": float(trial.genotype["a"])}))[::2]
+    assert len({Space.id(event.trial.genotype) for event in events}) == 25
+
+
+def test_evolution_does_not_propose_what_is_running_or_has_failed():
+    strategy, seen = make("evolution", population=4, tournament=2), []
+    for number in range(150):
+        trial = ask(strategy, number)
+        assert trial.genotype not in seen
+        seen.append(trial.genotype)
+        strategy.tell(Event("asked", trial))
+        if number % 3:                                  # every third goes on running
+            strategy.tell(toy(trial) if number % 2 else Event("failed", trial, note="no"))
+
+
+def test_a_rejection_that_says_nothing_gives_no_member():
+    strategy = make("evolution", limits=["size<=3"])
+    strategy.tell(Event("rejected", Trial(0, {"width": 8, "depth": 2, "layer0": "skip", "layer1": "skip"})))
+    assert not strategy.living and strategy.tried
+
+
+@pytest.mark.shared
+def test_evolution_on_nasbench201(shared_data):
+    """A plain regularised evolution with the same population reaches 94.33 (shared/reference/nas.md)."""
+    from archfab.comparison.play import incumbents, make_strategy, play
+    from archfab.tables import read_table
+    table = read_table(shared_data / "nasbench201")
+    best = [incumbents(play(make_strategy("evolution", table, table.goals), table, 150, seed), "accuracy", "max")[-1]
+            for seed in range(60)]
+    assert sum(best) / len(best) >= 94.33
 
 
 def test_with_two_objectives_parents_are_of_the_front_and_rather_lonely_than_crowded():

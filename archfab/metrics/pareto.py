@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 Point = tuple[float, ...]
@@ -26,6 +27,41 @@ def front(points: Sequence[Point]) -> list[int]:
         if not any(dominates(points[j], points[i]) or points[j] == points[i] for j in best):
             best.append(i)
     return best
+
+
+def fronts(points: Sequence[Point]) -> list[list[int]]:
+    """Indices by front: those that none dominates, then those that only these dominate, and so on.
+
+    Efficient non-dominated sort (Zhang et al., IEEE TEC 2015): in lexicographic order no point is dominated by a
+    later one, and one that a front does not dominate is not dominated by the fronts behind, so each joins the first
+    such front, found by bisection. Equal points share a front.
+    """
+    layers: list[list[int]] = []
+    for i in sorted(range(len(points)), key=points.__getitem__):
+
+        def free(layer: list[int], point: Point = points[i]) -> bool:
+            return not any(dominates(points[j], point) for j in reversed(layer))
+
+        at = bisect_left(layers, True, key=free)
+        if at == len(layers):
+            layers.append([])
+        layers[at].append(i)
+    return layers
+
+
+def best_first(points: Sequence[Point], excess: Sequence[float]) -> list[int]:
+    """Indices in the order of constrained domination and crowding (Deb et al., IEEE TEC 2002, sections III and VI).
+
+    Points without excess come front by front, the lonely ones of each first; then the others, the least excess
+    first, and of equals those with scores.
+    """
+    kept = [i for i in range(len(points)) if not excess[i]]
+    order: list[int] = []
+    for layer in fronts([points[i] for i in kept]):
+        alone = crowding([points[kept[i]] for i in layer])
+        order += [kept[layer[i]] for i in sorted(range(len(layer)), key=lambda i: -alone[i])]
+    broken = (i for i in range(len(points)) if excess[i])
+    return order + sorted(broken, key=lambda i: (excess[i], not points[i], points[i]))
 
 
 def crowding(points: Sequence[Point]) -> list[float]:
@@ -64,6 +100,8 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
         return 0.0
     if len(reference) == 1:
         return reference[0] - min(p[0] for p in inside)
+    if len(reference) == 2:
+        return area(inside, reference)
     inside = sorted((inside[i] for i in front(inside)), key=lambda p: p[-1])
     volume = 0.0
     for i, point in enumerate(inside):
@@ -71,3 +109,13 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
         if ceiling > point[-1]:
             volume += (ceiling - point[-1]) * hypervolume([p[:-1] for p in inside[:i + 1]], reference[:-1])
     return volume
+
+
+def area(points: Sequence[Point], reference: Point) -> float:
+    """The hypervolume of points in the plane, all below the reference: one pass over them from left to right."""
+    covered, low = 0.0, reference[1]
+    for x, y in sorted(points):
+        if y < low:
+            covered += (reference[0] - x) * (low - y)
+            low = y
+    return covered

@@ -6,20 +6,54 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
-from archfab.core import Event, Genotype, Goals, Limit, Strategy, Trial, UsageError
+from archfab.core import Event, Genotype, Goals, Label, Limit, Strategy, Trial, UsageError
 from archfab.metrics.pareto import crowding, dominates
 from archfab.space import Space
+
+Key = frozenset[tuple[str, Label]]
+TRIES = 20      # draws for a network that was not tried yet
+LISTED = 2000   # the most networks of a space that are gone through for it
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One of the population: what it scored (smaller is better) and by how much it breaks the limits."""
+    """A network that was tried: what it scored (smaller is better) and by how much it breaks the limits."""
 
     number: int
     genotype: Genotype
     excess: float
-    scores: tuple[float, ...]
+    scores: tuple[float, ...]       # empty where it was rejected without a trial
+    rank: tuple[float, bool, tuple[float, ...]]     # small is good: feasibility first (Deb, CMAME 2000)
+
+    @classmethod
+    def of(cls, event: Event, goals: Goals, limits: Sequence[Limit]) -> Member | None:
+        """What an event says of a network; None where that is nothing."""
+        if event.kind not in ("ok", "rejected") or event.trial is None:
+            return None
+        excess = sum(limit.excess(event.metrics) for limit in limits)
+        if event.kind == "rejected" and not excess:
+            return None
+        scores = tuple(event.metrics[name] if sense == "min" else -event.metrics[name]
+                       for name, sense in goals.items()) if event.kind == "ok" else ()
+        return cls(event.trial.number, event.trial.genotype, excess, scores, (excess, not scores, scores))
+
+
+def key(genotype: Genotype) -> Key:
+    """Equal for equal genotypes, whatever the order of their decisions."""
+    return frozenset(genotype.items())
+
+
+def unseen(space: Space, tried: set[Key], rng: random.Random) -> Genotype:
+    """A random network that was not tried; any where none is left, or none is found in a large space."""
+    for _ in range(TRIES):
+        genotype = space.sample(rng)
+        if key(genotype) not in tried:
+            return genotype
+    if space.counter and len(tried) < space.counter.count <= LISTED:
+        return rng.choice([each for each in space if key(each) not in tried] or [genotype])
+    return genotype
 
 
 class Evolution(Strategy):
@@ -30,13 +64,16 @@ class Evolution(Strategy):
     as there are two, parents come from them alone, of two drawn the one that stands more alone (crowding as in
     Deb et al., NSGA-II, IEEE TEC 2002).
 
+    Two things differ from the paper, and found better networks on all seven tables measured: a network that was
+    tried is not proposed again, another tournament is held instead; and a tournament's rivals are different members.
+
     :param population: how many live at once; also how many are drawn before the first tournament.
     :param tournament: how many compete to be the parent.
     :param crossover: the share of children that have two parents.
     """
 
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, population: int = 20,
-                 tournament: int = 5, crossover: float = 0.0) -> None:
+                 tournament: int = 10, crossover: float = 0.0) -> None:
         super().__init__(space, goals, limits)
         if not (isinstance(population, int) and isinstance(tournament, int) and 1 <= tournament <= population):
             raise UsageError(f"a tournament of {tournament} does not fit a population of {population}; "
@@ -46,28 +83,33 @@ class Evolution(Strategy):
         self.population = population
         self.tournament = tournament
         self.crossover = crossover
+        self.tried: set[Key] = set()
         self.living: deque[Member] = deque(maxlen=population)
         self.front: list[Member] = []           # with several objectives: kept whatever their age
         self.alone: list[float] = []            # how far each of them is from its neighbours
 
     def ask(self, number: int, rng: random.Random) -> Trial:
         if number < self.population or not self.living:
-            return Trial(number, self.space.sample(rng))
-        parent = self._parent(rng)
-        genotype = parent.genotype
-        if self.crossover and rng.random() < self.crossover:
-            genotype = self.space.crossover(genotype, self._parent(rng).genotype, rng)
-        return Trial(number, self.space.mutate(genotype, rng), parent=parent.number)
+            return Trial(number, unseen(self.space, self.tried, rng))
+        for _ in range(TRIES):
+            parent = self._parent(rng)
+            genotype = parent.genotype
+            if self.crossover and rng.random() < self.crossover:
+                genotype = self.space.crossover(genotype, self._parent(rng).genotype, rng)
+            child = self.space.mutate(genotype, rng)
+            if key(child) not in self.tried:
+                return Trial(number, child, parent=parent.number)
+        return Trial(number, unseen(self.space, self.tried, rng))         # all around is known
 
     def tell(self, event: Event) -> None:
-        if event.kind not in ("ok", "rejected") or event.trial is None:
+        if event.trial is None:
             return
-        excess = sum(limit.excess(event.metrics) for limit in self.limits)
-        scores = tuple(event.metrics[name] if sense == "min" else -event.metrics[name]
-                       for name, sense in self.goals.items()) if event.kind == "ok" else ()
-        member = Member(event.trial.number, event.trial.genotype, excess, scores)
+        self.tried.add(key(event.trial.genotype))
+        member = Member.of(event, self.goals, self.limits)
+        if member is None:
+            return
         self.living.append(member)
-        if len(self.goals) > 1 and scores and not excess:
+        if len(self.goals) > 1 and member.scores and not member.excess:
             self._keep(member)
 
     def _keep(self, member: Member) -> None:
@@ -82,9 +124,8 @@ class Evolution(Strategy):
         if len(self.front) > 1:
             rivals = [int(rng.random() * len(self.front)) for _ in range(2)]
             return self.front[max(rivals, key=self.alone.__getitem__)]
-        count = len(self.living)
-        best = (self.living[int(rng.random() * count)] for _ in range(self.tournament))
-        return min(best, key=lambda rival: (rival.excess, not rival.scores, rival.scores))
+        rivals = rng.sample(range(len(self.living)), min(self.tournament, len(self.living)))
+        return min((self.living[i] for i in rivals), key=attrgetter("rank"))
 
 
 export = Evolution

@@ -1,0 +1,166 @@
+"""Bayesian optimisation: Gaussian process on the tree of decisions, (hypervolume) improvement (Snoek et al., 2012)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from archfab.core import Event, Genotype, Goals, Limit, Metrics, Strategy, Trial, UsageError, identity
+from archfab.metrics.pareto import crowding, front
+from archfab.space import Space
+
+if TYPE_CHECKING:
+    from archfab.surrogates.catalogue import Catalogue
+    from archfab.surrogates.features import Features
+
+MOST = 250          # outcomes that the model learns from: the best half, and others spread evenly
+EVERY = 100         # outcomes until which a new plan is made after each; later after each 30th part of them
+TOP = 8             # networks whose neighbours are candidates
+DRAWS = 100         # draws for a network that was not tried yet
+
+
+class Bayes(Strategy):
+    """Models every goal, and every limit that only a trial can tell, with a Gaussian process.
+
+    Next comes the network that is expected to improve most: over the best value (Jones et al., J. Global
+    Optimization 1998), or over the hypervolume of the front (Emmerich et al., CEC 2011), times the probability that
+    it keeps the limits (Gardner et al., ICML 2014). Candidates are the neighbours of the best networks and random
+    ones. A network that failed counts as the worst so far. A goal or limit that the hints tell is not modelled for
+    the most promising candidates, but taken as it is.
+
+    :param initial: random networks before the first model.
+    :param candidates: random networks among those considered for a proposal.
+    """
+
+    def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, initial: int = 10,
+                 candidates: int = 400) -> None:
+        super().__init__(space, goals, limits)
+        for name, value, least in (("initial", initial, 2), ("candidates", candidates, 1)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UsageError(f"{name} is a whole number from {least} up, not {value!r}")
+        self.initial = initial
+        self.candidates = candidates
+        self.taken: set[Any] = set()                        # networks that were asked
+        self.outcomes: dict[Any, Event] = {}                # the first of each network
+        self.plan: list[Genotype] = []                      # what to try next, the best first
+        self.planned = 0                                    # outcomes when the plan was made
+        self.catalogue: Catalogue | None = None
+        self.drawn: list[int] = []                          # random candidates of the last plans
+        self.settings: dict[str, Any] = {}                  # of each model, where the next search for them begins
+
+    def ask(self, number: int, rng: random.Random) -> Trial | None:
+        for genotype in self.plan:
+            if frozenset(genotype.items()) not in self.taken:
+                return Trial(number, genotype)
+        return Trial(number, self.unseen(rng))
+
+    def tell(self, event: Event) -> None:
+        if event.trial is None:
+            return
+        key = frozenset(event.trial.genotype.items())
+        self.taken.add(key)
+        if event.kind in ("ok", "failed", "rejected") and key not in self.outcomes:
+            self.outcomes[key] = event
+            if self.due():
+                self.planned = len(self.outcomes)
+                self.plan = self.make_plan(random.Random(f"{self.planned}:{identity(event.trial.genotype)}"))
+
+    def unseen(self, rng: random.Random) -> Genotype:
+        """A random network that was not tried; any where none is left."""
+        for _ in range(DRAWS):
+            genotype = self.space.sample(rng)
+            if frozenset(genotype.items()) not in self.taken:
+                return genotype
+        counter = self.space.counter
+        if counter and counter.count <= 20 * DRAWS:
+            left = [each for each in self.space if frozenset(each.items()) not in self.taken]
+            return rng.choice(left) if left else genotype
+        return genotype
+
+    def due(self) -> bool:
+        """Whether the plan is used up or too old."""
+        count = len(self.outcomes)
+        age = max(1, count // 30) if count > EVERY else 1
+        return count >= self.initial and (count - self.planned >= age or self.used_up())
+
+    def used_up(self) -> bool:
+        return all(frozenset(genotype.items()) in self.taken for genotype in self.plan)
+
+    def features(self) -> Features:
+        from archfab.surrogates.features import tree
+        return tree(self.space)
+
+    def make_plan(self, rng: random.Random) -> list[Genotype]:
+        """The candidates that are expected to improve most, the best first."""
+        from archfab.surrogates.catalogue import Catalogue
+        from archfab.surrogates.improvement import Model
+        if self.catalogue is None:
+            self.catalogue = Catalogue(self.space, self.features())
+        known = [event for event in self.outcomes.values() if event.kind in ("ok", "failed")]
+        if not any(event.kind == "ok" for event in known):
+            return []
+        ranked = self.ranked(known)
+        rows = self.choose_candidates([event.trial.genotype for event in ranked if event.kind == "ok" and event.trial],
+                                      rng)
+        if not rows:
+            return []
+        model = Model(self.catalogue, thinned(ranked), self.goals, self.limits, self.settings, rng)
+        self.settings = model.settings
+        number = 4 + 2 * max(1, len(self.outcomes) // 30)
+        gains = model.gains(rows)
+        best = [rows[i] for i in (-gains).argsort(kind="stable")]
+        if self.hints is not None and (told := model.told(self.hints(self.catalogue.genotypes[best[0]]))):
+            best = best[:self.looks]
+            exact = [self.hints(self.catalogue.genotypes[row]) for row in best]
+            figures = {name: [each.get(name) for each in exact] for name in told}
+            gains = model.gains(best, figures)
+            best = [best[i] for i in (-gains).argsort(kind="stable")]
+        return [self.catalogue.genotypes[row] for row in best[:number]]
+
+    def choose_candidates(self, best: Sequence[Genotype], rng: random.Random) -> list[int]:
+        """Rows of the catalogue that were not tried: neighbours of the best networks, and random ones."""
+        assert self.catalogue
+        catalogue, new = self.catalogue, self.candidates if not self.drawn else max(1, self.candidates // 8)
+        self.drawn = [*self.drawn, *catalogue.draw(new, rng)][-2 * self.candidates:]
+        near = [row for start in catalogue.add(best[:TOP]) for row in catalogue.neighbours(start)]
+        return [row for row in dict.fromkeys([*near, *self.drawn]) if catalogue.keys[row] not in self.taken]
+
+    def ranked(self, events: Sequence[Event]) -> list[Event]:
+        """The best first: those that keep the limits before others, and failed ones last; with several goals front
+        by front, the lonely ones of each first."""
+        excess = {id(event): sum(limit.excess(event.metrics) for limit in self.limits) for event in events}
+        good = [event for event in events if event.kind == "ok" and not excess[id(event)]]
+        bad = sorted((event for event in events if event.kind == "ok" and excess[id(event)]),
+                     key=lambda event: excess[id(event)])
+        failed = [event for event in events if event.kind == "failed"]
+        if len(self.goals) == 1:
+            good.sort(key=lambda event: self.scores(event.metrics))
+            return [*good, *bad, *failed]
+        ordered: list[Event] = []
+        while good:
+            points = [self.scores(event.metrics) for event in good]
+            layer = front(points)
+            alone = crowding([points[i] for i in layer])
+            ordered += [good[layer[i]] for i in sorted(range(len(layer)), key=lambda i: -alone[i])]
+            if len(ordered) > 2 * MOST or len(layer) == len(good):
+                taken = set(layer)
+                return [*ordered, *(event for i, event in enumerate(good) if i not in taken), *bad, *failed]
+            good = [event for i, event in enumerate(good) if i not in set(layer)]
+        return [*ordered, *bad, *failed]
+
+    def scores(self, metrics: Metrics) -> tuple[float, ...]:
+        """The goals as numbers to be made small."""
+        return tuple(metrics[name] if sense == "min" else -metrics[name] for name, sense in self.goals.items())
+
+
+def thinned(ranked: Sequence[Event]) -> list[Event]:
+    """At most `MOST` of them: the first half of that, and of the others evenly."""
+    if len(ranked) <= MOST:
+        return list(ranked)
+    half = MOST // 2
+    rest = ranked[half:]
+    return [*ranked[:half], *(rest[i * len(rest) // half] for i in range(half))]
+
+
+export = Bayes

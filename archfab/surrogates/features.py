@@ -1,0 +1,85 @@
+"""Genotypes as blocks of numbers, each block with a distance of its own: what a kernel compares networks by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from archfab.core import Genotype, Label
+from archfab.space import Space
+from archfab.space.encodings import one_hot, paths
+
+Block = Callable[[Sequence[Genotype]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Named blocks over one space; a call gives float32 arrays [genotypes, width of the block].
+
+    The squared distance in `decisions` is the tree-structured one (after Jenatton et al., ICML 2017): 2 for a
+    decision taken differently, 1 for one that only one of the networks has, 0 for one that neither has.
+    """
+
+    blocks: dict[str, Block]
+
+    def __call__(self, genotypes: Sequence[Genotype]) -> list[np.ndarray]:
+        return [block(genotypes) for block in self.blocks.values()]
+
+
+def tree(space: Space) -> Features:
+    """The decisions alone."""
+    return Features({"decisions": one_hot(space)})
+
+
+def rich(space: Space) -> Features:
+    """The decisions, numbers as numbers, how often each option stands in a network, and the paths of cells."""
+    blocks: dict[str, Block] = {"decisions": one_hot(space)}
+    if block := numbers(space):
+        blocks["numbers"] = block
+    if block := counts(space):
+        blocks["counts"] = block
+    if block := paths(space):
+        blocks["paths"] = block
+    return Features(blocks)
+
+
+def numbers(space: Space) -> Block | None:
+    """Numeric decisions by the rank of their label, from 0 to 1; the middle where a network has not got one."""
+    scales: list[tuple[str, dict[Label, float]]] = []
+    for name, labels in space.labels.items():
+        if len(labels) > 2 and all(isinstance(label, int | float) and not isinstance(label, bool) for label in labels):
+            order = sorted(labels)                                                          # type: ignore[type-var]
+            scales.append((name, {label: i / (len(order) - 1) for i, label in enumerate(order)}))
+    if not scales:
+        return None
+    return lambda genotypes: np.array([[scale.get(genotype.get(name, None), 0.5) for name, scale in scales]
+                                       for genotype in genotypes], np.float32).reshape(len(genotypes), len(scales))
+
+
+def counts(space: Space) -> Block | None:
+    """How many decisions of one kind (with equal labels) take each option."""
+    kinds: dict[tuple[Label, ...], list[str]] = {}
+    for name, labels in space.labels.items():
+        if len(labels) > 1:
+            kinds.setdefault(labels, []).append(name)
+    repeated = {labels: names for labels, names in kinds.items() if len(names) > 1}
+    if not repeated:
+        return None
+    places: dict[str, dict[Label, int]] = {}
+    width = 0
+    for labels, names in repeated.items():
+        at = {label: width + i for i, label in enumerate(labels)}
+        places.update(dict.fromkeys(names, at))
+        width += len(labels)
+
+    def count(genotypes: Sequence[Genotype]) -> np.ndarray:
+        found = np.zeros((len(genotypes), width), np.float32)
+        for row, genotype in zip(found, genotypes, strict=True):
+            for name, label in genotype.items():
+                if name in places:
+                    row[places[name][label]] += 1
+        return found
+
+    return count

@@ -1,0 +1,132 @@
+"""What each candidate is expected to gain, from models of the goals and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from archfab.core import Event, Goals, Limit, Metrics
+from archfab.surrogates.catalogue import Catalogue
+from archfab.surrogates.gaussian import GaussianProcess, expected_improvement
+from archfab.surrogates.hypervolume import expected_hypervolume_improvement
+
+FEW = 20            # outcomes until which the settings of a model are searched for longer
+CLIP = 1.5          # how far below the middle bad values count, in distances from the middle to the best tenth
+EDGE = 0.1          # how far beyond the worst of the front the reference point lies, as a share of the front's span
+WIDE = 24           # members of a front that a gain in three or more goals is computed with
+
+Figures = Mapping[str, Sequence[float | None]]
+
+
+class Scale:
+    """Maps one goal's values to numbers that a model learns well: to be small, the best ones told apart, the bad
+    ones pulled in (one diverged network must not flatten all others)."""
+
+    def __init__(self, values: np.ndarray, sense: str) -> None:
+        self.sign = 1.0 if sense == "min" else -1.0
+        y = self.sign * values
+        middle, good = np.quantile(y, 0.5), np.quantile(y, 0.1)
+        self.most = middle + CLIP * (middle - good)
+        if not middle > good:
+            self.most = y.max()
+        kept = np.minimum(y, self.most)
+        self.mean, self.deviation = float(kept.mean()), float(kept.std()) or 1.0
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        return (np.minimum(self.sign * values, self.most) - self.mean) / self.deviation
+
+
+class Model:
+    """Gaussian processes of the goals and limits of the networks that were tried.
+
+    :param events: finished trials, at least one of them scored; a failed one counts as the worst.
+    :param settings: of earlier models by name, where the search for settings begins.
+    """
+
+    def __init__(self, catalogue: Catalogue, events: Sequence[Event], goals: Goals, limits: Sequence[Limit],
+                 settings: Mapping[str, Any], rng: Random) -> None:
+        self.catalogue = catalogue
+        self.goals = goals
+        self.limits = [limit for limit in limits if limit.name not in goals]
+        self.bounds = [limit for limit in limits if limit.name in goals]
+        self.events = events
+        self.rows = catalogue.add(event.trial.genotype for event in events if event.trial)
+        self.blocks = catalogue.at(self.rows)
+        draws = np.random.default_rng(rng.getrandbits(60))
+        steps = 24 if len(events) <= FEW or len(events) % 5 == 0 else 4
+        self.settings: dict[str, Any] = {}
+        self.scales: dict[str, Scale] = {}
+        self.models: dict[str, GaussianProcess] = {}
+        self.values: dict[str, np.ndarray] = {}
+        for name in dict.fromkeys([*goals, *(limit.name for limit in limits)]):
+            values = self._values(name, goals.get(name, "min"))
+            if values is None:
+                continue
+            self.scales[name] = Scale(values, goals.get(name, "min"))
+            self.values[name] = self.scales[name](values)
+            self.models[name] = GaussianProcess(self.blocks, self.values[name], draws, settings.get(name), steps)
+            self.settings[name] = self.models[name].settings
+
+    def told(self, hints: Metrics) -> list[str]:
+        """The goals and limits that need no model because the hints tell them."""
+        return [name for name in self.models if name in hints]
+
+    def gains(self, rows: Sequence[int], figures: Figures | None = None) -> np.ndarray:
+        """What each candidate is expected to improve; `figures`: values that are known, by name."""
+        blocks = self.catalogue.at(rows)
+        found = {name: self._known(name, figures[name], model.predict(blocks)) if figures and name in figures
+                 else model.predict(blocks) for name, model in self.models.items()}
+        chance = np.ones(len(rows))
+        for limit in [*self.limits, *self.bounds]:
+            if limit.name in found:
+                chance *= self._chance(limit, *found[limit.name])
+        kept = self._kept()
+        if not kept.any():
+            return chance           # nothing to improve on yet: first find what keeps the limits
+        if len(self.goals) == 1:
+            name = next(iter(self.goals))
+            return chance * expected_improvement(*found[name], float(self.values[name][kept].min()))
+        return chance * self._hypervolume(found, kept)
+
+    def _values(self, name: str, sense: str) -> np.ndarray | None:
+        """What the trials told of one name; the worst of it where a trial failed."""
+        known = [event.metrics[name] for event in self.events if name in event.metrics]
+        if not known:
+            return None
+        worst = max(known) if sense == "min" else min(known)
+        return np.array([event.metrics.get(name, worst) for event in self.events])
+
+    def _known(self, name: str, values: Sequence[float | None],
+               modelled: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Known values on the scale of the model; what is not known of a network stays modelled."""
+        told = np.array([value is not None for value in values])
+        exact = self.scales[name](np.array([0.0 if value is None else value for value in values]))
+        return np.where(told, exact, modelled[0]), np.where(told, 0.0, modelled[1])
+
+    def _chance(self, limit: Limit, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+        """The probability that a limit is kept."""
+        scale = self.scales[limit.name]
+        bound = (scale.sign * limit.value - scale.mean) / scale.deviation
+        below = (limit.sense == "<=") == (scale.sign > 0)
+        z = (bound - mean) / np.maximum(deviation, 1e-9)
+        return ndtr(z if below else -z)
+
+    def _kept(self) -> np.ndarray:
+        limits = [*self.limits, *self.bounds]
+        return np.array([event.kind == "ok" and not any(limit.excess(event.metrics) for limit in limits)
+                         for event in self.events])
+
+    def _hypervolume(self, found: Mapping[str, tuple[np.ndarray, np.ndarray]], kept: np.ndarray) -> np.ndarray:
+        from archfab.metrics.pareto import front
+        points = np.stack([self.values[name][kept] for name in self.goals], axis=1)
+        best = points[front([tuple(point) for point in points])]
+        span = np.maximum(best.max(0) - best.min(0), 1e-9)
+        reference = best.max(0) + EDGE * span
+        if len(self.goals) > 2 and len(best) > WIDE:
+            best = best[np.linspace(0, len(best) - 1, WIDE).astype(int)]
+        means, deviations = (np.stack([found[name][i] for name in self.goals], axis=1) for i in (0, 1))
+        return expected_hypervolume_improvement(means, deviations, [tuple(point) for point in best], tuple(reference))

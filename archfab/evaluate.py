@@ -115,6 +115,8 @@ class Workbench:
                                                     Budget.from_plain(self.spec.budget).scaled(trial.fidelity), rng)
             scores = finite(scores)
             metrics.update(scores)
+            if lacking := [name for name in self.spec.objectives if name not in metrics]:
+                raise Unknown(f"nothing says its {', '.join(lacking)}")
             curve = [dict(finite(row)) for row in curve]
             for name, value in scores.items():
                 low, high = self.task.interval(name, value)

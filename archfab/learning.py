@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from archfab.core import Budget, Diverged, UsageError
+from archfab.core import Budget, Diverged, Metrics, UsageError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -96,11 +96,13 @@ class Meter:
 
 def fit(model: nn.Module, batches: Callable[[], Iterator[Batch]], steps_an_epoch: int,
         loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], recipe: Recipe, budget: Budget,
-        validate: Callable[[], float] | None = None) -> list[dict[str, float]]:
-    """Trains `model` in place and returns its curve: epoch, training loss, validation score.
+        validate: Callable[[], Metrics] | None = None, watched: str = "loss") -> list[dict[str, float]]:
+    """Trains `model` in place and returns its curve: epoch, training loss, and each validation score as
+    `validation_NAME`; the one that is watched stands as `validation` too.
 
     :param batches: one epoch of inputs and targets.
-    :param validate: a score to be made small; the weights of its best epoch are kept.
+    :param validate: the scores on validation data, by name.
+    :param watched: the score to be made small; the weights of its best epoch are kept.
     :raises Diverged: when the loss is no finite number.
     """
     optimizer = make_optimizer(model, recipe)
@@ -110,7 +112,9 @@ def fit(model: nn.Module, batches: Callable[[], Iterator[Batch]], steps_an_epoch
     while meter.progress < 1:
         row = {"epoch": len(curve) + 1.0, "loss": epoch(model, batches(), loss, optimizer, recipe, meter)}
         if validate:
-            row["validation"] = validate()
+            scores = validate()
+            row["validation"] = scores[watched]
+            row.update({f"validation_{name}": value for name, value in scores.items()})
             since += 1
             if row["validation"] < best:
                 best, best_state, since = row["validation"], copy.deepcopy(model.state_dict()), 0

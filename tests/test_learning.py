@@ -95,10 +95,11 @@ def test_patience_ends_early_and_the_best_weights_are_kept():
 
     def validate():
         states.append(model.weight.item())
-        return next(scores)
+        return {"error": 0.5, "loss": next(scores)}
 
     model, curve, _ = train(Budget(epochs=50), Recipe(lr=0.1, patience=3), validate, model)
-    assert [row["validation"] for row in curve] == [5, 1, 2, 3, 4]
+    assert [row["validation"] for row in curve] == [row["validation_loss"] for row in curve] == [5, 1, 2, 3, 4]
+    assert {row["validation_error"] for row in curve} == {0.5}
     assert model.weight.item() == states[1]
 
 

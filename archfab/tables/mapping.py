@@ -1,25 +1,81 @@
-"""Mappings: what the columns of some files mean, written in TOML; and tables read by them."""
+"""Mappings: what the columns of some files mean, written in TOML and checked before a file is read."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import permutations
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
-from archfab.core import Genotype, Label, UsageError, unknown
-from archfab.space import Space, choose
-from archfab.tables.rows import Sheet, header, is_table
-from archfab.tables.table import Measure, Table, check_covered
+from archfab.core import Goals, Label, UsageError
+from archfab.space import Space
+from archfab.tables.rows import Sheet, is_table
+from archfab.tables.same import Tree
 
 SHIPPED = Path(__file__).parent / "mappings"
 EMBEDDED = Path(__file__).parent / "digits"
-KEYS = {"about", "space", "data_set", "goals", "hints", "joins", "architectures", "labels", "decisions", "same",
-        "values"}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which column holds a decision: its whole text, or the piece `at` a place, or the number of pieces."""
+
+    column: str
+    labels: Mapping[str, Label] | None      # text -> label; None: the options of the declared space, as text
+    separator: str | None = None
+    at: int | None = None
+    count: bool = False
+
+    def text(self, cell: str) -> str | None:
+        """What a cell says of this decision; None where it says nothing, for then the network has not got it."""
+        if self.at is None and not self.count:
+            return cell or None
+        pieces = cell.split(self.separator) if self.separator else list(cell)
+        if self.count:
+            return str(len(pieces))
+        assert self.at is not None
+        return pieces[self.at] if self.at < len(pieces) else None
+
+
+@dataclass(frozen=True)
+class Values:
+    """Which columns of which files hold a metric. Named groups of the two patterns stand for the keys below."""
+
+    column: re.Pattern[str]
+    file: re.Pattern[str] | None = None     # without one, the file of the architectures
+    key: str | None = None                  # the column that names the architecture, in another file
+    metric: str = "{metric}"
+    split: str | None = None                # val or test; without one it is a cost, known without a training
+    epochs: float | None = None             # of training
+    seed: str | None = None                 # several give several measurements; `mean` is their mean
+    data: str | None = None                 # the data set; without one it holds for all
+
+    def read(self, file: str, column: str) -> dict[str, Any] | None:
+        """What a column of a file is; None where the rule is not about it."""
+        groups: dict[str, Any] = {}
+        for pattern, name in ((self.file, file), (self.column, column)):
+            if pattern is not None:
+                match = pattern.fullmatch(name)
+                if not match:
+                    return None
+                groups.update({key: value for key, value in match.groupdict().items() if value})
+        said = {"split": self.split, "epochs": self.epochs or 0.0, "seed": self.seed or "mean", "data": self.data,
+                **groups}
+        try:
+            found = {**said, "metric": self.metric.format(**said), "epochs": float(said["epochs"])}
+        except KeyError:                    # a group that did not take part
+            return None
+        except ValueError:
+            found = {**said, "epochs": math.nan}
+        if not (math.isfinite(found["epochs"]) and found["split"] in (None, "val", "test")):
+            raise UsageError(f"{file}, column '{column}': read as split {said['split']!r} after {said['epochs']!r} "
+                             "epochs; legal: the splits val and test, and a number of epochs")
+        return found
 
 
 @dataclass(frozen=True)
@@ -28,58 +84,208 @@ class TableMapping:
 
     name: str
     path: Path
-    data: Mapping[str, Any]
-    labels: dict[str, dict[str, Label]] = field(default_factory=dict)       # decision -> text -> label
-
-    @property
-    def joins(self) -> str | None:
-        """The mapping whose architectures its rows are keyed by; None where it says its own."""
-        return self.data.get("joins")
+    about: str
+    joins: str | None               # the mapping whose architectures its rows are keyed by; None: it has its own
+    space_file: str | None          # the declared space; None: one plain choice for each decision
+    data_set: str                   # the default one
+    goals: Goals
+    hints: tuple[str, ...]          # costs that may be shown to a strategy before a network is tried
+    file: re.Pattern[str]           # of the architectures
+    key: str | None                 # the column by which other files name an architecture
+    rows: int | None                # how many there are
+    decisions: Mapping[str, Decision]
+    same: Tree | None
+    values: tuple[Values, ...]
 
     def space(self) -> Space | None:
         """The declared space; None where the table itself says it."""
-        if "space" in self.data:
-            file = self.path.parent / self.data["space"]
-            try:
-                return Space.from_data(json.loads(file.read_text(encoding="utf-8")))
-            except (OSError, ValueError) as error:
-                raise UsageError(f"{self.path}: the space {file} cannot be read: {error}") from None
-        return None
+        if self.space_file is None:
+            return None
+        file = self.path.parent / self.space_file
+        try:
+            return Space.from_data(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError, UsageError) as error:
+            raise UsageError(f"{self.path}: the space {file} cannot be read: {error}") from None
+
+    def fits(self, folder: Path) -> bool:
+        """Whether a folder holds the files that a mapping is about."""
+        if self.joins:
+            return any(rule.file is not None and rule.file.fullmatch(path.name) and rule.key in (
+                names := Sheet(path).header) and any(rule.read(path.name, name) for name in names)
+                       for rule in self.values for path in tables_of(folder))
+        wanted = {decision.column for decision in self.decisions.values()}
+        here = [rule for rule in self.values if rule.file is None]
+        return any(self.file.fullmatch(path.name) and wanted <= set(names := Sheet(path).header)
+                   and all(any(rule.read(path.name, name) for name in names) for rule in here)
+                   for path in tables_of(folder))
 
 
 def read_mapping(path: Path) -> TableMapping:
-    """A mapping file, or an error that says what is wrong in it."""
+    """A mapping file, or an error that says what is wrong in it and what is legal."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"the mapping {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"the mapping {path} is no TOML file: {error}") from None
-    if extra := sorted(set(data) - KEYS):
-        raise UsageError(f"the mapping {path} says {', '.join(extra)}; legal: {', '.join(sorted(KEYS))}")
-    if "joins" not in data and not data.get("decisions"):
-        raise UsageError(f"the mapping {path} names no [decisions]: which column holds which decision")
-    if not isinstance(data.get("values"), list) or not data["values"]:
-        raise UsageError(f"the mapping {path} names no [[values]]: which columns hold scores or costs")
-    for sense in data.get("goals", {}).values():
+    return checked(data, path)
+
+
+def checked(data: Mapping[str, Any], path: Path) -> TableMapping:
+    """A mapping from its data, every key of every part checked."""
+    here = f"the mapping {path}"
+    top = Part(data, here, "about", "joins", "space", "data_set", "goals", "hints", "architectures", "labels",
+               "decisions", "same", "values")
+    joins = top.text("joins")
+    places = Part(top.table("architectures") or {}, f"{here}, [architectures]", "file", "key", "rows")
+    entries = top.table("decisions") or {}
+    rules = top.take("values", "a list of tables: [[values]]", list)
+    if not joins and not entries:
+        raise UsageError(f"{here} names no [decisions]: which column holds which decision")
+    if not rules:
+        raise UsageError(f"{here} names no [[values]]: which columns hold scores or costs")
+    common = labels_of(top.take("labels", "a list of labels, or a table: text = label", list, dict), here)
+    decisions = {name: decision_of(Part(entry, f"{here}, decision '{name}'", "column", "labels", "separator", "at",
+                                        "count"), common, "space" in data) for name, entry in entries.items()}
+    rows = places.number("rows", whole=True)
+    return TableMapping(
+        name=path.stem if path.name != "mapping.toml" else path.parent.name, path=path, about=top.text("about") or "",
+        joins=joins, space_file=top.text("space"), data_set=top.text("data_set") or "default",
+        goals=goals_of(top.table("goals") or {}, here), hints=top.texts("hints"),
+        file=places.pattern("file") or re.compile(r".*"), key=places.text("key"),
+        rows=None if rows is None else int(rows), decisions=decisions,
+        same=same_of(top.table("same"), decisions, here),
+        values=tuple(values_of(Part(rule, f"{here}, [[values]] {i}", "file", "key", "column", "metric", "split",
+                                    "epochs", "seed", "data"), bool(joins)) for i, rule in enumerate(rules, 1)))
+
+
+class Part:
+    """One table of a mapping; asking for a key checks it."""
+
+    def __init__(self, data: Any, where: str, *known: str) -> None:
+        if not isinstance(data, Mapping):
+            raise UsageError(f"{where} is no table; legal keys: {', '.join(known)}")
+        if extra := [key for key in data if key not in known]:
+            raise UsageError(f"{where} says {', '.join(map(repr, extra))}; legal: {', '.join(known)}")
+        self.data, self.where = data, where
+
+    def take(self, key: str, legal: str, *kinds: type) -> Any:
+        value = self.data.get(key)
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            raise UsageError(f"{self.where}: '{key}' is {value!r:.60}; legal: {legal}")
+        return value
+
+    def text(self, key: str) -> str | None:
+        if self.take(key, "a text", str) == "":
+            raise UsageError(f"{self.where}: '{key}' is empty; give a text, or leave it out")
+        return self.data.get(key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.take(key, "a list of texts", list) or []
+        if not all(isinstance(each, str) for each in value):
+            raise UsageError(f"{self.where}: '{key}' is {value!r:.60}; legal: a list of texts")
+        return tuple(value)
+
+    def table(self, key: str) -> Mapping[str, Any] | None:
+        return self.take(key, "a table", dict)
+
+    def number(self, key: str, whole: bool = False) -> float | None:
+        value = self.take(key, "a whole number" if whole else "a number", *((int,) if whole else (int, float)))
+        if value is not None and not (value >= 0 and math.isfinite(value)):
+            raise UsageError(f"{self.where}: '{key}' is {value!r:.60}; legal: a number from 0 up")
+        return value
+
+    def pattern(self, key: str) -> re.Pattern[str] | None:
+        text = self.text(key)
+        try:
+            return None if text is None else re.compile(text)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise UsageError(f"{self.where}: '{key}' is no regular expression ({error}): {text!r:.60}") from None
+
+
+def goals_of(data: Mapping[str, Any], where: str) -> Goals:
+    for name, sense in data.items():
         if sense not in ("min", "max"):
-            raise UsageError(f"the mapping {path}: a goal is 'min' or 'max', not {sense!r}")
-    for rule in data["values"]:
-        for key in ("file", "column"):
-            try:
-                re.compile(rule.get(key, ""))
-            except re.error as error:
-                raise UsageError(f"the mapping {path}: {rule[key]!r} is no regular expression: {error}") from None
-    labels: dict[str, dict[str, Label]] = {}
-    for name, entry in data.get("decisions", {}).items():
-        if "column" not in entry:
-            raise UsageError(f"the mapping {path}: decision '{name}' says no column")
-        own = entry.get("labels", data.get("labels"))
-        if not own:
-            raise UsageError(f"the mapping {path}: decision '{name}' has no labels; list them: labels = [...], or name "
-                             "each text: labels = { text = label }")
-        labels[name] = {str(text): text for text in own} if isinstance(own, list) else dict(own)
-    return TableMapping(path.stem if path.name != "mapping.toml" else path.parent.name, path, data, labels)
+            raise UsageError(f"{where}: the goal '{name}' is {sense!r:.60}; legal: 'min' or 'max'")
+    return dict(data)
+
+
+def labels_of(data: Any, where: str) -> Mapping[str, Label] | None:
+    """Labels by their texts: listed, or named one by one."""
+    if data is None:
+        return None
+    if isinstance(data, list):
+        data = texts_of(data) if all(isinstance(label, str | int | float) for label in data) else {"": data}
+    if wrong := [label for label in data.values() if not isinstance(label, str | int | float)]:
+        raise UsageError(f"{where}: {wrong[0]!r:.60} is no label; legal: a text, a number, true or false")
+    return data
+
+
+def texts_of(labels: Sequence[Label]) -> dict[str, Label]:
+    """Labels by the texts that stand for them in a file: texts as they are, others as in JSON; where that is
+    ambiguous or empty, texts as in JSON too."""
+    plain = {label if isinstance(label, str) else json.dumps(label): label for label in labels}
+    if len(plain) == len(labels) and all(text == text.strip() != "" for text in plain):
+        return plain
+    return {json.dumps(label): label for label in labels}
+
+
+def decision_of(part: Part, common: Mapping[str, Label] | None, declared: bool) -> Decision:
+    column = part.text("column")
+    if column is None:
+        raise UsageError(f"{part.where} says no column")
+    own = labels_of(part.take("labels", "a list of labels, or a table: text = label", list, dict), part.where)
+    labels = own or common
+    if not labels and not declared:
+        raise UsageError(f"{part.where} has no labels; list them: labels = [...], or name each text: "
+                         "labels = { text = label }")
+    at = part.number("at", whole=True)
+    return Decision(column, labels, part.text("separator"), None if at is None else int(at),
+                    bool(part.take("count", "true or false", bool)))
+
+
+def values_of(part: Part, joined: bool) -> Values:
+    column, file = part.pattern("column"), part.pattern("file")
+    if column is None:
+        raise UsageError(f"{part.where} says no column")
+    groups = {*column.groupindex, *(file.groupindex if file else ())}
+    metric, split, key = part.text("metric") or "{metric}", part.text("split"), part.text("key")
+    try:
+        pieces = [piece[1:] for piece in Formatter().parse(metric) if piece[1] is not None]
+    except ValueError as error:
+        raise UsageError(f"{part.where}: the metric '{metric}' cannot be filled in: {error}") from None
+    wanted = {f"{name}{f'!{how}' if how else ''}{f':{form}' if form else ''}" for name, form, how in pieces}
+    if extra := wanted - (groups | {"data", "split", "epochs", "seed"}):
+        raise UsageError(f"{part.where}: the metric '{metric}' names {', '.join(map(repr, sorted(extra)))}, and no "
+                         f"group of the patterns is named so; groups: {', '.join(sorted(groups)) or 'none'}")
+    if split not in (None, "val", "test"):
+        raise UsageError(f"{part.where}: the split is '{split}'; legal: val, test")
+    if joined and (file is None or key is None):
+        raise UsageError(f"{part.where} needs a file and a key: the column that names the architecture")
+    seed = part.take("seed", "a text or a whole number", str, int)
+    return Values(column, file, key, metric, split, part.number("epochs"), None if seed is None else str(seed),
+                  part.text("data"))
+
+
+def same_of(data: Mapping[str, Any] | None, decisions: Mapping[str, Decision], where: str) -> Tree | None:
+    if data is None:
+        return None
+    part = Part(data, f"{where}, [same]", "parents", "nodes", "identity")
+    parents, nodes = part.text("parents"), part.texts("nodes")
+    for name in (parents, *nodes):
+        if name not in decisions:
+            raise UsageError(f"{part.where}: {name!r} is no decision; legal: parents = a decision, nodes = a list of "
+                             f"decisions, of {', '.join(decisions)}")
+    assert parents
+    return Tree(parents, nodes, part.take("identity", "a label", str, int, float))
+
+
+def tables_of(folder: Path) -> list[Path]:
+    """The files of a folder that may be tables."""
+    try:
+        return sorted(path for path in folder.iterdir() if is_table(path))
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}") from None
 
 
 def find_mappings(folder: Path) -> list[TableMapping]:
@@ -88,261 +294,9 @@ def find_mappings(folder: Path) -> list[TableMapping]:
         raise UsageError(f"there is no folder {folder} with a benchmark table")
     if (folder / "mapping.toml").exists():
         return [read_mapping(folder / "mapping.toml")]
-    return [mapping for path in sorted(SHIPPED.glob("*.toml")) if fits(mapping := read_mapping(path), folder)]
+    return [mapping for mapping in shipped() if mapping.fits(folder)]
 
 
-def fits(mapping: TableMapping, folder: Path) -> bool:
-    """Whether a folder holds the files that a mapping is about."""
-    if mapping.joins:
-        return any(matched(rule, path) and rule["key"] in (names := header(path))
-                   and any(re.fullmatch(rule["column"], name) for name in names)
-                   for rule in mapping.data["values"] for path in tables_of(folder))
-    wanted = {entry["column"] for entry in mapping.data["decisions"].values()}
-    rules = [rule["column"] for rule in mapping.data["values"] if "file" not in rule]
-    return any(re.fullmatch(mapping.data["architectures"]["file"], path.name) and wanted <= set(names := header(path))
-               and all(any(re.fullmatch(rule, name) for name in names) for rule in rules)
-               for path in tables_of(folder))
-
-
-def read_table(where: str | Path | None = None, data_set: str | None = None, mapping: str | None = None) -> Table:
-    """A benchmark table from the user's files.
-
-    :param where: a folder, or several joined by `+`, the one that says the architectures first; the digits table
-        that comes with archfab without one. `FOLDER#NAME` picks the data set `NAME`, `FOLDER#MAPPING/NAME` the
-        mapping too.
-    :param data_set: one of the table's data sets; the mapping's default without it.
-    :param mapping: a shipped mapping by name, or the path of a .toml file.
-    :raises UsageError: saying the file, the row and what is legal.
-    """
-    if where is None or str(where) == "digits":
-        return Reader([EMBEDDED], read_mapping(EMBEDDED / "mapping.toml"), data_set).table()
-    text, _, picked = str(where).partition("#")
-    if picked:
-        first, _, second = picked.rpartition("/")
-        data_set, mapping = data_set or second, mapping or first or None
-    folders = [Path(part).expanduser().resolve() for part in text.split("+")]
-    return Reader(folders, choose_mapping(folders, mapping), data_set).table()
-
-
-def choose_mapping(folders: Sequence[Path], asked: str | None) -> TableMapping:
-    """The mapping asked for, or the first that fits and says its own architectures."""
-    if asked:
-        if asked.endswith(".toml"):
-            return read_mapping(Path(asked))
-        known = sorted(path.stem for path in SHIPPED.glob("*.toml"))
-        if asked not in known:
-            raise unknown("mapping", asked, known, "(or give the path of a .toml file)")
-        return read_mapping(SHIPPED / f"{asked}.toml")
-    fitting = [mapping for folder in folders for mapping in find_mappings(folder)]
-    for mapping in fitting:
-        if not mapping.joins:
-            return mapping
-    if fitting:
-        raise UsageError(f"{folders[0]} holds {fitting[0].name}, whose rows are keyed by those of {fitting[0].joins}; "
-                         f"give that table's folder too: {fitting[0].joins}+{folders[0].name}")
-    shipped = ", ".join(path.stem for path in sorted(SHIPPED.glob("*.toml")))
-    raise UsageError(f"no mapping fits the files of {folders[0]}; known mappings: {shipped}; or write one: "
-                     "mapping.toml in that folder")
-
-
-class Reader:
-    """Reads one table: the architectures first, then every column that the mapping names."""
-
-    def __init__(self, folders: Sequence[Path], mapping: TableMapping, data_set: str | None) -> None:
-        self.mapping = mapping
-        self.folders = folders
-        self.data_sets: set[str] = set()
-        self.data_set = data_set or mapping.data.get("data_set", "default")
-        self.sheets: dict[Path, Sheet] = {}
-
-    def table(self) -> Table:
-        mapping = self.mapping
-        path = self._architectures()
-        sheet = self._sheet(path)
-        columns = {name: self._labels(sheet, name, entry) for name, entry in mapping.data["decisions"].items()}
-        space = mapping.space() or plain_space(mapping, columns)
-        check_covered(space, {name: list(texts.values()) for name, texts in mapping.labels.items()},
-                      f"the mapping {mapping.path}")
-        genotypes, rows = self._decode(sheet, space, columns)
-        keys = self._keys(sheet)
-        table = Table(mapping.name, mapping.data.get("about", ""), self.data_set, space,
-                      mapping.data.get("goals", {}), tuple(mapping.data.get("hints", ())), rows, genotypes)
-        for each, folder in self._sources():
-            for rule in each.data["values"]:
-                for file in tables_of(folder) if "file" in rule else [path]:
-                    if found := matched(rule, file):
-                        self._take(table, rule, file, found.groupdict(), path, keys)
-        if self.data_set not in self.data_sets and self.data_sets:
-            raise unknown("data set", self.data_set, sorted(self.data_sets), f"(of table {mapping.name})")
-        table.require(tuple(table.goals))
-        return table
-
-    def _architectures(self) -> Path:
-        """The file whose rows say what each architecture is: that of the data set, where each has its own."""
-        pattern = self.mapping.data["architectures"]["file"]
-        found = {match.groupdict().get("data"): path for folder in self.folders for path in tables_of(folder)
-                 if (match := re.fullmatch(pattern, path.name))}
-        if not found:
-            raise UsageError(f"no file of {', '.join(map(str, self.folders))} is named {pattern}, which mapping "
-                             f"{self.mapping.name} needs for the architectures")
-        self.data_sets |= {name for name in found if name}
-        if None in found:
-            return found[None]
-        if self.data_set not in found:
-            raise unknown("data set", self.data_set, sorted(map(str, found)), f"(of table {self.mapping.name})")
-        return found[self.data_set]
-
-    def _sources(self) -> Iterator[tuple[TableMapping, Path]]:
-        """The mapping with its folder, and the mappings that other folders bring and that join it."""
-        for folder in self.folders:
-            yield self.mapping, folder
-            for other in (read_mapping(p) for p in sorted(SHIPPED.glob("*.toml"))):
-                if other.joins == self.mapping.name and fits(other, folder):
-                    yield other, folder
-
-    def _sheet(self, path: Path) -> Sheet:
-        if path not in self.sheets:
-            self.sheets[path] = Sheet(path)
-        return self.sheets[path]
-
-    def _decode(self, sheet: Sheet, space: Space,
-                columns: Mapping[str, list[Any]]) -> tuple[list[Genotype], dict[tuple[Label, ...], int]]:
-        """The genotype of every row, and the row of every genotype."""
-        wanted = self.mapping.data["architectures"].get("rows")
-        if wanted and len(sheet.rows) != wanted:
-            raise UsageError(f"{sheet.path} has {len(sheet.rows)} rows, {self.mapping.name} has {wanted}; the file is "
-                             "not whole, or it is another table")
-        genotypes: list[Genotype] = []
-        rows: dict[tuple[Label, ...], int] = {}
-        names = tuple(space.labels)
-        for i in range(len(sheet.rows)):
-            genotype = {name: label for name in names if (label := columns[name][i]) is not MISSING}
-            try:
-                space.check(genotype)
-            except UsageError as error:
-                raise UsageError(f"{sheet.path}, row {i + 2}: no architecture of the space: {error}") from None
-            key = tuple(genotype.get(name) for name in names)
-            if key in rows:
-                raise UsageError(f"{sheet.path}, row {i + 2}: the same architecture as row {rows[key] + 2}; a table "
-                                 "has each architecture once")
-            rows[key] = i
-            genotypes.append(genotype)
-        for i, known in enumerate(genotypes):
-            for alias in self._aliases(known):
-                rows.setdefault(tuple(alias.get(name) for name in names), i)
-        return genotypes, rows
-
-    def _labels(self, sheet: Sheet, name: str, entry: Mapping[str, Any]) -> list[Any]:
-        """One decision's label in every row; `MISSING` where a text is too short to hold it."""
-        texts, known = sheet.texts(entry["column"]), self.mapping.labels[name]
-        found: list[Any] = []
-        for i, text in enumerate(texts, 2):
-            if "at" in entry or entry.get("count"):
-                pieces = text.split(entry["separator"]) if "separator" in entry else list(text)
-                if entry.get("count"):
-                    text = str(len(pieces))
-                elif entry["at"] < len(pieces):
-                    text = pieces[entry["at"]]
-                else:
-                    found.append(MISSING)
-                    continue
-            elif text == "":                        # a decision that this architecture has not got
-                found.append(MISSING)
-                continue
-            if text not in known:
-                raise UsageError(f"{sheet.path}, row {i}, column '{entry['column']}': '{text[:40]}' is no label of "
-                                 f"decision '{name}'; legal: {', '.join(known)}")
-            found.append(known[text])
-        return found
-
-    def _aliases(self, genotype: Genotype) -> Iterator[dict[str, Label]]:
-        """The other genotypes of the same network."""
-        for rule in self.mapping.data.get("same", ()):
-            if all(genotype.get(name) == label for name, label in rule["when"].items()):
-                for order in permutations(rule["groups"]):
-                    moved = {new: genotype[old] for group, other in zip(rule["groups"], order, strict=True)
-                             for new, old in zip(group, other, strict=True)}
-                    yield {**genotype, **moved}
-
-    def _keys(self, sheet: Sheet) -> dict[str, int]:
-        """Row by key, for files that name an architecture by it."""
-        name = self.mapping.data["architectures"].get("key")
-        if not name:
-            return {}
-        rows: dict[str, int] = {}
-        for i, key in enumerate(sheet.texts(name)):
-            if key in rows:
-                raise UsageError(f"{sheet.path}, row {i + 2}: the {name} '{key}' stands in row {rows[key] + 2} already")
-            rows[key] = i
-        return rows
-
-    def _take(self, table: Table, rule: Mapping[str, Any], file: Path, groups: Mapping[str, str | None], first: Path,
-              keys: Mapping[str, int]) -> None:
-        """Takes every column of a file that a rule names into the table."""
-        for name in header(file) if file not in self.sheets else self.sheets[file].header:
-            match = re.fullmatch(rule["column"], name)
-            if not match:
-                continue
-            said = {**rule, **{k: v for k, v in {**groups, **match.groupdict()}.items() if v}}
-            if "data" in said:
-                self.data_sets.add(said["data"])
-                if said["data"] != self.data_set:
-                    continue
-            metric = rule.get("metric", "{metric}").format(**said)
-            sheet = self._sheet(file)
-            column = sheet.numbers(name)
-            if file != first:
-                column = self._joined(sheet, column, rule, keys)
-            place(table, metric, said, column)
-
-    def _joined(self, sheet: Sheet, column: list[float | None], rule: Mapping[str, Any],
-                keys: Mapping[str, int]) -> list[float | None]:
-        """A column in the order of the architectures; None where the file lacks one."""
-        name = rule.get("key", self.mapping.data["architectures"].get("key"))
-        if not name:
-            raise UsageError(f"the mapping {self.mapping.path}: {sheet.path.name} is another file than the "
-                             "architectures', so [architectures] needs a key")
-        found: list[float | None] = [None] * len(keys)
-        taken: dict[int, int] = {}
-        for i, (key, value) in enumerate(zip(sheet.texts(name), column, strict=True), 2):
-            if key not in keys:
-                raise UsageError(f"{sheet.path}, row {i}: no architecture has the {name} '{key[:40]}'")
-            row = keys[key]
-            if row in taken:
-                raise UsageError(f"{sheet.path}, row {i}: the {name} '{key}' stands in row {taken[row]} already")
-            taken[row] = i
-            found[row] = value
-        return found
-
-
-MISSING = object()
-
-
-def plain_space(mapping: TableMapping, columns: Mapping[str, list[Any]]) -> Space:
-    """One plain choice for each decision, among the labels that occur in the table."""
-    return Space([choose(name, *(label for label in dict.fromkeys(texts.values()) if label in set(columns[name])))
-                  for name, texts in mapping.labels.items()])
-
-
-def tables_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if is_table(path))
-
-
-def matched(rule: Mapping[str, Any], file: Path) -> re.Match[str] | None:
-    return re.fullmatch(rule.get("file", ".*"), file.name)
-
-
-def place(table: Table, metric: str, said: Mapping[str, Any], column: list[float | None]) -> None:
-    """Puts a column where it belongs; where two files give the same, the first counts."""
-    if "split" not in said:
-        if metric == "seconds":
-            table.seconds.setdefault(float(said.get("epochs", 0)), Measure()).seeds.setdefault(said.get("seed", "mean"),
-                                                                                            column)
-        else:
-            table.costs.setdefault(metric, column)
-        return
-    measure = table.scores.setdefault(metric, {}).setdefault((said["split"], float(said.get("epochs", 0))), Measure())
-    if said.get("seed", "mean") == "mean":
-        measure.mean = measure.mean or column
-    else:
-        measure.seeds.setdefault(said["seed"], column)
+def shipped() -> list[TableMapping]:
+    """The mappings that come with archfab."""
+    return [read_mapping(path) for path in sorted(SHIPPED.glob("*.toml"))]

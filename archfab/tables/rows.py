@@ -7,89 +7,104 @@ import gzip
 import math
 import zlib
 from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from archfab.core import UsageError
 
 FORMATS = (".csv", ".csv.gz", ".parquet")
 
+Numbers = list[float | None]        # None where a cell is empty
+
 
 class Sheet:
-    """One file as columns of text. Row 1 is the header, as in a spreadsheet."""
+    """One file as columns of text. Row 1 is the header, as in a spreadsheet; the others are read when needed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        rows = read_rows(path)
-        self.header = next(rows, [])
+        self.header = [name.strip() for name in next(read_rows(path, header=True), [])]
         if not self.header:
             raise UsageError(f"{path} is empty; a table begins with a row of column names")
         if doubled := next((name for name in self.header if self.header.count(name) > 1), None):
             raise UsageError(f"{path}, row 1: two columns are named '{doubled}'; every column has a name of its own")
-        self.rows = []
+
+    @cached_property
+    def rows(self) -> list[list[str]]:
+        """Every row below the header."""
+        rows = list(islice(read_rows(self.path), 1, None))
+        while rows and not rows[-1]:                    # empty lines at the end
+            rows.pop()
+        width = len(self.header)
         for i, row in enumerate(rows, 2):
-            if len(row) != len(self.header):
-                raise UsageError(f"{path}, row {i}: {len(row)} cells where the header names {len(self.header)}")
-            self.rows.append(row)
+            if len(row) != width:
+                raise UsageError(f"{self.path}, row {i}: {len(row)} cells where the header names {width}")
+        return rows
 
     def texts(self, name: str) -> list[str]:
-        """One column as it stands."""
+        """One column as it stands, without blanks around the texts."""
+        place = self._place(name)
+        return [row[place].strip() for row in self.rows]
+
+    def numbers(self, name: str) -> Numbers:
+        """One column as finite numbers; None where a cell is empty."""
+        place = self._place(name)
+        try:
+            found = [float(text) if (text := row[place]) else None for row in self.rows]
+            if all(value is None or math.isfinite(value) for value in found) and not any(
+                    "_" in row[place] for row in self.rows):
+                return found
+        except ValueError:
+            pass                                        # told below, with its row
+        return [self._number(i, name, text) for i, text in enumerate(self.texts(name), 2)]
+
+    def _number(self, row: int, name: str, text: str) -> float | None:
+        if not text:
+            return None
+        try:
+            if "_" not in text and math.isfinite(value := float(text)):
+                return value
+        except ValueError:
+            pass
+        raise UsageError(f"{self.path}, row {row}, column '{name}': '{text[:40]}' is no finite number; legal: a "
+                         "number, or an empty cell where there is none")
+
+    def _place(self, name: str) -> int:
         if name not in self.header:
             raise UsageError(f"{self.path} has no column '{name}'; it has {', '.join(self.header)}")
-        place = self.header.index(name)
-        return [row[place] for row in self.rows]
-
-    def numbers(self, name: str) -> list[float | None]:
-        """One column as finite numbers; None where a cell is empty."""
-        found: list[float | None] = []
-        for i, text in enumerate(self.texts(name), 2):
-            if text == "":
-                found.append(None)
-                continue
-            try:
-                value = float(text)
-                if not math.isfinite(value):
-                    raise ValueError
-            except ValueError:
-                raise UsageError(f"{self.path}, row {i}, column '{name}': '{text[:40]}' is no finite number; legal: a "
-                                 "number, or an empty cell where there is none") from None
-            found.append(value)
-        return found
-
-
-def header(path: Path) -> list[str]:
-    """The column names of a file, without reading the rest of it."""
-    return next(read_rows(path), [])
+        return self.header.index(name)
 
 
 def is_table(path: Path) -> bool:
     return path.is_file() and path.name.endswith(FORMATS)
 
 
-def read_rows(path: Path) -> Iterator[list[str]]:
+def read_rows(path: Path, header: bool = False) -> Iterator[list[str]]:
     """The header, then every row, as texts."""
     if path.suffix == ".parquet":
-        yield from read_parquet(path)
+        yield from read_parquet(path, header)
         return
     try:
-        open_ = gzip.open if path.suffix == ".gz" else open
+        open_: Any = gzip.open if path.suffix == ".gz" else open
         with open_(path, "rt", encoding="utf-8-sig", newline="") as file:
-            for row in csv.reader(file):
-                if row:
-                    yield [cell.strip() for cell in row]
+            yield from csv.reader(file, strict=True)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as a table: {error}") from None
 
 
-def read_parquet(path: Path) -> Iterator[list[str]]:
+def read_parquet(path: Path, header: bool = False) -> list[list[str]]:
+    """All rows of a Parquet file, or the names of its columns alone."""
     try:
         from pyarrow import ArrowException, parquet
     except ModuleNotFoundError:
         raise UsageError(f"{path.name} needs pyarrow; install it: pip install 'archfab[parquet]'") from None
     try:
+        if header:
+            return [list(parquet.read_schema(path).names)]
         data = parquet.read_table(path)
-    except (OSError, ArrowException) as error:
+        columns = [column.to_pylist() for column in data.columns]
+    except (OSError, ValueError, OverflowError, ArrowException) as error:
         raise UsageError(f"{path} cannot be read as a table: {error}") from None
-    yield list(data.column_names)
-    columns = [column.to_pylist() for column in data.columns]
-    for row in zip(*columns, strict=True):
-        yield ["" if cell is None else str(cell) for cell in row]
+    return [list(data.column_names),
+            *(["" if cell is None else str(cell) for cell in row] for row in zip(*columns, strict=True))]

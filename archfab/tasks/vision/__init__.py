@@ -97,7 +97,7 @@ class Vision(Task):
         steps = math.ceil(len(y) / self.recipe.batch)       # batches of nearly equal size: none of a single image
         return fit(model, batches, steps,
                    lambda z, t: F.cross_entropy(z, t, label_smoothing=smooth), self.recipe, budget,
-                   None if full else lambda: self.score(model)["loss"])
+                   None if full else lambda: self.score(model))
 
     def score(self, model: nn.Module, split: Literal["validation", "test"] = "validation") -> Metrics:
         """The share of images classified wrongly, and the mean negative log-likelihood."""

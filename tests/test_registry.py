@@ -86,7 +86,7 @@ print(json.dumps([module for module in sys.modules if module.startswith("archfab
 # --- what is not
 
 @pytest.mark.parametrize(("kind", "name", "message"), [
-    ("strategies", "evolutoin", r"no strategy named 'evolutoin'; known: .*random; did you mean 'evolution'\?"),
+    ("strategies", "evolutoin", r"no strategy named 'evolutoin'; known: .*random, .*tpe; did you mean 'evolution'\?"),
     ("tasks", "visoin", r"no task named 'visoin'; known: .*; did you mean 'vision'\?"),
     ("devices", "nul", r"no device named 'nul'; known: .*; did you mean 'null'\?"),
     ("tasks", "zzz", r"no task named 'zzz'; known: .*or give the path"),

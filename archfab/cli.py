@@ -14,7 +14,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from archfab.comparison.command import add as add_comparison
 from archfab.core import Budget, UsageError
+from archfab.tabulation.command import add as add_table
 
 Extras = Mapping[str, Any]
 
@@ -111,6 +113,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("runs_", nargs="+", metavar="RUN", help="names or folders of runs")
     one.add_argument("--png", type=Path, metavar="FILE", help="the fronts in one picture")
     add_runs(one)
+    add_comparison(verb("compare-strategies", compare_strategies, "search strategies side by side on benchmark tables",
+                        "archfab compare-strategies --strategies random evolution:population=50 --runs 20"))
     one = verb("export", export, "train networks of a run at full budget and write their bundles",
                "archfab export vision-1 3f2a --seeds 3 --full-epochs 60")
     add_run(one)
@@ -126,6 +130,8 @@ def parser() -> argparse.ArgumentParser:
     add_task(one)
     one = verb("list", list_, "the known names of a kind", "archfab list devices")
     one.add_argument("kind", help="tasks, strategies, estimators, devices, executors, cost-models or lowerings")
+    add_table(verb("table", table, "benchmark tables: what one holds, which are known, a new one of any small space",
+                   "archfab table show ../nasbench201; archfab table build vision --space small.py --out small"))
     one = verb("cost", cost, "what one network costs on a device, operator by operator",
                "archfab cost vision --genotype FILE --device cortex-m7", True)
     one.add_argument("task", help="a name, or a .py file")
@@ -266,6 +272,22 @@ def compare(asked: argparse.Namespace, _: Extras) -> int:
                  for row in d["runs"]]))
 
 
+def compare_strategies(asked: argparse.Namespace, _: Extras) -> int:
+    from archfab.comparison.command import carry_out
+    from archfab.terminal import Runs, say, show_comparison
+    line = Runs()
+    try:
+        document, folder = carry_out(asked, line)
+    finally:
+        line.end()
+    code = answer(asked, document, show_comparison)
+    if not asked.json:
+        say(f"report: {folder / 'report.html'}")
+    for row in document["failures"][:10]:
+        print("archfab: failed: {strategy} on {table}, seed {seed}: {message}".format(**row), file=sys.stderr)
+    return 1 if document["failures"] else code
+
+
 def export(asked: argparse.Namespace, _: Extras) -> int:
     from archfab import terminal
     from archfab.search import export_networks, find
@@ -308,6 +330,11 @@ def list_(asked: argparse.Namespace, _: Extras) -> int:
     return answer(asked, rows, lambda r: show_table(
         ["name", "about", "install"],
         [[row["name"], row["about"], f"pip install 'archfab[{row['extra']}]'" if row["extra"] else ""] for row in r]))
+
+
+def table(asked: argparse.Namespace, options: Extras) -> int:
+    from archfab.tabulation.command import carry_out, shown
+    return answer(asked, carry_out(asked, options, watcher), shown(asked.word))
 
 
 def cost(asked: argparse.Namespace, options: Extras) -> int:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
 from archfab import registry
 from archfab.core import Budget, Device, Limit, Spec, Task, UsageError, identity, unknown
 from archfab.evaluate import Workbench, find_space, load_device
+from archfab.registry import settled, typed
 
 
 def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str = "evolution",
@@ -54,11 +53,6 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
     return bench
 
 
-def settled(name: Any) -> Any:
-    """A file's path in full, so that a run can be resumed from any folder; a name as it is."""
-    return str(Path(name).resolve()) if isinstance(name, str) and name.endswith((".py", ".toml")) else name
-
-
 def sort_options(task: Any, strategy: str, estimator: str | None,
                  options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The plug-ins' own options, each given to the plug-in that has it and turned into its type."""
@@ -77,33 +71,6 @@ def sort_options(task: Any, strategy: str, estimator: str | None,
         for kind in homes:
             sorted_[kind][name] = typed(name, value, takers[kind][name])
     return sorted_
-
-
-def typed(name: str, value: Any, parameter: Parameter) -> Any:
-    """A text from the command line as the type that the option is declared with."""
-    if not isinstance(value, str):
-        return value
-    kinds = annotation(parameter)
-    if "str" in kinds or "Path" in kinds:
-        return value
-    try:
-        if "bool" in kinds:
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
-        number = int(value) if "int" in kinds and "float" not in kinds else float(value)
-        if not math.isfinite(number):
-            raise ValueError
-        return number
-    except (ValueError, KeyError):
-        words = {"bool": "yes or no", "int": "a whole number", "float": "a number"}
-        legal = next((words[kind] for kind in ("bool", "float", "int") if kind in kinds), kinds)
-        raise UsageError(f"--{name.replace('_', '-')} takes {legal}, not '{value}'") from None
-
-
-def annotation(parameter: Parameter) -> str:
-    """The type that an option is declared with, in words; without a declaration, the type of its default."""
-    if parameter.annotation is not Parameter.empty:
-        return getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)
-    return "str" if parameter.default in (None, Parameter.empty) else type(parameter.default).__name__
 
 
 def objectives(task: Task, device: str, minimize: Sequence[str], maximize: Sequence[str]) -> dict[str, Any]:

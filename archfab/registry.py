@@ -7,12 +7,14 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import math
 import re
 import sys
 import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from inspect import Parameter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -101,10 +103,42 @@ def user_file(path: Path) -> ModuleType:
     return module
 
 
-def settings(plugin: Any) -> dict[str, inspect.Parameter]:
+def settings(plugin: Any) -> dict[str, Parameter]:
     """The options that a plug-in's constructor takes, by name: its keyword-only parameters."""
     return {name: parameter for name, parameter in inspect.signature(plugin).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def settled(name: Any) -> Any:
+    """A file's path in full, so that a run can be resumed from any folder; a name as it is."""
+    return str(Path(name).resolve()) if isinstance(name, str) and name.endswith((".py", ".toml")) else name
+
+
+def typed(name: str, value: Any, parameter: Parameter) -> Any:
+    """A text from the command line as the type that the option is declared with."""
+    if not isinstance(value, str):
+        return value
+    kinds = annotation(parameter)
+    if "str" in kinds or "Path" in kinds:
+        return value
+    try:
+        if "bool" in kinds:
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
+        number = int(value) if "int" in kinds and "float" not in kinds else float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        return number
+    except (ValueError, KeyError):
+        words = {"bool": "yes or no", "int": "a whole number", "float": "a number"}
+        legal = next((words[kind] for kind in ("bool", "float", "int") if kind in kinds), kinds)
+        raise UsageError(f"--{name.replace('_', '-')} takes {legal}, not '{value}'") from None
+
+
+def annotation(parameter: Parameter) -> str:
+    """The type that an option is declared with, in words; without a declaration, the type of its default."""
+    if parameter.annotation is not Parameter.empty:
+        return getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)
+    return "str" if parameter.default in (None, Parameter.empty) else type(parameter.default).__name__
 
 
 def _is_plugin(path: Path) -> bool:

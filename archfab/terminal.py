@@ -19,23 +19,41 @@ PHASES = {"search": "searching", "random": "random search beside it", "baseline"
           "deliver": "training and exporting the front"}
 
 
-class Progress:
-    """One live line on standard error: trials done, best so far, size of the front, time left."""
+class Line:
+    """One line on standard error that is drawn again now and then; in a file, a line now and then."""
 
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
+    def __init__(self) -> None:
         self.live = sys.stderr.isatty()
         self._drawn = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._drawn > (REDRAW if self.live else REPORT)
+
+    def write(self, text: str) -> None:
+        self._drawn = time.monotonic()
+        sys.stderr.write(f"\r\x1b[2K{text}" if self.live else text + "\n")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """Clears the live line, so that the result stands alone."""
+        if self.live:
+            sys.stderr.write("\r\x1b[2K")
+
+
+class Progress(Line):
+    """One live line: trials done, best so far, size of the front, time left."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.spec = spec
         self._phase = ""
         self._points: list[tuple[float, ...]] = []
         self._seen = 0
 
     def __call__(self, phase: str, log: Log, elapsed: float) -> None:
-        now = time.monotonic()
-        changed = phase != self._phase
-        if changed or now - self._drawn > (REDRAW if self.live else REPORT):
-            self._drawn, self._phase = now, phase
-            self._write(self.line(phase, log, elapsed))
+        if phase != self._phase or self.due():
+            self._phase = phase
+            self.write(self.line(phase, log, elapsed))
 
     def line(self, phase: str, log: Log, elapsed: float) -> str:
         """The state of a run in one line."""
@@ -77,14 +95,14 @@ class Progress:
         self._seen = len(log.events)
         self._points = [self._points[i] for i in front(self._points)]
 
-    def _write(self, text: str) -> None:
-        sys.stderr.write(f"\r\x1b[2K{text}" if self.live else text + "\n")
-        sys.stderr.flush()
 
-    def end(self) -> None:
-        """Clears the live line, so that the result stands alone."""
-        if self.live:
-            sys.stderr.write("\r\x1b[2K")
+class Runs(Line):
+    """One live line: runs of a comparison done, and the time left."""
+
+    def __call__(self, done: int, total: int, elapsed: float, left: float | None) -> None:
+        if self.due():
+            rest = "" if left is None else f" · about {clock(left)} left"
+            self.write(f"comparing · {done}/{total} runs · {clock(elapsed)} so far{rest}")
 
 
 def clock(seconds: float) -> str:
@@ -168,3 +186,19 @@ def show_cost(document: Mapping[str, Any]) -> None:
                            for row in document["operators"]])
     if document["unknown"]:
         say(f"not known to the cost model, priced by the memory they move: {', '.join(document['unknown'])}")
+
+
+def show_comparison(document: Mapping[str, Any]) -> None:
+    """Each table's strategies at the budgets, the least regret first, then what can be said of them."""
+    for table in document["tables"]:
+        rows = sorted((row for row in table["strategies"] if row["budgets"]),
+                      key=lambda row: row["budgets"][-1]["mean"])
+        if rows:
+            places = [f"{point['at']:g}" for point in rows[0]["budgets"]]
+            show_table(["strategy", *(f"{table['measure']} at {place}" for place in places), "regret", "95 %", "runs"],
+                       [[row["strategy"], *(point["value"] for point in row["budgets"]), row["budgets"][-1]["mean"],
+                         "{low:.4g} to {high:.4g}".format(**row["budgets"][-1]), row["runs"]] for row in rows],
+                       table["label"])
+            say()
+    for sentence in document["verdict"]:
+        say(sentence)

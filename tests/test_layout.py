@@ -20,7 +20,7 @@ MAY = {
     "nn": {"space"}, "lowering": {"space", "nn"}, "learning": set(),
     "strategies": {"space", "metrics", "surrogates"}, "estimators": {"space", "learning", "lowering", "tables"},
     "surrogates": {"space", "metrics"}, "tables": {"space", "metrics"},
-    "comparison": {"space", "metrics", "registry", "tables"},
+    "comparison": {"space", "metrics", "registry", "tables", "runs", "report"},
     "tasks": {"space", "nn", "learning", "registry", "tables"}, "hardware": {"space", "lowering"},
     "runs": {"metrics", "deliver", "report"},
     "executors": {"evaluate"},

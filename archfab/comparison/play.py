@@ -30,6 +30,7 @@ def make_strategy(name: str, table: Table, goals: Goals, limits: Sequence[Limit]
     """A strategy for a table, with the table's cheap figures as hints."""
     strategy = registry.load("strategies", name)(table.space, goals, limits, **(options or {}))
     strategy.hints = table.hints if hints and table.hint_names else None
+    strategy.looks = 10_000
     return strategy
 
 
@@ -40,13 +41,15 @@ def play(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, *,
     An architecture that was tried is not trained again: its outcome is repeated, and counts. One that the table
     lacks is rejected, and does not.
 
-    :param evaluations: in whole trainings; a trial of fidelity 0.1 counts as a tenth.
+    :param evaluations: in whole trainings; a trial of fidelity 0.1 counts as a tenth, or as
+        the shortest training of the table where that is longer.
     :param noise: whether the strategy sees validation scores of a drawn seed, or what is reported.
     :param epochs: of one whole trial; the longest training of the table without it.
     """
     names = (*strategy.goals, *(limit.name for limit in strategy.limits))
     draws, known = Random(f"{seed}:noise"), {}
     whole = epochs or table.epochs[-1]
+    longest = table.trained(whole)
     steps: list[Step] = []
     spent, seconds, number, rejections = 0.0, 0.0 if table.seconds else None, 0, 0
     while spent < evaluations - 1e-9 and rejections < REJECTIONS:
@@ -68,7 +71,8 @@ def play(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, *,
             strategy.tell(Event("rejected", trial, note=str(error)))
             continue
         rejections = 0
-        spent += trial.fidelity
+        share = table.trained(whole * trial.fidelity) / longest if longest else 1.0     # what the table really trained
+        spent += max(trial.fidelity, share)
         full = trial.fidelity == 1
         steps.append(Step(spent, seconds, trial.genotype, seen if full else {},
                           table.truth(trial.genotype, names) if full else {}))
@@ -77,7 +81,10 @@ def play(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, *,
 
 
 def incumbents(steps: Sequence[Step], goal: str, sense: str, limits: Sequence[Limit] = ()) -> list[float | None]:
-    """After each step, the reported value of the architecture that looked best so far; None before there is one."""
+    """After each step, the reported value of the architecture that looked best so far.
+
+    None before there is one, and where the one that looked best does in truth break a limit.
+    """
     sign = 1 if sense == "min" else -1
     best: float | None = None
     reported: float | None = None
@@ -86,6 +93,7 @@ def incumbents(steps: Sequence[Step], goal: str, sense: str, limits: Sequence[Li
         if step.seen and not any(limit.excess(step.seen) for limit in limits):
             value = sign * step.seen[goal]
             if best is None or value < best:
-                best, reported = value, step.truth[goal]
+                best = value
+                reported = None if any(limit.excess(step.truth) for limit in limits) else step.truth[goal]
         found.append(reported)
     return found

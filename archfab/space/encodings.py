@@ -102,6 +102,9 @@ class Cell:
                                   for source in {value for _, value in outcomes(edge.kwargs["source"])}]
                          for target, node in edges.items()}
         self.longest = self._longest()
+        self.wires = {target: [(edge.kwargs["source"], self.operations[id(edge)]) for edge in edges[target]]
+                      for target, node in enumerate(self.nodes, self.inputs) if isinstance(node, list | tuple)
+                      and all(isinstance(edge, Description) and type(edge.kwargs["source"]) is int for edge in node)}
 
     def paths(self, genotype: Genotype) -> set[Path]:
         """The paths of a network, none where it has not got this cell."""
@@ -110,14 +113,17 @@ class Cell:
         found: dict[int, set[Path]] = {i: {(i,)} for i in range(self.inputs)}
         for target, node in enumerate(self.nodes, self.inputs):
             into: set[Path] = set()
-            for edge in taken_edges(node, genotype):
-                word = self.operations[id(edge)].word(genotype)
+            for source, operation in self.wires.get(target) or self._wired(node, genotype):
+                word = operation.word(genotype)
                 if word is not None:
-                    source = edge.kwargs["source"]
-                    before = found[source if type(source) is int else evaluate(source, genotype)]
-                    into.update([(*path, word) for path in before if len(path) <= self.longest])
+                    into.update([(*path, word) for path in found[source] if len(path) <= self.longest])
             found[target] = into
         return set().union(*(found[i] for i in self.outputs))
+
+    def _wired(self, node: Any, genotype: Genotype) -> Iterator[tuple[int, Operation]]:
+        """From which nodes a node is fed, and through what."""
+        for edge in taken_edges(node, genotype):
+            yield evaluate(edge.kwargs["source"], genotype), self.operations[id(edge)]
 
     def by_length(self, limit: int) -> Iterator[set[Path]]:
         """The paths that there may be, of one operation, of two, ...; raises `TooMany` far beyond `limit`."""

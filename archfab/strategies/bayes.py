@@ -13,10 +13,11 @@ from archfab.space import Space
 if TYPE_CHECKING:
     from archfab.surrogates.catalogue import Catalogue
     from archfab.surrogates.features import Features
+    from archfab.surrogates.improvement import Model
 
 MOST = 250          # outcomes that the model learns from: the best half, and others spread evenly
 EVERY = 100         # outcomes until which a new plan is made after each; later after each 30th part of them
-TOP = 8             # networks whose neighbours are candidates
+TOP = 8             # networks whose neighbours are candidates, and thrice as many with several goals
 DRAWS = 100         # draws for a network that was not tried yet
 
 
@@ -111,19 +112,26 @@ class Bayes(Strategy):
         gains = model.gains(rows)
         best = [rows[i] for i in (-gains).argsort(kind="stable")]
         if self.hints is not None and (told := model.told(self.hints(self.catalogue.genotypes[best[0]]))):
-            best = best[:self.looks]
-            exact = [self.hints(self.catalogue.genotypes[row]) for row in best]
-            figures = {name: [each.get(name) for each in exact] for name in told}
-            gains = model.gains(best, figures)
-            best = [best[i] for i in (-gains).argsort(kind="stable")]
+            sure = [rows[i] for i in (-model.chance(rows)).argsort(kind="stable")] if self.limits else []
+            half = self.looks // 2 if sure else self.looks
+            best = self.looked_at([*dict.fromkeys([*best[:half], *sure[:self.looks - half]])], model, told)
         return [self.catalogue.genotypes[row] for row in best[:number]]
+
+    def looked_at(self, rows: Sequence[int], model: Model, told: Sequence[str]) -> list[int]:
+        """Candidates in the order that their known figures give them, those that keep the limits first."""
+        assert self.hints and self.catalogue
+        exact = [self.hints(self.catalogue.genotypes[row]) for row in rows]
+        gains = model.gains(rows, {name: [each.get(name) for each in exact] for name in told})
+        excess = [sum(limit.excess(each) for limit in self.limits) for each in exact]
+        return [rows[i] for i in sorted(range(len(rows)), key=lambda i: (excess[i], -gains[i]))]
 
     def choose_candidates(self, best: Sequence[Genotype], rng: random.Random) -> list[int]:
         """Rows of the catalogue that were not tried: neighbours of the best networks, and random ones."""
         assert self.catalogue
+        top = TOP if len(self.goals) == 1 else 3 * TOP
         catalogue, new = self.catalogue, self.candidates if not self.drawn else max(1, self.candidates // 8)
         self.drawn = [*self.drawn, *catalogue.draw(new, rng)][-2 * self.candidates:]
-        near = [row for start in catalogue.add(best[:TOP]) for row in catalogue.neighbours(start)]
+        near = [row for start in catalogue.add(best[:top]) for row in catalogue.neighbours(start)]
         return [row for row in dict.fromkeys([*near, *self.drawn]) if catalogue.keys[row] not in self.taken]
 
     def ranked(self, events: Sequence[Event]) -> list[Event]:

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from archfab.core import Event, Goals, Limit, Metrics
 from archfab.surrogates.catalogue import Catalogue
-from archfab.surrogates.gaussian import GaussianProcess, expected_improvement
+from archfab.surrogates.gaussian import GaussianProcess, expected_improvement, normal_scores
 from archfab.surrogates.hypervolume import expected_hypervolume_improvement
 
 FEW = 20            # outcomes until which the settings of a model are searched for longer
@@ -40,6 +40,24 @@ class Scale:
         return (np.minimum(self.sign * values, self.most) - self.mean) / self.deviation
 
 
+class Places:
+    """Maps one goal's values to their places among the others as normal deviates, to be small; between two of them and
+    beyond the ends in a straight line. Nothing is pulled in: a front has members at both ends of each goal."""
+
+    def __init__(self, values: np.ndarray, sense: str) -> None:
+        self.sign = 1.0 if sense == "min" else -1.0
+        y = self.sign * values
+        self.values, first = np.unique(y, return_index=True)
+        self.scores = normal_scores(y)[first]
+        ends = self.values[-1] - self.values[0], self.scores[-1] - self.scores[0]
+        self.slope = ends[1] / ends[0] if ends[0] > 0 else 1.0
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        y = self.sign * values
+        beyond = np.minimum(y - self.values[0], 0) + np.maximum(y - self.values[-1], 0)
+        return np.interp(y, self.values, self.scores) + self.slope * beyond
+
+
 class Model:
     """Gaussian processes of the goals and limits of the networks that were tried.
 
@@ -51,22 +69,22 @@ class Model:
                  settings: Mapping[str, Any], rng: Random) -> None:
         self.catalogue = catalogue
         self.goals = goals
-        self.limits = [limit for limit in limits if limit.name not in goals]
-        self.bounds = [limit for limit in limits if limit.name in goals]
+        self.limits = limits
         self.events = events
         self.rows = catalogue.add(event.trial.genotype for event in events if event.trial)
         self.blocks = catalogue.at(self.rows)
         draws = np.random.default_rng(rng.getrandbits(60))
         steps = 24 if len(events) <= FEW or len(events) % 5 == 0 else 4
         self.settings: dict[str, Any] = {}
-        self.scales: dict[str, Scale] = {}
+        self.scales: dict[str, Scale | Places] = {}
         self.models: dict[str, GaussianProcess] = {}
         self.values: dict[str, np.ndarray] = {}
         for name in dict.fromkeys([*goals, *(limit.name for limit in limits)]):
             values = self._values(name, goals.get(name, "min"))
             if values is None:
                 continue
-            self.scales[name] = Scale(values, goals.get(name, "min"))
+            scale = Places if len(goals) > 1 and name in goals else Scale
+            self.scales[name] = scale(values, goals.get(name, "min"))
             self.values[name] = self.scales[name](values)
             self.models[name] = GaussianProcess(self.blocks, self.values[name], draws, settings.get(name), steps)
             self.settings[name] = self.models[name].settings
@@ -77,13 +95,8 @@ class Model:
 
     def gains(self, rows: Sequence[int], figures: Figures | None = None) -> np.ndarray:
         """What each candidate is expected to improve; `figures`: values that are known, by name."""
-        blocks = self.catalogue.at(rows)
-        found = {name: self._known(name, figures[name], model.predict(blocks)) if figures and name in figures
-                 else model.predict(blocks) for name, model in self.models.items()}
-        chance = np.ones(len(rows))
-        for limit in [*self.limits, *self.bounds]:
-            if limit.name in found:
-                chance *= self._chance(limit, *found[limit.name])
+        found = self._found(rows, figures)
+        chance = self._all_kept(found, len(rows))
         kept = self._kept()
         if not kept.any():
             return chance           # nothing to improve on yet: first find what keeps the limits
@@ -91,6 +104,23 @@ class Model:
             name = next(iter(self.goals))
             return chance * expected_improvement(*found[name], float(self.values[name][kept].min()))
         return chance * self._hypervolume(found, kept)
+
+    def chance(self, rows: Sequence[int]) -> np.ndarray:
+        """The probability that each candidate keeps all limits."""
+        return self._all_kept(self._found(rows, None), len(rows))
+
+    def _found(self, rows: Sequence[int], figures: Figures | None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Mean and deviation of every goal and limit."""
+        blocks = self.catalogue.at(rows)
+        return {name: self._known(name, figures[name], model.predict(blocks)) if figures and name in figures
+                else model.predict(blocks) for name, model in self.models.items()}
+
+    def _all_kept(self, found: Mapping[str, tuple[np.ndarray, np.ndarray]], number: int) -> np.ndarray:
+        chance = np.ones(number)
+        for limit in self.limits:
+            if limit.name in found:
+                chance *= self._chance(limit, *found[limit.name])
+        return chance
 
     def _values(self, name: str, sense: str) -> np.ndarray | None:
         """What the trials told of one name; the worst of it where a trial failed."""
@@ -110,14 +140,13 @@ class Model:
     def _chance(self, limit: Limit, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
         """The probability that a limit is kept."""
         scale = self.scales[limit.name]
-        bound = (scale.sign * limit.value - scale.mean) / scale.deviation
+        bound = float(scale(np.array([limit.value]))[0])
         below = (limit.sense == "<=") == (scale.sign > 0)
         z = (bound - mean) / np.maximum(deviation, 1e-9)
         return ndtr(z if below else -z)
 
     def _kept(self) -> np.ndarray:
-        limits = [*self.limits, *self.bounds]
-        return np.array([event.kind == "ok" and not any(limit.excess(event.metrics) for limit in limits)
+        return np.array([event.kind == "ok" and not any(limit.excess(event.metrics) for limit in self.limits)
                          for event in self.events])
 
     def _hypervolume(self, found: Mapping[str, tuple[np.ndarray, np.ndarray]], kept: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 demo: .venv/ready
 	$(BIN)/archfab search vision --device cortex-m7 --limit "memory_kb<=16" --minimize error --minimize latency_ms \
-		--trials 30 --epochs 4 --full-epochs 30 --population 8 --tournament 3 --workers 2 --seed 1 \
+		--trials 30 --epochs 4 --full-epochs 30 --workers 2 --seed 1 \
 		--run demo-$$(date +%Y%m%d-%H%M%S)
 
 test: .venv/ready check

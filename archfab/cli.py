@@ -30,6 +30,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a verb. Exit codes: 0 done, 1 it failed, 2 the request is wrong, 130 interrupted (and resumable)."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # strategies compute little, and the workers have the cores
     signal.signal(signal.SIGTERM, interrupted)
     signal.signal(signal.SIGINT, interrupted)           # a shell that starts us in the background has it ignored
     try:
@@ -102,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
 
     add_search(verb("search", search, "search for the networks that fit, train and export the best",
                     "archfab search vision --data DIR --device cortex-m7 --limit 'memory_kb<=256' --budget 10m\n"
-                    "options of the task, strategy and estimator are given alike: --population 50 --lr 0.01", True))
+                    "options of the task, strategy and estimator are given alike: --initial 12 --lr 0.01", True))
     one = verb("resume", resume, "go on with an interrupted run", "archfab resume vision-1")
     add_run(one)
     one = verb("show", show, "a run's front, verdict and report", "archfab show vision-1 --trials")
@@ -143,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
 def add_search(one: argparse.ArgumentParser) -> None:
     one.add_argument("task", help="a name (archfab list tasks), or a .py file")
     add_task(one)
-    one.add_argument("--strategy", default="evolution", help="what proposes networks (default: %(default)s)")
+    one.add_argument("--strategy", default="auto", help="what proposes networks (default: %(default)s)")
     one.add_argument("--estimator", help="how a network is scored (default: the task's own)")
     one.add_argument("--minimize", action="append", default=[], metavar="NAME", help="may be given several times")
     one.add_argument("--maximize", action="append", default=[], metavar="NAME")

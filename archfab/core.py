@@ -321,7 +321,7 @@ class Spec:
     objectives: Goals                           # name -> min or max
     space_from: str | None = None               # the name or file that the space was read from
     task_options: Mapping[str, Any] = field(default_factory=dict)
-    strategy: str = "evolution"
+    strategy: str = "auto"
     strategy_options: Mapping[str, Any] = field(default_factory=dict)
     estimator: str = "training"
     estimator_options: Mapping[str, Any] = field(default_factory=dict)

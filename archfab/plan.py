@@ -16,7 +16,7 @@ from archfab.evaluate import Workbench, find_space, load_device
 from archfab.registry import settled, typed
 
 
-def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str = "evolution",
+def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str = "auto",
          estimator: str | None = None, device: str = "null", minimize: Sequence[str] = (),
          maximize: Sequence[str] = (), limits: Sequence[str] = (), trials: int | None = None,
          budget: str | float | None = None, trial_budget: Budget | None = None, full_budget: Budget | None = None,

@@ -25,7 +25,7 @@ Watcher = Callable[[Spec, Path], Watch]
 """Makes a watch for a run, from its spec and folder."""
 
 
-def search(task: str | Task, *, space: Any = None, data: str | None = None, strategy: str = "evolution",
+def search(task: str | Task, *, space: Any = None, data: str | None = None, strategy: str = "auto",
            estimator: str | None = None, device: str = "null", minimize: Sequence[str] = (),
            maximize: Sequence[str] = (), limits: Sequence[str] = (), trials: int | None = None,
            budget: str | float | None = None, trial_budget: Budget | None = None, full_budget: Budget | None = None,

@@ -5,5 +5,5 @@ set -eu
 : "${ARCHFAB_DATA:=../shared/data}"
 archfab search vision --data "$ARCHFAB_DATA/fashion-mnist" --flip yes \
     --device cortex-m7 --limit "memory_kb<=256" --minimize error --minimize latency_ms \
-    --budget 13m --population 10 --tournament 4 \
+    --budget 13m --strategy evolution --population 10 --tournament 4 \
     --deliver 3 --full-epochs 16 --workers 2 --seed 0 --run "${1:-fashion-mnist-cortex-m7}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")      # as the command line does
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("ARCHFAB_DATA", ROOT / "../shared/data"))
 

@@ -35,9 +35,10 @@ def one_line(answer):
     (["search", "toy", "--trials", "many"], ["--trials", "--help"]),
     (["search", "toy", "--workers", "0"], ["--workers"]),
     (["search", "toy", "--budget", "soon"], ["'soon' is no length of time", "10m"]),
-    (["search", "toy", "--population", "lots"], ["--population", "'lots'"]),
-    (["search", "toy", "--populatoin", "5"], ["no option named 'populatoin'", "did you mean 'population'"]),
-    (["search", "toy", "--population", "2"], ["tournament of 10", "population of 2"]),
+    (["search", "toy", "--strategy", "evolution", "--population", "lots"], ["--population", "'lots'"]),
+    (["search", "toy", "--strategy", "evolution", "--populatoin", "5"],
+     ["no option named 'populatoin'", "did you mean 'population'"]),
+    (["search", "toy", "--strategy", "evolution", "--population", "2"], ["tournament of 10", "population of 2"]),
     (["search", "toy", "--data", "x"], ["no option named 'data'"]),
     (["search", "no-such-file.py"], ["no Python file"]),
     (["search", "vision", "--epochs", "-1"], ["-1.0 epochs"]),
@@ -117,7 +118,7 @@ def test_show_compare_and_trials_answer_from_the_log(archfab):
     one = archfab("show", "a", first["front"][0]["id"][:6], "--json").json
     assert one["genotype"] == first["front"][0]["genotype"]
     rows = archfab("compare", "a", "b", "--json").json["runs"]
-    assert [row["strategy"] for row in rows] == ["evolution", "random"]
+    assert [row["strategy"] for row in rows] == ["auto", "random"]
     assert all(0 < row["hypervolume"] <= 1 for row in rows)
     archfab("search", "toy", "--trials", "5", "--run", "c", "--minimize", "size")
     assert "cannot be compared" in one_line(archfab("compare", "a", "c", code=2))

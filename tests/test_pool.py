@@ -114,7 +114,7 @@ def test_events_cross_the_pipe_unchanged(tmp_path):
 
 def test_the_spec_of_a_run_survives_the_disk(tmp_path):
     run = search("toy", trials=3, run=tmp_path / "run", limits=["size<=300"],
-                 options={"population": 5, "tournament": 2})
+                 strategy="evolution", options={"population": 5, "tournament": 2})
     assert Run(run.folder).spec == run.spec
 
 

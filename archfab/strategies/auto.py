@@ -53,10 +53,12 @@ class Auto(Bayes):
     def hinted(self, rng: random.Random) -> Genotype | None:
         """Of some random networks the one that the hints hold for the best; None where they are not to be trusted."""
         assert self.hints
+        tried = [event for event in self.outcomes.values() if event.kind == "ok" and event.trial]
+        if not any(self.hints(event.trial.genotype).keys() - self.goals.keys() for event in tried if event.trial):
+            return None
         import numpy as np
 
         from archfab.surrogates.gaussian import normal_scores
-        tried = [event for event in self.outcomes.values() if event.kind == "ok" and event.trial]
         drawn = [self.space.sample(rng) for _ in range(min(self.looks, DRAWN))]
         places = self.places([self.hints(g) for g in drawn + [event.trial.genotype for event in tried if event.trial]])
         hints, told = places[:len(drawn)], places[len(drawn):]

@@ -93,7 +93,8 @@ def by_pymoo(table: Table, goals: dict[str, Any], evaluations: int, seed: int) -
 
         def _evaluate(self, x: Any, out: dict[str, Any], *_: Any, **__: Any) -> None:
             try:
-                out["F"] = signed(table.truth({k: str(v) for k, v in x.items()}, list(goals)), goals)
+                out["F"] = signed(table.truth({name: labels[labels.index(x[name])] for name, labels in
+                                              table.space.labels.items()}, list(goals)), goals)
                 found.append(out["F"])
             except Unknown:
                 out["F"] = (1e9,) * len(goals)
@@ -173,8 +174,8 @@ def write_csv(path: Path, found: Sequence[dict[str, Any]], asked: argparse.Names
     """The rows with the command that made them."""
     peers = list(found[0]["peers"])
     with path.open("w", newline="", encoding="utf-8") as file:
-        file.write(f"# python benchmarks/pareto.py --tables {' '.join(Path(t).name for t in asked.tables)} --evaluations "
-                   f"{asked.evaluations} --runs {asked.runs}\n")
+        file.write(f"# python benchmarks/pareto.py --tables {' '.join(Path(t).name for t in asked.tables)} "
+                   f"--evaluations {asked.evaluations} --runs {asked.runs}\n")
         writer = csv.writer(file)
         writer.writerow(["name", "value", "unit", "target", *peers])
         writer.writerows([row["name"], row["value"], row["unit"], row["target"], *row["peers"].values()]

@@ -476,9 +476,8 @@ def test_a_search_on_a_table_sees_validation_and_shows_what_is_reported(archfab,
 
 
 def test_the_same_seed_draws_the_same_noise(archfab, folder):
-    runs = [archfab("search", "table", "--data", f"{folder}#red", "--trials", 9, "--strategy", "evolution", "--seed", seed,
-                    "--run", f"r{i}",
-                    "--json").json for i, seed in enumerate((1, 1, 2, 3))]
+    runs = [archfab("search", "table", "--data", f"{folder}#red", "--trials", 9, "--strategy", "evolution",
+                    "--seed", seed, "--run", f"r{i}", "--json").json for i, seed in enumerate((1, 1, 2, 3))]
     values = [run["front"][0]["accuracy"] for run in runs]
     assert values[0] == values[1] and len(set(values)) > 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import random
 import re
 from abc import ABC, abstractmethod
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -181,10 +183,19 @@ class Budget:
         return any(getattr(self, item.name) is not None for item in fields(self))
 
 
+def sources(name: str) -> tuple[str, list[Path]]:
+    """The user's name for data in a form that holds in every working directory, and the paths that it stands for."""
+    path = Path(os.path.abspath(name))
+    return str(path), [path]
+
+
 class Task(ABC):
     """A model family on a data set."""
 
     name: str
+    paths: tuple[str, ...] = ("data",)
+    """The options that name data; `sources` reads them."""
+    sources = staticmethod(sources)
     goals: Goals = {"error": "min"}
     """What is optimised when the user does not say."""
     scores: tuple[str, ...] = ("error",)
@@ -268,6 +279,9 @@ class Estimator(ABC):
 
     isolate = True
     """Whether trials are long and heavy enough to run in a worker process of their own."""
+    paths: tuple[str, ...] = ()
+    """The options that name data; `sources` reads them."""
+    sources = staticmethod(sources)
 
     @abstractmethod
     def estimate(self, task: Task, space: Space, genotype: Genotype, budget: Budget,

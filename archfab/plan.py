@@ -28,7 +28,6 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
         if not isinstance(value, int) or value < least:
             raise UsageError(f"{name} takes a whole number from {least} up, not {value}")
     task, strategy, device = map(settled, (task, strategy, device))
-    data = os.path.abspath(data) if data else None
     given = sort_options(task, strategy, estimator, {**(options or {}), **({"data": data} if data else {})})
     live = task if isinstance(task, Task) else registry.load("tasks", task)(**given["task"])
     declared, space_from = find_space(live, space)
@@ -70,6 +69,8 @@ def sort_options(task: Any, strategy: str, estimator: str | None,
             raise unknown("option", name, known, f"(of {', '.join(labels.values())})")
         for kind in homes:
             sorted_[kind][name] = typed(name, value, takers[kind][name])
+            if value and name in getattr(plugins[kind], "paths", ()):
+                sorted_[kind][name], _ = plugins[kind].sources(value)
     return sorted_
 
 
@@ -138,6 +139,10 @@ def plain_budget(budget: Budget) -> dict[str, float]:
 
 def environment(bench: Workbench) -> dict[str, Any]:
     """What else a result depends on: versions, the kind of machine, the device's numbers, the data, the user's file."""
+    task = bench.spec.task
+    named = [path for part, options in ((bench.task, bench.spec.task_options),
+                                        (bench.estimator, bench.spec.estimator_options))
+             for option in part.paths if options.get(option) for path in part.sources(options[option])[1]]
     versions = {}
     for package in ("archfab", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime"):
         try:
@@ -146,15 +151,16 @@ def environment(bench: Workbench) -> dict[str, Any]:
             versions[package] = "not installed"
     return {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine(),
             "cores": os.cpu_count(), "device numbers": identity(dict(bench.device.sources)),
-            "data": fingerprint(bench.spec.task_options.get("data")),
-            "task file": fingerprint(bench.spec.task if bench.spec.task.endswith(".py") else None), **versions}
+            "data": fingerprint(*named),
+            "task file": fingerprint(*([Path(task)] if task.endswith(".py") else [])), **versions}
 
 
-def fingerprint(path: str | None) -> str:
-    """Names a file's or folder's state by the names and sizes in it, and a .py file by its text; cheap on purpose."""
-    if path is None or not os.path.exists(path):
+def fingerprint(*paths: Path) -> str:
+    """Names the state of files and folders by the names and sizes in them, and of a .py file by its text; cheap on
+    purpose."""
+    if not any(path.exists() for path in paths):
         return "none"
-    if path.endswith(".py"):
-        return identity(Path(path).read_text(encoding="utf-8", errors="replace"))
-    files = sorted(Path(path).rglob("*")) if os.path.isdir(path) else [Path(path)]
+    if paths[0].suffix == ".py":
+        return identity(paths[0].read_text(encoding="utf-8", errors="replace"))
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     return identity([[file.name, file.stat().st_size] for file in files if file.is_file()])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 REDRAW = 0.2            # seconds between two drawings on a terminal
 REPORT = 15.0           # and between two lines in a file
+COLUMNS = 8             # figures of a front that are shown
 PHASES = {"search": "searching", "random": "random search beside it", "baseline": "baselines",
           "deliver": "training and exporting the front"}
 
@@ -143,14 +144,19 @@ def show_run(document: Mapping[str, Any]) -> None:
         f"({document['failed']} failed{rejected}) in "
         f"{clock(document['seconds'])}{'' if document['finished'] else ', not finished'}")
     if front:
-        names = [name for name in front[0] if name not in ("genotype", "bundle", "id", "trial", "loss", "test_loss")]
-        names = list(dict.fromkeys([*document["objectives"], *names]))
-        names += [name for member in front for name in member if name == "test_error" and name not in names]
-        show_table(["network", *dict.fromkeys(names), "bundle"],
-                   [[member["id"], *(member.get(name) for name in dict.fromkeys(names)), member.get("bundle", "")]
-                    for member in front])
+        names = columns(front, document["objectives"])
+        rows = [[member["id"], *(member.get(name) for name in names), member.get("bundle", "")] for member in front]
+        show_table(["network", *names, "bundle"], rows)
     for sentence in document["verdict"]:
         say(sentence)
+
+
+def columns(front: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> list[str]:
+    """The figures of a front that are shown: the objectives, their scores on test data, and a few others."""
+    known = dict.fromkeys(name for member in front for name in member)
+    first = [*objectives, *(name for name in known if name.startswith("test_") and name != "test_loss")]
+    others = [name for name in known if name not in ("genotype", "bundle", "id", "trial", "loss", "test_loss", *first)]
+    return [*dict.fromkeys([*first, *others[:max(0, COLUMNS - len(first))]])]
 
 
 def show_space(document: Mapping[str, Any]) -> None:

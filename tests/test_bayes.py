@@ -95,6 +95,16 @@ def test_auto_looks_at_no_more_hints_than_it_may():
     assert len(asked) <= 5 + 5 * 4 + len(events) // 2
 
 
+def test_auto_compares_hints_where_there_are_several_goals_of_no_more_networks_than_it_may():
+    asked = set()
+    strategy = make("auto", goals={"error": "min", "size": "min"})
+    strategy.looks = 5
+    strategy.hints = lambda genotype: asked.add(Space.id(genotype)) or {"macs": float(genotype["width"])}
+    events = drive(strategy, 20)
+    assert len(asked) <= 5 * 5 + 20 + 5 * len(events) // 2
+    assert len(strategy.described([0, 1])) == len(strategy.catalogue.at([0, 1])) + 1
+
+
 def test_the_kernel_of_auto_sees_paths_where_there_are_cells():
     cells = make("auto", Space(nn.nasbench201_cell()))
     assert "paths" in cells.features().blocks and "paths" not in make("auto").features().blocks

@@ -196,3 +196,12 @@ def test_runs_without_any_network_that_keeps_the_limits_can_be_compared(archfab)
     for name in ("a", "b"):
         archfab("search", "toy", "--trials", "4", "--limit", "error<=0.01", "--run", name, code=1)
     assert [row["hypervolume"] for row in archfab("compare", "a", "b", "--json").json["runs"]] == [0, 0]
+
+
+def test_a_front_with_many_figures_shows_the_objectives_and_their_test_scores_first():
+    from archfab.terminal import COLUMNS, columns
+    member = {"id": "x", "genotype": {}, **{f"cost{i}": 1.0 for i in range(20)}, "error": 0.1, "test_error": 0.2,
+              "test_loss": 3.0}
+    names = columns([member], ["error", "cost7"])
+    assert names[:3] == ["error", "cost7", "test_error"] and len(names) == len(set(names)) == COLUMNS
+    assert columns([{"id": "x", "error": 0.1, "loss": 1.0}], ["error"]) == ["error"]

@@ -11,8 +11,16 @@ from archfab.core import Event, Limit, Trial
 from archfab.metrics.pareto import hypervolume
 from archfab.surrogates.catalogue import NEIGHBOURS, Catalogue
 from archfab.surrogates.ensemble import fit, flat, gradient, log_places
-from archfab.surrogates.features import rich, tree
-from archfab.surrogates.gaussian import GaussianProcess, Settings, expected_improvement, kernel, normal_scores
+from archfab.surrogates.features import LACKING, Standing, rich, tree
+from archfab.surrogates.gaussian import (
+    JITTER,
+    GaussianProcess,
+    Settings,
+    expected_improvement,
+    kernel,
+    normal_scores,
+    quadratic,
+)
 from archfab.surrogates.hypervolume import boxes, expected_hypervolume_improvement
 from archfab.surrogates.improvement import Model, Scale
 
@@ -27,25 +35,32 @@ def draws():
 def test_the_prediction_is_the_textbooks(draws):
     x, other = draws.random((12, 3)), draws.random((5, 3))
     y = np.sin(3 * x).sum(1)
-    process = GaussianProcess([x], y, draws, Settings(np.array([2.0]), 1e-2), steps=0)
-    covariance = np.exp(-2.0 * ((x[:, None] - x[None]) ** 2).sum(2)) + (1e-2 + 1e-8) * np.eye(12)
-    cross = np.exp(-2.0 * ((other[:, None] - x[None]) ** 2).sum(2))
-    factor = cho_factor(covariance)
+    process = GaussianProcess([x], y, draws, Settings(np.array([2.0]), np.array([0.5]), 1e-2), steps=0)
+    size = np.square(x).sum(1).mean()
+
+    def covariance(a, b):
+        return 1 / (1 + 2.0 * ((a[:, None] - b[None]) ** 2).sum(2)) + 0.5 * ((1 + a @ b.T / size) / 2) ** 2
+
+    known = covariance(x, x)
+    factor = cho_factor(known + (1e-2 + JITTER * np.diag(known).mean()) * np.eye(12))
+    cross = covariance(other, x)
     mean, deviation = process.predict([other])
-    assert mean == pytest.approx(y.mean() + cross @ cho_solve(factor, y - y.mean()), abs=1e-6)
-    left = 1 - np.einsum("ij,ij->i", cross, cho_solve(factor, cross.T).T)
+    assert mean == pytest.approx(y.mean() + cross @ cho_solve(factor, y - y.mean()), abs=1e-9)
+    left = np.diag(covariance(other, other)) - np.einsum("ij,ij->i", cross, cho_solve(factor, cross.T).T)
     variance = (y - y.mean()) @ cho_solve(factor, y - y.mean()) / 12
-    assert deviation == pytest.approx(np.sqrt(variance * left), abs=1e-4)
+    assert deviation == pytest.approx(np.sqrt(variance * left), abs=1e-9)
 
 
 def test_it_equals_scikit_learn(draws):
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import RBF
+    from sklearn.gaussian_process.kernels import DotProduct, RationalQuadratic
     x, other = draws.random((20, 2)), draws.random((6, 2))
+    x /= np.sqrt(np.square(x).sum(1).mean())            # of mean square 1
     y = x[:, 0] - x[:, 1] ** 2
-    theirs = GaussianProcessRegressor(RBF(0.5), alpha=1e-3 + 1e-8, optimizer=None).fit(x, y - y.mean())
-    ours = GaussianProcess([x], y, draws, Settings(np.array([2.0]), 1e-3), steps=0)    # scale = 1 / (2 * 0.5^2)
-    assert ours.predict([other])[0] == pytest.approx(theirs.predict(other) + y.mean(), abs=1e-6)
+    kernel = RationalQuadratic(0.5, alpha=1.0) + 0.3 / 4 * DotProduct(1.0) ** 2
+    theirs = GaussianProcessRegressor(kernel, alpha=1e-3, optimizer=None).fit(x, y - y.mean())
+    ours = GaussianProcess([x], y, draws, Settings(np.array([2.0]), np.array([0.3]), 1e-3), steps=0)   # 1 / (2 * 0.5^2)
+    assert ours.predict([other])[0] == pytest.approx(theirs.predict(other) + y.mean(), abs=1e-3)
 
 
 def test_the_search_for_settings_never_ends_in_less_probable_ones_and_repeats(draws):
@@ -67,16 +82,26 @@ def test_the_distance_of_decisions_is_that_of_the_tree():
     assert squared[0, 1] == 2 and squared[0, 2] == 2 + 1 and squared[1, 2] == 3
 
 
-def test_the_kernel_is_a_correlation():
-    x = np.random.default_rng(0).random((9, 2))
-    found = kernel([((x[:, None] - x[None]) ** 2).sum(2)], np.array([1.0]))
-    assert np.diag(found) == pytest.approx(1) and np.linalg.eigvalsh(found).min() > -1e-9
+def test_the_kernel_is_positive_for_any_numbers(draws):
+    x = 10 * draws.normal(size=(40, 2))
+    found = kernel([((x[:, None] - x[None]) ** 2).sum(2)], [quadratic(x, x, 3.0)],
+                   Settings(np.array([1.0]), np.array([0.3])))
+    assert np.linalg.eigvalsh(found).min() > -1e-9 * np.abs(found).max()
 
 
 def test_normal_scores_do_not_depend_on_the_unit():
     y = np.array([3.0, 1.0, 2.0, 1e9])
     assert normal_scores(y) == pytest.approx(normal_scores(np.log(y)))
     assert normal_scores(y).argsort().tolist() == y.argsort().tolist()
+
+
+def test_figures_stand_where_they_are_among_the_sample():
+    stand = Standing([{"a": float(i), "b": -float(i), "error": 0.0} for i in range(100)], {"error"})
+    found = stand([{"a": 49.5, "b": -1e9}, {"a": 1e9}, {"a": 20.0, "b": -20.0}])
+    assert found.shape == (3, 2) and found[0, 0] == pytest.approx(0, abs=1e-9)
+    assert found[0, 1] == pytest.approx(-found[1, 0]) and found[1, 1] == LACKING
+    assert found[2, 0] == pytest.approx(-found[2, 1]) and found[2, 0] < -0.5
+    assert Standing([])([{"a": 1.0}]).shape == (1, 0)
 
 
 # --- improvement
@@ -132,7 +157,7 @@ def test_a_figure_that_is_known_takes_the_place_of_the_model():
     space = Space([choose(f"d{i}", 0, 1, 2) for i in range(4)])
     events = outcomes(space, lambda g: {"error": sum(g.values()) / 8, "ms": float(g["d0"])})
     catalogue = Catalogue(space, tree(space))
-    model = Model(catalogue, events, {"error": "min"}, [Limit("ms", "<=", 1.0)], {}, random.Random(0))
+    model = Model(catalogue, catalogue.at, events, {"error": "min"}, [Limit("ms", "<=", 1.0)], {}, random.Random(0))
     rows = catalogue.add([{"d0": 0, "d1": 0, "d2": 0, "d3": 0}])
     assert model.told({"ms": 1.0, "macs": 2.0}) == ["ms"]
     kept, broken = model.gains(rows, {"ms": [0.5]})[0], model.gains(rows, {"ms": [5.0]})[0]

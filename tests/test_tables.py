@@ -482,6 +482,23 @@ def test_the_same_seed_draws_the_same_noise(archfab, folder):
     assert values[0] == values[1] and len(set(values)) > 1
 
 
+@pytest.mark.parametrize(("task", "option"), [("table", "data"), ("toy", "table")])
+def test_a_run_knows_its_table_in_every_working_directory_and_notices_that_it_has_changed(folder, monkeypatch, task,
+                                                                                          option):
+    from archfab.plan import environment, plan
+    write(folder.parent / "more", "scores.csv", SCORES, None)
+    monkeypatch.chdir(folder.parent)
+    words = {"data": f"{folder.name}+more#red"} if option == "data" else \
+        {"estimator": "table", "options": {"table": f"{folder.name}+more#red"}}
+    bench = plan(task, **words)
+    options = bench.spec.task_options if option == "data" else bench.spec.estimator_options
+    assert options[option] == f"{folder}+{folder.parent / 'more'}#red"
+    before = environment(bench)["data"]
+    assert before != "none" and before == environment(bench)["data"]
+    (folder.parent / "more" / "scores.csv").write_text("id\n")
+    assert environment(bench)["data"] != before
+
+
 def test_an_architecture_that_the_table_lacks_is_an_event_with_the_reason(archfab, folder):
     from archfab.runs import Run
     text = (folder / "mapping.toml").read_text().replace("rows = 4", "rows = 3")

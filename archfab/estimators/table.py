@@ -8,6 +8,7 @@ from functools import cached_property
 from archfab.core import Budget, Estimator, Genotype, Metrics, Task, Unknown
 from archfab.space import Space
 from archfab.tables import Table, read_table
+from archfab.tables.reader import sources
 
 
 class TableEstimator(Estimator):
@@ -21,6 +22,8 @@ class TableEstimator(Estimator):
     """
 
     isolate = False
+    paths = ("table",)
+    sources = staticmethod(sources)
 
     def __init__(self, *, table: str | None = None, noise: bool = True) -> None:
         self.where = table

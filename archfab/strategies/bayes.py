@@ -13,6 +13,7 @@ from archfab.space import Space
 if TYPE_CHECKING:
     from archfab.surrogates.catalogue import Catalogue
     from archfab.surrogates.features import Features
+    from archfab.surrogates.gaussian import Settings
     from archfab.surrogates.improvement import Model
 
 MOST = 250          # outcomes that the model learns from: the best half, and others spread evenly
@@ -48,7 +49,7 @@ class Bayes(Strategy):
         self.planned = 0                                    # outcomes when the plan was made
         self.catalogue: Catalogue | None = None
         self.drawn: list[int] = []                          # random candidates of the last plans
-        self.settings: dict[str, Any] = {}                  # of each model, where the next search for them begins
+        self.settings: dict[tuple[str, int], Settings] = {}     # of the last models, where the next search begins
 
     def ask(self, number: int, rng: random.Random) -> Trial | None:
         for genotype in self.plan:
@@ -95,7 +96,6 @@ class Bayes(Strategy):
     def make_plan(self, rng: random.Random) -> list[Genotype]:
         """The candidates that are expected to improve most, the best first."""
         from archfab.surrogates.catalogue import Catalogue
-        from archfab.surrogates.improvement import Model
         if self.catalogue is None:
             self.catalogue = Catalogue(self.space, self.features())
         known = [event for event in self.outcomes.values() if event.kind in ("ok", "failed")]
@@ -106,8 +106,7 @@ class Bayes(Strategy):
                                       rng)
         if not rows:
             return []
-        model = Model(self.catalogue, thinned(ranked), self.goals, self.limits, self.settings, rng)
-        self.settings = model.settings
+        model, rows = self.model(thinned(ranked), rows, rng)
         number = 4 + 2 * max(1, len(self.outcomes) // 30)
         gains = model.gains(rows)
         best = [rows[i] for i in (-gains).argsort(kind="stable")]
@@ -116,6 +115,12 @@ class Bayes(Strategy):
             half = self.looks // 2 if sure else self.looks
             best = self.looked_at([*dict.fromkeys([*best[:half], *sure[:self.looks - half]])], model, told)
         return [self.catalogue.genotypes[row] for row in best[:number]]
+
+    def model(self, events: Sequence[Event], rows: list[int], rng: random.Random) -> tuple[Model, list[int]]:
+        """A model of what the trials told, and the candidates that it is for."""
+        from archfab.surrogates.improvement import Model
+        assert self.catalogue
+        return Model(self.catalogue, self.catalogue.at, events, self.goals, self.limits, self.settings, rng), rows
 
     def looked_at(self, rows: Sequence[int], model: Model, told: Sequence[str]) -> list[int]:
         """Candidates in the order that their known figures give them, those that keep the limits first."""

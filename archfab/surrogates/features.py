@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
-from archfab.core import Genotype, Label
+from archfab.core import Genotype, Label, Metrics
 from archfab.space import Space
 from archfab.space.encodings import one_hot, paths
+
+LACKING = -0.7      # the standing of a network of which a figure is not known
 
 Block = Callable[[Sequence[Genotype]], np.ndarray]
 
@@ -83,3 +86,25 @@ def counts(space: Space) -> Block | None:
         return found
 
     return count
+
+
+class Standing:
+    """Where networks stand among a sample by their cheap figures, one by one, as normal deviates.
+
+    Units and outliers do not matter. A network that lacks a figure stands in the lower quarter: as a rule the
+    figure could not be computed.
+    """
+
+    def __init__(self, sample: Sequence[Metrics], without: Container[str] = ()) -> None:
+        names = dict.fromkeys(name for figures in sample for name in figures if name not in without)
+        self.known = {name: np.sort([figures[name] for figures in sample if name in figures]) for name in names}
+
+    def __call__(self, networks: Sequence[Metrics]) -> np.ndarray:
+        """[networks, figures]."""
+        found = np.full((len(networks), len(self.known)), LACKING)
+        for column, (name, known) in zip(found.T, self.known.items(), strict=True):
+            there = [i for i, figures in enumerate(networks) if name in figures]
+            values = [networks[i][name] for i in there]
+            places = (np.searchsorted(known, values) + np.searchsorted(known, values, "right")) / (2 * len(known))
+            column[there] = ndtri(np.clip(places, 0.5 / len(known), 1 - 0.5 / len(known)))
+        return found

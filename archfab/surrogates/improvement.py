@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
 
 from archfab.core import Event, Goals, Limit, Metrics
 from archfab.surrogates.catalogue import Catalogue
-from archfab.surrogates.gaussian import GaussianProcess, expected_improvement, normal_scores
+from archfab.surrogates.gaussian import GaussianProcess, Settings, expected_improvement, normal_scores
 from archfab.surrogates.hypervolume import expected_hypervolume_improvement
 
 FEW = 20            # outcomes until which the settings of a model are searched for longer
@@ -20,6 +19,7 @@ EDGE = 0.1          # how far beyond the worst of the front the reference point 
 WIDE = 24           # members of a front that a gain in three or more goals is computed with
 
 Figures = Mapping[str, Sequence[float | None]]
+Describe = Callable[[Sequence[int]], list[np.ndarray]]
 
 
 class Scale:
@@ -61,21 +61,21 @@ class Places:
 class Model:
     """Gaussian processes of the goals and limits of the networks that were tried.
 
+    :param describe: the features of rows of the catalogue, block by block.
     :param events: finished trials, at least one of them scored; a failed one counts as the worst.
-    :param settings: of earlier models by name, where the search for settings begins.
+    :param settings: of earlier models by name and number of blocks: where the search for settings begins, and ends.
     """
 
-    def __init__(self, catalogue: Catalogue, events: Sequence[Event], goals: Goals, limits: Sequence[Limit],
-                 settings: Mapping[str, Any], rng: Random) -> None:
-        self.catalogue = catalogue
+    def __init__(self, catalogue: Catalogue, describe: Describe, events: Sequence[Event], goals: Goals,
+                 limits: Sequence[Limit], settings: dict[tuple[str, int], Settings], rng: Random) -> None:
+        self.describe = describe
         self.goals = goals
         self.limits = limits
         self.events = events
         self.rows = catalogue.add(event.trial.genotype for event in events if event.trial)
-        self.blocks = catalogue.at(self.rows)
+        blocks = describe(self.rows)
         draws = np.random.default_rng(rng.getrandbits(60))
         steps = 24 if len(events) <= FEW or len(events) % 5 == 0 else 4
-        self.settings: dict[str, Any] = {}
         self.scales: dict[str, Scale | Places] = {}
         self.models: dict[str, GaussianProcess] = {}
         self.values: dict[str, np.ndarray] = {}
@@ -86,8 +86,9 @@ class Model:
             scale = Places if len(goals) > 1 and name in goals else Scale
             self.scales[name] = scale(values, goals.get(name, "min"))
             self.values[name] = self.scales[name](values)
-            self.models[name] = GaussianProcess(self.blocks, self.values[name], draws, settings.get(name), steps)
-            self.settings[name] = self.models[name].settings
+            key = name, len(blocks)
+            self.models[name] = GaussianProcess(blocks, self.values[name], draws, settings.get(key), steps)
+            settings[key] = self.models[name].settings
 
     def told(self, hints: Metrics) -> list[str]:
         """The goals and limits that need no model because the hints tell them."""
@@ -111,7 +112,7 @@ class Model:
 
     def _found(self, rows: Sequence[int], figures: Figures | None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and deviation of every goal and limit."""
-        blocks = self.catalogue.at(rows)
+        blocks = self.describe(rows)
         return {name: self._known(name, figures[name], model.predict(blocks)) if figures and name in figures
                 else model.predict(blocks) for name, model in self.models.items()}
 

@@ -43,6 +43,12 @@ def read_table(where: str | Path | None = None, data_set: str | None = None, map
     return Reader(folders, choose_mapping(folders, mapping), data_set).table()
 
 
+def sources(name: str) -> tuple[str, list[Path]]:
+    """A table's name in a form that holds in every working directory, and the folders that it stands for."""
+    folders, picked = split_name(name)
+    return "+".join(map(str, folders)) + (f"#{picked}" if picked else ""), folders
+
+
 def split_name(where: str) -> tuple[list[Path], str]:
     """The folders of a table's name, and what stands behind its `#`."""
     text, picked = where, ""

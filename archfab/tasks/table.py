@@ -5,6 +5,7 @@ from __future__ import annotations
 from archfab.core import Budget, Genotype, Metrics, Task, UsageError
 from archfab.space import Space
 from archfab.tables import read_table
+from archfab.tables.reader import sources
 
 
 class TableTask(Task):
@@ -18,6 +19,7 @@ class TableTask(Task):
 
     name = "table"
     estimator = "table"
+    sources = staticmethod(sources)
 
     def __init__(self, *, data: str | None = None, mapping: str | None = None, noise: bool = True) -> None:
         self.table = read_table(data, mapping=mapping)

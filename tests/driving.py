@@ -53,6 +53,8 @@ def plain(value):
         return {repr(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple | deque | set | frozenset):
         return [plain(each) for each in (sorted(value, key=repr) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, Space):
+        return "the space"
     if value is None or isinstance(value, str | int | float | bool | type):
         return value
     return {"a": type(value).__name__, **plain(vars(value))}

@@ -46,7 +46,7 @@ class Auto(Bayes):
                  candidates: int = 400) -> None:
         super().__init__(space, goals, limits, initial=initial, candidates=candidates)
         self.climber = LocalSearch(space, goals, limits) if len(goals) > 1 else None
-        self.ranking: Standing | None = None
+        self.standing: Standing | None = None        # what the hints of networks are ranked by: a fixed sample
         self.stands: dict[int, np.ndarray] = {}     # by their hints, rows of the catalogue
 
     def features(self) -> Features:
@@ -56,7 +56,7 @@ class Auto(Bayes):
     def ask(self, number: int, rng: random.Random) -> Trial | None:
         if self.climber and number % THIRD == 0 and len(self.outcomes) >= MODELLED:
             return self.climber.ask(number, rng)
-        if self.plan or self.hints is None or not BLIND <= len(self.outcomes) < self.initial:
+        if self.plan or not self.standing or not self.standing.known or not BLIND <= len(self.outcomes) < self.initial:
             return super().ask(number, rng)
         picked = self.hinted(rng)
         return super().ask(number, rng) if picked is None else Trial(number, picked)
@@ -64,19 +64,22 @@ class Auto(Bayes):
     def tell(self, event: Event) -> None:
         if self.climber:
             self.climber.tell(event)
+        if self.hints and self.standing is None:
+            from archfab.surrogates.features import Standing
+            source = random.Random("auto")
+            self.standing = Standing([self.hints(self.space.sample(source))
+                                      for _ in range(min(self.looks, SAMPLE))], self.goals)
         super().tell(event)
 
     def hinted(self, rng: random.Random) -> Genotype | None:
         """Of some random networks the one that the hints hold for the best; None where they are not to be trusted."""
-        assert self.hints
+        assert self.hints and self.standing
         tried = [event for event in self.outcomes.values() if event.kind == "ok" and event.trial]
-        if not self.standing().known:
-            return None
         import numpy as np
 
         from archfab.surrogates.gaussian import normal_scores
         drawn = [self.space.sample(rng) for _ in range(min(self.looks, DRAWN))]
-        places = self.standing()([self.hints(genotype) for genotype in
+        places = self.standing([self.hints(genotype) for genotype in
                                   drawn + [event.trial.genotype for event in tried if event.trial]]).sum(axis=1)
         places /= places.std() or 1.0
         hints, told = places[:len(drawn)], places[len(drawn):]
@@ -87,19 +90,9 @@ class Auto(Bayes):
         return next((drawn[i] for i in np.argsort(-hints, kind="stable")
                      if frozenset(drawn[i].items()) not in self.taken), None)
 
-    def standing(self) -> Standing:
-        """What the hints of networks are ranked by: a fixed sample."""
-        assert self.hints
-        if self.ranking is None:
-            from archfab.surrogates.features import Standing
-            source = random.Random("auto")
-            self.ranking = Standing([self.hints(self.space.sample(source)) for _ in range(min(self.looks, SAMPLE))],
-                                    self.goals)
-        return self.ranking
-
     def model(self, events: Sequence[Event], rows: list[int], rng: random.Random) -> tuple[Model, list[int]]:
         """With several goals the model has the hints too, of as many candidates as may be looked at."""
-        if len(self.goals) == 1 or self.hints is None or not self.standing().known:
+        if len(self.goals) == 1 or not self.standing or not self.standing.known:
             return super().model(events, rows, rng)
         from archfab.surrogates.improvement import Model
         assert self.catalogue
@@ -111,10 +104,10 @@ class Auto(Bayes):
     def described(self, rows: Sequence[int]) -> list[np.ndarray]:
         """The features of rows of the catalogue and, as one more block, what their hints say."""
         import numpy as np
-        assert self.hints and self.catalogue
+        assert self.hints and self.standing and self.catalogue
         new = [row for row in dict.fromkeys(rows) if row not in self.stands]
         if new:
-            found = self.standing()([self.hints(self.catalogue.genotypes[row]) for row in new])
+            found = self.standing([self.hints(self.catalogue.genotypes[row]) for row in new])
             self.stands.update(zip(new, found, strict=True))
         return [*self.catalogue.at(rows), np.stack([self.stands[row] for row in rows])]
 

@@ -8,7 +8,7 @@ from driving import TOY, ask, drive, errors, make, toy
 from archfab import Space, UsageError, choose, repeat
 from archfab.core import Event, Trial
 from archfab.metrics.pareto import front, hypervolume
-from archfab.strategies.evolution import Member, key
+from archfab.strategies._members import Member, key
 from archfab.strategies.local_search import Neighbourhood
 
 GRID = Space([choose("a", *range(12)), choose("b", *range(12))])

@@ -11,7 +11,7 @@ from driving import TOY, ask, make, through_json
 from archfab import Space, UsageError, choose
 from archfab.core import Event, Trial
 from archfab.strategies._halving import Rung, brackets, rungs
-from archfab.strategies.evolution import key
+from archfab.strategies._members import key
 
 ALL = ["hyperband", "asha", "bohb"]
 

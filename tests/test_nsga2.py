@@ -8,7 +8,7 @@ from driving import TOY, ask, drive, errors, make
 from archfab import Space, UsageError, choose
 from archfab.core import Event, Trial
 from archfab.metrics.pareto import front, hypervolume
-from archfab.strategies.evolution import key
+from archfab.strategies._members import key
 
 GOALS = {"error": "min", "size": "min"}
 PLAIN = {"width": 8, "depth": 2, "layer0": "skip", "layer1": "skip"}

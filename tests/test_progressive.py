@@ -7,7 +7,7 @@ from driving import TOY, ask, drive, errors, make
 
 from archfab import Space, UsageError, choose, nn, registry, repeat
 from archfab.core import Event
-from archfab.strategies.evolution import key
+from archfab.strategies._members import key
 from archfab.strategies.progressive import Deeper, Freer, Kernel, depths, growth, simplest
 
 STAGES = Space([[repeat(choose(f"depth{s}", 4, 2, 3), lambda i, s=s: choose(f"kernel{s}.{i}", 3, 5, 7))

@@ -11,7 +11,7 @@ from archfab import Space, UsageError, choose
 from archfab.core import Event
 from archfab.metrics.levels import Levels
 from archfab.metrics.pareto import best_first, front, fronts, hypervolume
-from archfab.strategies.evolution import key
+from archfab.strategies._members import key
 from archfab.surrogates.parzen import Memory, Parzen, Rows
 
 BEST = 0.05 + 0.9 / 7

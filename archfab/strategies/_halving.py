@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from archfab.core import Event, Genotype, Goals, Limit, Strategy, Trial, UsageError
 from archfab.space import Space
-from archfab.strategies._fresh import fresh
-from archfab.strategies.evolution import Member, key
+from archfab.strategies._members import Member, fresh, key
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from archfab.core import Genotype, Goals, Limit, Trial
 from archfab.metrics.levels import Levels
 from archfab.space import Space
 from archfab.strategies._halving import Halving
-from archfab.strategies.evolution import Member
+from archfab.strategies._members import Member
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from archfab.core import Event, Genotype, Goals, Limit, Trial
 from archfab.space import Space
+from archfab.strategies._members import key
 from archfab.strategies.bayes import Bayes
 from archfab.strategies.local_search import LocalSearch
 
@@ -80,7 +81,7 @@ class Auto(Bayes):
         from archfab.surrogates.gaussian import normal_scores
         drawn = [self.space.sample(rng) for _ in range(min(self.looks, DRAWN))]
         places = self.standing([self.hints(genotype) for genotype in
-                                  drawn + [event.trial.genotype for event in tried if event.trial]]).sum(axis=1)
+                                drawn + [event.trial.genotype for event in tried if event.trial]]).sum(axis=1)
         places /= places.std() or 1.0
         hints, told = places[:len(drawn)], places[len(drawn):]
         quality = -normal_scores(np.array([self.scores(event.metrics)[0] for event in tried])) if len(tried) > 1 \
@@ -88,7 +89,7 @@ class Auto(Bayes):
         if (WEIGHT * BELIEF + quality @ told) / (WEIGHT + told @ told) < LEAST:
             return None
         return next((drawn[i] for i in np.argsort(-hints, kind="stable")
-                     if frozenset(drawn[i].items()) not in self.taken), None)
+                     if key(drawn[i]) not in self.taken), None)
 
     def model(self, events: Sequence[Event], rows: list[int], rng: random.Random) -> tuple[Model, list[int]]:
         """With several goals the model has the hints too, of as many candidates as may be looked at."""

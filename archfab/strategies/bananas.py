@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from archfab.core import Event, Genotype, Goals, Limit, Metrics, Strategy, Trial, UsageError, unknown
 from archfab.space import Space
 from archfab.space.encodings import Encoding, one_hot, paths
-from archfab.strategies._fresh import fresh
-from archfab.strategies.evolution import Key, Member, key
+from archfab.strategies._members import Key, Member, fresh, key
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from archfab.core import Event, Genotype, Goals, Limit, Metrics, Strategy, Trial, UsageError, identity
 from archfab.metrics.pareto import crowding, front
 from archfab.space import Space
+from archfab.strategies._members import Key, key, unseen
 
 if TYPE_CHECKING:
     from archfab.surrogates.catalogue import Catalogue
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 MOST = 250          # outcomes that the model learns from: the best half, and others spread evenly
 EVERY = 100         # outcomes until which a new plan is made after each; later after each 30th part of them
 TOP = 8             # networks whose neighbours are candidates, and thrice as many with several goals
-DRAWS = 100         # draws for a network that was not tried yet
 
 
 class Bayes(Strategy):
@@ -43,8 +43,8 @@ class Bayes(Strategy):
                 raise UsageError(f"{name} is a whole number from {least} up, not {value!r}")
         self.initial = initial
         self.candidates = candidates
-        self.taken: set[Any] = set()                        # networks that were asked
-        self.outcomes: dict[Any, Event] = {}                # the first of each network
+        self.taken: set[Key] = set()                        # networks that were asked
+        self.outcomes: dict[Key, Event] = {}                # the first of each network
         self.plan: list[Genotype] = []                      # what to try next, the best first
         self.planned = 0                                    # outcomes when the plan was made
         self.catalogue: Catalogue | None = None
@@ -53,32 +53,20 @@ class Bayes(Strategy):
 
     def ask(self, number: int, rng: random.Random) -> Trial | None:
         for genotype in self.plan:
-            if frozenset(genotype.items()) not in self.taken:
+            if key(genotype) not in self.taken:
                 return Trial(number, genotype)
-        return Trial(number, self.unseen(rng))
+        return Trial(number, unseen(self.space, self.taken, rng))
 
     def tell(self, event: Event) -> None:
         if event.trial is None:
             return
-        key = frozenset(event.trial.genotype.items())
-        self.taken.add(key)
-        if event.kind in ("ok", "failed", "rejected") and key not in self.outcomes:
-            self.outcomes[key] = event
+        known = key(event.trial.genotype)
+        self.taken.add(known)
+        if event.kind in ("ok", "failed", "rejected") and known not in self.outcomes:
+            self.outcomes[known] = event
             if self.due():
                 self.planned = len(self.outcomes)
                 self.plan = self.make_plan(random.Random(f"{self.planned}:{identity(event.trial.genotype)}"))
-
-    def unseen(self, rng: random.Random) -> Genotype:
-        """A random network that was not tried; any where none is left."""
-        for _ in range(DRAWS):
-            genotype = self.space.sample(rng)
-            if frozenset(genotype.items()) not in self.taken:
-                return genotype
-        counter = self.space.counter
-        if counter and counter.count <= 20 * DRAWS:
-            left = [each for each in self.space if frozenset(each.items()) not in self.taken]
-            return rng.choice(left) if left else genotype
-        return genotype
 
     def due(self) -> bool:
         """Whether the plan is used up or too old."""
@@ -87,7 +75,7 @@ class Bayes(Strategy):
         return count >= self.initial and (count - self.planned >= age or self.used_up())
 
     def used_up(self) -> bool:
-        return all(frozenset(genotype.items()) in self.taken for genotype in self.plan)
+        return all(key(genotype) in self.taken for genotype in self.plan)
 
     def features(self) -> Features:
         from archfab.surrogates.features import tree

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from archfab.core import Genotype, Goals, Limit, Trial, UsageError
 from archfab.space import Space
-from archfab.strategies.evolution import Member
+from archfab.strategies._members import Member
 from archfab.strategies.hyperband import Hyperband
 from archfab.strategies.tpe import check
 

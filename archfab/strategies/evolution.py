@@ -5,55 +5,12 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 
-from archfab.core import Event, Genotype, Goals, Label, Limit, Strategy, Trial, UsageError
+from archfab.core import Event, Goals, Limit, Strategy, Trial, UsageError
 from archfab.metrics.pareto import crowding, dominates
 from archfab.space import Space
-
-Key = frozenset[tuple[str, Label]]
-TRIES = 20      # draws for a network that was not tried yet
-LISTED = 2000   # the most networks of a space that are gone through for it
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A network that was tried: what it scored (smaller is better) and by how much it breaks the limits."""
-
-    number: int
-    genotype: Genotype
-    excess: float
-    scores: tuple[float, ...]       # empty where it was rejected without a trial
-    rank: tuple[float, bool, tuple[float, ...]]     # small is good: feasibility first (Deb, CMAME 2000)
-
-    @classmethod
-    def of(cls, event: Event, goals: Goals, limits: Sequence[Limit]) -> Member | None:
-        """What an event says of a network; None where that is nothing."""
-        if event.kind not in ("ok", "rejected") or event.trial is None:
-            return None
-        excess = sum(limit.excess(event.metrics) for limit in limits)
-        if event.kind == "rejected" and not excess:
-            return None
-        scores = tuple(event.metrics[name] if sense == "min" else -event.metrics[name]
-                       for name, sense in goals.items()) if event.kind == "ok" else ()
-        return cls(event.trial.number, event.trial.genotype, excess, scores, (excess, not scores, scores))
-
-
-def key(genotype: Genotype) -> Key:
-    """Equal for equal genotypes, whatever the order of their decisions."""
-    return frozenset(genotype.items())
-
-
-def unseen(space: Space, tried: set[Key], rng: random.Random) -> Genotype:
-    """A random network that was not tried; any where none is left, or none is found in a large space."""
-    for _ in range(TRIES):
-        genotype = space.sample(rng)
-        if key(genotype) not in tried:
-            return genotype
-    if space.counter and len(tried) < space.counter.count <= LISTED:
-        return rng.choice([each for each in space if key(each) not in tried] or [genotype])
-    return genotype
+from archfab.strategies._members import TRIES, Key, Member, key, unseen
 
 
 class Evolution(Strategy):

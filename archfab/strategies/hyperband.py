@@ -11,7 +11,7 @@ from archfab.core import Goals, Limit, Trial
 from archfab.metrics.levels import Levels
 from archfab.space import Space
 from archfab.strategies._halving import Halving, Rung, brackets
-from archfab.strategies.evolution import Member, key
+from archfab.strategies._members import Member, key
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from archfab.core import Event, Genotype, Goals, Label, Limit, Strategy, Trial, UsageError
 from archfab.metrics.pareto import crowding, dominates, front
 from archfab.space import Space
-from archfab.strategies.evolution import Key, Member, key, unseen
+from archfab.strategies._members import Key, Member, key, unseen
 
 RULES = ("first", "best")
 

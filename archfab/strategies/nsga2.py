@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from archfab.core import Event, Goals, Limit, Strategy, Trial, UsageError
 from archfab.metrics.pareto import best_first
 from archfab.space import Space
-from archfab.strategies.evolution import TRIES, Key, Member, key, unseen
+from archfab.strategies._members import TRIES, Key, Member, key, unseen
 
 
 class NSGA2(Strategy):

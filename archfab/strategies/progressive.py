@@ -12,7 +12,7 @@ from archfab.metrics.pareto import best_first
 from archfab.space import Space
 from archfab.space.choices import Repeat, outcomes
 from archfab.space.encodings import inside, one_hot
-from archfab.strategies.evolution import TRIES, Key, Member, key, unseen
+from archfab.strategies._members import TRIES, Key, Member, key, unseen
 
 if TYPE_CHECKING:
     import numpy as np

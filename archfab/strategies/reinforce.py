@@ -10,7 +10,7 @@ from typing import Any
 from archfab.core import Event, Genotype, Goals, Label, Limit, Strategy, Trial, UsageError, unknown
 from archfab.space import Space
 from archfab.space.counting import Node
-from archfab.strategies.evolution import TRIES, Key, Member, key, unseen
+from archfab.strategies._members import TRIES, Key, Member, key, unseen
 
 RATES = {"logits": 0.7, "lstm": 0.015, "transformer": 0.006}
 ALGORITHMS = ("reinforce", "ppo")

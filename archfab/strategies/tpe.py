@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from archfab.core import Event, Genotype, Goals, Limit, Strategy, Trial, UsageError
 from archfab.space import Space
-from archfab.strategies._fresh import fresh
-from archfab.strategies.evolution import Member, key
+from archfab.strategies._members import Member, fresh, key
 
 
 class TPE(Strategy):

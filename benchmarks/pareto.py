@@ -22,8 +22,8 @@ from subprocess import PIPE, Popen
 from typing import Any
 
 from archfab.comparison.play import make_strategy, play
+from archfab.comparison.yardstick import Yardstick
 from archfab.core import Unknown
-from archfab.metrics.pareto import front, hypervolume
 from archfab.tables import Table, read_table
 
 OURS = ("auto", "bayes", "tpe", "evolution", "nsga2", "random")
@@ -34,15 +34,8 @@ POPULATION = 20     # of the peers' NSGA-II, as of ours: their default of 50 or 
 
 def shares(table: Table, goals: dict[str, Any], names: Sequence[str], evaluations: int, runs: int) -> dict[str, float]:
     """The mean share of the exact front's hypervolume, by strategy or peer."""
-    exact = table.front(goals)
-    reference = tuple(high + 0.1 * (high - low) for low, high in zip(*(map(each, zip(*exact, strict=True))
-                                                                       for each in (min, max)), strict=True))
-    whole = hypervolume(exact, reference)
-
-    def share(points: Sequence[tuple[float, ...]]) -> float:
-        return hypervolume([points[i] for i in front(points)], reference) / whole
-
-    return {name: mean(share(points_of(name, table, goals, evaluations, seed)) for seed in range(runs))
+    yardstick = Yardstick.of(table, goals)
+    return {name: mean(yardstick.share(points_of(name, table, goals, evaluations, seed)) for seed in range(runs))
             for name in names}
 
 
@@ -115,7 +108,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", required=True, help="folders that are joined, architectures first")
     parser.add_argument("--data-set")
     parser.add_argument("--evaluations", type=int, default=300)
-    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--strategies", nargs="+", default=list(OURS))
     parser.add_argument("--devices", nargs="+")
     parser.add_argument("--no-peers", action="store_true")

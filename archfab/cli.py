@@ -129,8 +129,9 @@ def parser() -> argparse.ArgumentParser:
                "archfab space vision --space cell --device cortex-m7", True)
     one.add_argument("task", help="a name, or a .py file")
     add_task(one)
-    one = verb("list", list_, "the known names of a kind", "archfab list devices")
+    one = verb("list", list_, "the known names of a kind, or the options of one of them", "archfab list strategies tpe")
     one.add_argument("kind", help="tasks, strategies, estimators, devices, executors, cost-models or lowerings")
+    one.add_argument("name", nargs="?", help="one of them: its options, their defaults and what they mean")
     add_table(verb("table", table, "benchmark tables: what one holds, which are known, a new one of any small space",
                    "archfab table show ../nasbench201; archfab table build vision --space small.py --out small"))
     one = verb("cost", cost, "what one network costs on a device, operator by operator",
@@ -326,7 +327,10 @@ def space(asked: argparse.Namespace, options: Extras) -> int:
 
 def list_(asked: argparse.Namespace, _: Extras) -> int:
     from archfab import registry
-    from archfab.terminal import show_table
+    from archfab.terminal import show_options, show_table
+    if asked.name:
+        return answer(asked, {**registry.describe(asked.kind, asked.name),
+                              "options": registry.options(asked.kind, asked.name)}, show_options)
     rows = [registry.describe(asked.kind, name) for name in registry.names(asked.kind)]
     return answer(asked, rows, lambda r: show_table(
         ["name", "about", "install"],

@@ -109,6 +109,18 @@ def settings(plugin: Any) -> dict[str, Parameter]:
             if parameter.kind is parameter.KEYWORD_ONLY}
 
 
+def options(kind: str, name: str) -> list[dict[str, Any]]:
+    """What can be set of a plug-in: each option's name on the command line, its default, and what it means."""
+    plugin = load(kind, name)
+    if not callable(plugin):
+        return []
+    parts = re.split(r":param (\w+):", (inspect.getdoc(plugin) or "") + "\n\n")
+    about = {each: " ".join(text.split("\n\n")[0].split()).rstrip(";,")
+             for each, text in zip(parts[1::2], parts[2::2], strict=True)}
+    return [{"name": "--" + each.replace("_", "-"), "default": parameter.default, "about": about.get(each, "")}
+            for each, parameter in settings(plugin).items()]
+
+
 def settled(name: Any) -> Any:
     """A file's path in full, so that a run can be resumed from any folder; a name as it is."""
     return str(Path(name).resolve()) if isinstance(name, str) and name.endswith((".py", ".toml")) else name

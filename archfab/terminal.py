@@ -180,6 +180,13 @@ def show_space(document: Mapping[str, Any]) -> None:
             f"search about {clock(100 * document['trial_seconds'])} on one worker (measured on a middling network)")
 
 
+def show_options(document: Mapping[str, Any]) -> None:
+    """What can be set of a plug-in."""
+    say(document["about"])
+    if document["options"]:
+        show_table(["option", "default", "meaning"], [list(row.values()) for row in document["options"]])
+
+
 def show_cost(document: Mapping[str, Any]) -> None:
     """The costs of one network, and the operators that they add up from."""
     show_table(["cost", "value", "low", "high", "origin"],

@@ -168,6 +168,15 @@ def test_list_names_everything_with_a_sentence(archfab):
         assert rows and all(row["about"] and set(row) == {"name", "about", "extra"} for row in rows)
 
 
+def test_list_tells_the_options_of_every_strategy_with_their_defaults(archfab):
+    for name in (row["name"] for row in archfab("list", "strategies", "--json").json):
+        options = archfab("list", "strategies", name, "--json").json["options"]
+        assert all(row["about"] and row["name"].startswith("--") for row in options), name
+    shown = archfab("list", "strategies", "evolution").out
+    assert "--tournament" in shown and "how many compete to be the parent" in shown
+    assert "did you mean 'evolution'" in archfab("list", "strategies", "evolutoin", code=2).err
+
+
 def test_every_verb_has_help_with_an_example(archfab):
     from archfab.cli import parser
     verbs = next(action.choices for action in parser()._actions if action.choices)

@@ -31,7 +31,14 @@ class Vision(Task):
     :param validation: the share of the training images that a search is scored on.
     :param flip: whether mirror images are the same class: yes, no, or auto (yes for photographs).
     :param shift: how far images are moved about in training, as a share of their size, in whole pixels.
-    :param channels: width of the spaces `cell` and `darts`; :param cells: their cells in a stage.
+    :param optimizer: adamw or sgd.
+    :param lr: the highest learning rate.
+    :param batch: images of one training step.
+    :param weight_decay: of the weights; norms and biases have none.
+    :param label_smoothing: the share of each label that is spread over all classes.
+    :param patience: epochs without a better validation score that end a training; 0: never.
+    :param channels: width of the spaces `cell` and `darts`.
+    :param cells: cells in a stage of these spaces.
     """
 
     name = "vision"

@@ -99,7 +99,7 @@ def test_figures_stand_where_they_are_among_the_sample():
     stand = Standing([{"a": float(i), "b": -float(i), "error": 0.0} for i in range(100)], {"error"})
     found = stand([{"a": 49.5, "b": -1e9}, {"a": 1e9}, {"a": 20.0, "b": -20.0}])
     assert found.shape == (3, 2) and found[0, 0] == pytest.approx(0, abs=1e-9)
-    assert found[0, 1] == pytest.approx(-found[1, 0]) and found[1, 1] == LACKING
+    assert found[0, 1] == pytest.approx(-found[1, 0]) == pytest.approx(-np.sqrt(3)) and found[1, 1] == LACKING
     assert found[2, 0] == pytest.approx(-found[2, 1]) and found[2, 0] < -0.5
     assert Standing([])([{"a": 1.0}]).shape == (1, 0)
 

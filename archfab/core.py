@@ -107,7 +107,8 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One step of a run. `rejected`: outside the limits by its costs, so never trained. `ended`: a phase is over."""
+    """One step of a run. `rejected`: outside the limits by its costs, or unknown to the estimator, so never trained.
+    `ended`: a phase is over."""
 
     kind: Literal["asked", "ok", "failed", "rejected", "baseline", "delivered", "ended"]
     trial: Trial | None = None
@@ -256,7 +257,7 @@ class Strategy(ABC):
     hints: Hints | None = None
     """Cheap figures by genotype, where there are any: set by the driver before the first `ask`. A figure of a
     goal's name is that goal's value. Deterministic, so a strategy may use them without telling."""
-    looks: int = 64
+    looks: int = 32
     """How many networks a strategy should ask hints of for one proposal: a network's cost takes milliseconds, a
     table's tens of thousands a second."""
 

@@ -65,7 +65,7 @@ def sort_options(task: Any, strategy: str, estimator: str | None,
     for name, value in options.items():
         homes = [kind for kind, taken in takers.items() if name in taken]
         if not homes:
-            known = [key for taken in takers.values() for key in taken]
+            known = list(dict.fromkeys(key for taken in takers.values() for key in taken))
             raise unknown("option", name, known, f"(of {', '.join(labels.values())})")
         for kind in homes:
             sorted_[kind][name] = typed(name, value, takers[kind][name])

@@ -67,7 +67,9 @@ def head(run: Run, document: Mapping[str, Any]) -> str:
     aims = ", ".join(f"{'least' if sense == 'min' else 'most'} {name}" for name, sense in run.spec.objectives.items())
     bounds = f"; within {', '.join(run.spec.limits)}" if run.spec.limits else ""
     state = "" if document["finished"] else f" <b>Not finished:</b> archfab resume {escape(str(run.folder))}"
-    rejected = f", {document['rejected']} proposals outside the limits were not trained" if document["rejected"] else ""
+    outside = document["rejected"] - document["unknown"]
+    rejected = (f", {outside:,} proposals outside the limits were not trained" if outside else "") + (
+        f", {document['unknown']:,} are unknown to the estimator" if document["unknown"] else "")
     where = "" if run.spec.device == "null" else " on " + escape(run.spec.device)
     return (f"<h1>{escape(title(run))}{where}</h1><p class='quiet'>{escape(aims)}{escape(bounds)}. "
             f"{document['trials']} trials of {document['different']} networks by {escape(run.spec.strategy)} in "

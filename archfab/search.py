@@ -16,7 +16,7 @@ from archfab.evaluate import Workbench, repeated, seen
 from archfab.plan import environment, plain_budget, plan
 from archfab.runs import Log, Run, Store, unfinished
 
-REJECTIONS = 1000       # proposals outside the limits, one after another, that end an arm
+REJECTIONS = 1000       # rejected proposals, one after another, that end an arm
 
 
 Watch = Callable[[str, Log, float], None]
@@ -209,7 +209,7 @@ def enough(arm: str, bench: Workbench, log: Log, elapsed: float) -> str:
     if spec.seconds is not None and elapsed >= share * spec.seconds:
         return "the time is up"
     if log.rejections[arm] >= REJECTIONS:
-        return f"{REJECTIONS} proposals in a row were outside the limits"
+        return f"{REJECTIONS} proposals in a row were rejected"
     if bench.space.counter and log.whole >= bench.space.counter.count:
         return "every architecture of the space was tried"
     return ""

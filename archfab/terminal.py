@@ -62,7 +62,7 @@ class Progress(Line):
         if phase in ("search", "random"):
             self._take_in(log)
             most = self.spec.trials if phase == "search" else log.done["search"]
-            words.append(f"{log.done[phase]:.4g}{f'/{most:.4g}' if most else ''} trials")
+            words.append(f"{count(log.done[phase])}{f'/{count(most)}' if most else ''} trials")
             words += self.best()
             words.append(f"{clock(elapsed)} so far")
             if (left := self.left(phase, log, elapsed, most)) is not None:
@@ -106,6 +106,11 @@ class Runs(Line):
             self.write(f"comparing · {done}/{total} runs · {clock(elapsed)} so far{rest}")
 
 
+def count(trials: float) -> str:
+    """Whole trials without a point; parts of one, which trials of lower fidelity are, with one."""
+    return f"{trials:,.0f}" if abs(trials - round(trials)) < 0.05 else f"{trials:,.1f}"
+
+
 def clock(seconds: float) -> str:
     seconds = round(seconds)
     hours, minutes = seconds // 3600, seconds // 60 % 60
@@ -139,7 +144,9 @@ def number(cell: Any) -> str:
 def show_run(document: Mapping[str, Any]) -> None:
     """A run's result as a person wants it: the front, then how it compares."""
     front = document["front"]
-    rejected = f", {document['rejected']} outside the limits" if document["rejected"] else ""
+    outside = document["rejected"] - document["unknown"]
+    rejected = (f", {outside:,} outside the limits" if outside else "") + (
+        f", {document['unknown']:,} that the estimator does not know" if document["unknown"] else "")
     say(f"{document['run']}: {document['trials']} trials of {document['different']} networks "
         f"({document['failed']} failed{rejected}) in "
         f"{clock(document['seconds'])}{'' if document['finished'] else ', not finished'}")

@@ -14,8 +14,11 @@ import argparse
 import csv
 import json
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from subprocess import PIPE, Popen
@@ -23,8 +26,9 @@ from typing import Any
 
 from archfab.comparison.play import make_strategy, play
 from archfab.comparison.yardstick import Yardstick
-from archfab.core import Unknown
+from archfab.core import Unknown, UsageError, unknown
 from archfab.tables import Table, read_table
+from archfab.terminal import REPORT, clock
 
 OURS = ("auto", "bayes", "tpe", "evolution", "nsga2", "random")
 PEERS = {"optuna NSGA-II": "nsgaii", "optuna MOTPE": "motpe", "pymoo NSGA-II": "pymoo"}
@@ -33,10 +37,17 @@ POPULATION = 20     # of the peers' NSGA-II, as of ours: their default of 50 or 
 
 
 def shares(table: Table, goals: dict[str, Any], names: Sequence[str], evaluations: int, runs: int) -> dict[str, float]:
-    """The mean share of the exact front's hypervolume, by strategy or peer."""
+    """The mean share of the exact front's hypervolume, by strategy or peer; says now and then how far it is."""
     yardstick = Yardstick.of(table, goals)
-    return {name: mean(yardstick.share(points_of(name, table, goals, evaluations, seed)) for seed in range(runs))
-            for name in names}
+    start = said = time.monotonic()
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for done, (name, seed) in enumerate(product(names, range(runs)), 1):
+        found[name].append(yardstick.share(points_of(name, table, goals, evaluations, seed)))
+        if (now := time.monotonic()) - said > REPORT:
+            said = now
+            print(f"{list(goals)[-1]}: {done}/{len(names) * runs} runs, now {name}, {clock(now - start)} so far",
+                  file=sys.stderr)
+    return {name: mean(values) for name, values in found.items()}
 
 
 def points_of(name: str, table: Table, goals: dict[str, Any], evaluations: int, seed: int) -> list[tuple[float, ...]]:
@@ -116,14 +127,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--csv", type=Path)
     asked = parser.parse_args()
-    table = read_table("+".join(asked.tables), asked.data_set)
-    chosen = asked.devices or devices(table)
-    if len(chosen) > 1:
-        found = in_parallel(chosen, asked)
-    else:
-        found = rows_of(table, chosen[0], asked)
-    if asked.csv:
-        write_csv(asked.csv, found, asked)
+    try:
+        table, chosen = checked(asked)
+        found = in_parallel(chosen, asked) if len(chosen) > 1 else rows_of(table, chosen[0], asked)
+        if asked.csv:
+            write_csv(asked.csv, found, asked)
+    except (UsageError, OSError) as error:
+        print(f"pareto.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
     if asked.json:
         print(json.dumps(found, indent=1))
         return
@@ -134,9 +145,41 @@ def main() -> None:
               + "".join(f"; {peer} {value:.4f}" for peer, value in row["peers"].items()))
 
 
-def rows_of(table: Table, device: str, asked: argparse.Namespace) -> list[dict[str, Any]]:
+def checked(asked: argparse.Namespace) -> tuple[Table, list[str]]:
+    """The table and the devices that are measured; refuses what cannot be done before anything is played."""
+    for name in ("evaluations", "runs", "workers"):
+        if (value := getattr(asked, name)) < 1:
+            raise UsageError(f"--{name} takes a whole number from 1 up, not {value}")
+    table = read_table("+".join(asked.tables), asked.data_set)
+    known = devices(table)
+    if not known:
+        raise UsageError(f"table {table.name} has no latencies (columns DEVICE_latency_ms); join one that has: "
+                         "--tables ARCHITECTURES LATENCIES")
+    if not table.goals:
+        raise UsageError(f"table {table.name} says no goals; its mapping.toml needs a line such as "
+                         "goals = { accuracy = \"max\" }")
+    chosen = list(dict.fromkeys(asked.devices or known))
+    for device in chosen:
+        if device not in known:
+            raise unknown("device", device, known)
+        for strategy in asked.strategies:
+            make_strategy(strategy, table, goals_of(table, device))
+    missing = [] if asked.no_peers else [name for name in ("optuna", "pymoo") if not find_spec(name)]
+    if missing:
+        raise UsageError(f"no package {' and '.join(missing)} for the peers; pip install {' '.join(missing)}, or say "
+                         "--no-peers")
+    if asked.csv and not asked.csv.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {asked.csv.absolute().parent} for --csv")
+    return table, chosen
+
+
+def goals_of(table: Table, device: str) -> dict[str, Any]:
     goal, sense = next(iter(table.goals.items()))
-    goals = {goal: sense, f"{device}_latency_ms": "min"}
+    return {goal: sense, f"{device}_latency_ms": "min"}
+
+
+def rows_of(table: Table, device: str, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    goals = goals_of(table, device)
     names = [*asked.strategies, *(() if asked.no_peers else PEERS)]
     found = shares(table, goals, names, asked.evaluations, asked.runs)
     peers = {name: round(found[name], 5) for name in PEERS if name in found}

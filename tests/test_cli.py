@@ -214,3 +214,14 @@ def test_a_front_with_many_figures_shows_the_objectives_and_their_test_scores_fi
     names = columns([member], ["error", "cost7"])
     assert names[:3] == ["error", "cost7", "test_error"] and len(names) == len(set(names)) == COLUMNS
     assert columns([{"id": "x", "error": 0.1, "loss": 1.0}], ["error"]) == ["error"]
+
+
+def test_trials_are_counted_in_words_of_a_person():
+    from archfab.terminal import count
+    assert [count(each) for each in (32740, 7.0, 2.333, 1e6)] == ["32,740", "7", "2.3", "1,000,000"]
+
+
+def test_a_search_of_networks_that_nothing_knows_says_so(archfab):
+    failed = archfab("search", "toy", "--estimator", "table", "--table", "digits", "--trials", 5, "--no-random", code=1)
+    assert "the last one so: table digits knows no decision 'layer0'" in failed.err
+    assert "found NO network" in failed.out and "limits" not in failed.out

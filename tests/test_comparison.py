@@ -17,7 +17,8 @@ from scipy import stats
 
 from archfab.comparison import compare
 from archfab.comparison.curves import budgets, curve, evaluation_grid, values
-from archfab.comparison.play import Step, make_strategy, play
+from archfab.comparison.picture import comparison_figure
+from archfab.comparison.play import Step, course, make_strategy, play
 from archfab.comparison.request import Player, Request
 from archfab.comparison.significance import (
     critical_difference,
@@ -351,6 +352,124 @@ def test_trials_of_a_low_fidelity_spend_a_part_and_report_nothing(table, tmp_pat
         assert 40 < record["seconds"] <= 8 * 10 + 2 * 40        # what was trained before is not trained again
 
 
+# What was measured at all, and by whom
+
+def write_sparse(folder):
+    """50 rows of a space of 5^12, so that who proposes at random finds none of them."""
+    rng = random.Random(0)
+    folder.mkdir()
+    names = [f"d{i}" for i in range(12)]
+    rows = [[rng.randrange(5) for _ in names] + [round(rng.random(), 4)] for _ in range(50)]
+    (folder / "table.csv").write_text("\n".join(",".join(map(str, row)) for row in [[*names, "acc"], *rows]) + "\n")
+    decisions = "\n".join(f'{name} = {{ column = "{name}", labels = [0, 1, 2, 3, 4] }}' for name in names)
+    (folder / "mapping.toml").write_text(f"""
+about = "Few of many"
+goals = {{ acc = "max" }}
+[architectures]
+file = 'table\\.csv'
+[decisions]
+{decisions}
+[[values]]
+column = '(?P<metric>acc)'
+""")
+    return folder, [dict(zip(names, row, strict=False)) for row in rows]
+
+
+def test_who_measured_nothing_is_said_and_is_no_winner(tmp_path, archfab):
+    sparse, rows = write_sparse(tmp_path / "sparse")
+    words = ["compare-strategies", "--tables", sparse, "--evaluations", "5", "--runs", "6", "--workers", "1"]
+    answer = archfab(*words, "--strategies", "random", "--out", "out", "--json", code=1)
+    why = "6 of 6 runs found no architecture of the table (1000 proposals in a row that the table lacks)"
+    assert answer.json["verdict"] == [
+        f"sparse: NO run measured anything, so nothing can be said. random: {why}."]
+    assert answer.err.count(f"archfab: failed: random on sparse, seed 0: {why}") == 1
+    row = answer.json["tables"][0]["strategies"][0]
+    assert (row["runs"], row["failed"], row["empty"], row["curve"], row["budgets"]) == (6, 0, 6, None, [])
+    assert (row["evaluated"], row["rejected"]) == ([0] * 6, [1000] * 6)
+    assert set(row["ended"]) == {"1000 proposals in a row that the table lacks"}
+    for record in outcomes(tmp_path / "out").values():
+        assert (record["steps"], record["rejected"], record["ended"]) == (0, 1000, row["ended"][0])
+    assert f"<code>random</code><br><small>{why}</small>" in (tmp_path / "out/report.html").read_text()
+
+    known = write_strategy(tmp_path / "known.py", "return Trial(number, ROWS[number % len(ROWS)])", f"ROWS = {rows}")
+    lucky = write_strategy(tmp_path / "lucky.py", "return Trial(number, ROWS[0] if self.luck > 0.5 else "
+                           "self.space.sample(rng)) if number else self.first(rng)", f"""
+    luck = 0
+    def first(self, rng):
+        self.luck = rng.random()
+        return self.ask(1, rng)
+ROWS = {rows}""")
+    answer = archfab(*words, "--strategies", "random", known, lucky, "--out", "more", "--json", code=1)
+    said = answer.json["verdict"][0]
+    empty = answer.json["tables"][0]["strategies"][2]["empty"]
+    assert 0 < empty < 6 and f"{lucky}: {empty} of 6 runs found no architecture" in said
+    assert f"{known} is the best" in said and f"random: {why}." in said
+    assert said.count("counts as the worst of the table") == 1
+    assert [row["strategy"] for row in answer.json["failures"]] == ["random"]
+    assert answer.json["ranks"]["strategies"] == [known, lucky]
+    assert {pair["one"] for pair in answer.json["tables"][0]["pairs"]} == {known}
+
+
+def test_a_run_says_why_it_ended_early(table):
+    read = read_table(table)
+    early = course(make_strategy("exhaustive", read, read.goals), read, 100)
+    assert (len(early.steps), early.rejected, early.ended) == (64, 0, "the strategy has nothing left to try")
+    assert course(make_strategy("random", read, read.goals), read, 10).ended is None
+
+
+def test_runs_kept_by_an_earlier_version_are_gone_on_with(table, tmp_path):
+    asked = {"strategies": ["random"], "tables": [table], "evaluations": 5, "runs": 2, "workers": 1}
+    compare(**asked, out=tmp_path / "out")
+    first, *others = lines_of(tmp_path / "out")
+    old = [{k: v for k, v in json.loads(line).items() if k not in ("rejected", "ended")} for line in others]
+    (tmp_path / "out/runs.jsonl").write_text("\n".join([first, *map(json.dumps, old)]) + "\n")
+    row = compare(**asked, out=tmp_path / "out")["tables"][0]["strategies"][0]
+    assert (row["evaluated"], row["rejected"], row["ended"], row["empty"]) == ([5, 5], [0, 0], [None, None], 0)
+
+
+def test_ties_are_called_ties(table, tmp_path):
+    def always(name, a, b, c):
+        return write_strategy(tmp_path / f"{name}.py", f"return Trial(number, {{'a': {a}, 'b': {b}, 'c': {c}}})")
+
+    best, also, poor, alike = always("best", 2, 1, 0), always("also", 2, 1, 2), always("poor", 2, 0, 0), \
+        always("alike", 2, 0, 2)
+    short = {"tables": [table], "evaluations": 3, "workers": 1}
+    said = compare([best, poor, also], runs=8, **short)["verdict"][0]
+    assert said == (f"tiny, after 3 evaluations: {best} and {also} all reach the best there is, accuracy 90, in each "
+                    f"of their runs; significantly better than {poor}.")
+    said = compare([poor, alike], runs=2, **short)["verdict"][0]
+    assert f"{poor} and {alike} tie, with a mean accuracy 88 where 90 is possible" in said and "least" not in said
+    said = compare([poor, alike, best], runs=2, **short)["verdict"][0]
+    assert f"{best} has the least mean regret" in said and "NO difference can be called significant" in said
+
+
+# The picture
+
+def test_a_logarithmic_axis_says_where_regret_is_0(table):
+    document = compare(["random", "local_search"], [table], evaluations=60, runs=6, workers=1)
+    figure = comparison_figure(document, ["mean", "median"])
+    figure.canvas.draw()
+    assert len(figure.axes) == 4
+    for axis, kind in zip(figure.axes, ("mean", "mean", "median", "median"), strict=True):
+        assert axis.get_ylabel() == f"{kind} regret of accuracy" and axis.get_yscale() == "log"
+        ticks = {text.get_text(): place for text, place in zip(axis.get_yticklabels(), axis.get_yticks(), strict=True)}
+        line = next(line for line in axis.get_lines() if line.get_label() == "local_search")
+        assert line.get_ydata()[-1] == ticks["0"]               # it has found the best in every run
+        assert all(y == ticks["0"] or y > 2 * ticks["0"] for y in line.get_ydata())
+    row = document["tables"][0]["strategies"][1]
+    drawn = next(line for line in figure.axes[2].get_lines() if line.get_label() == "local_search").get_ydata()
+    assert [y for y in drawn if y > 0.1] == [y for y in row["curve"]["median"] if y > 0.1]
+
+
+def test_a_panel_of_several_goals_names_them_and_the_page_has_both_pictures(table, tmp_path):
+    document = compare(["random", "evolution"], [table], evaluations=8, runs=3, workers=1, maximize=["accuracy"],
+                       minimize=["latency_ms"], out=tmp_path / "out")
+    figure = comparison_figure(document)
+    assert figure.axes[0].get_title(loc="left") == "tiny\nmost accuracy, least latency (ms)"
+    page = (tmp_path / "out/report.html").read_text()
+    assert page.count("<svg") == 2 and "its 95 % bootstrap band" in page and "25 to the 75 % quantile" in page
+
+
 # Nothing is lost or done twice
 
 def test_the_same_command_goes_on_where_it_was_cut_off(table, tmp_path):
@@ -521,3 +640,47 @@ def test_the_benchmark_has_a_row_for_every_strategy_and_checkpoint(table):
     clean = compare(["random"], [table], evaluations=30, runs=3, workers=1)["tables"][0]["strategies"][0]
     assert rows["random@20"]["value"] == pytest.approx(clean["budgets"][1]["value"], abs=1e-4)
     assert rows["random@20"]["higher_is_better"] and rows["random@20"]["target"] is None
+
+
+def pareto(*words):
+    return subprocess.run([sys.executable, str(ROOT / "benchmarks/pareto.py"), *map(str, words)], capture_output=True,
+                          text=True, timeout=60)
+
+
+def write_latencies(folder):
+    """The small table with the latencies of a device, as the benchmark names them."""
+    write_table(folder)
+    for name, old, new in (("table.csv", "latency_ms", "pi_latency_ms"), ("mapping.toml", "|latency", "|pi_latency")):
+        (folder / name).write_text((folder / name).read_text().replace(old, new))
+    return folder
+
+
+@pytest.mark.parametrize("words, says", [
+    (["--tables", "nowhere"], "there is no folder"),
+    (["--tables", "TABLE", "--devices", "toaster"], "no device named 'toaster'; known: pi"),
+    (["--tables", "SPARSE"], "has no latencies (columns DEVICE_latency_ms); join one that has"),
+    (["--tables", "TABLE", "--runs", "0"], "--runs takes a whole number from 1 up, not 0"),
+    (["--tables", "TABLE", "--evaluations", "-3"], "--evaluations takes"),
+    (["--tables", "TABLE", "--workers", "0"], "--workers takes"),
+    (["--tables", "TABLE", "--strategies", "evolutoin"], "did you mean 'evolution'"),
+    (["--tables", "TABLE", "--data-set", "mnist"], "mnist"),
+    (["--tables", "TABLE", "--csv", "nowhere/a.csv"], "there is no folder"),
+])
+def test_the_pareto_benchmark_refuses_in_one_line(tmp_path, words, says):
+    places = {"TABLE": write_latencies(tmp_path / "pi"), "SPARSE": write_sparse(tmp_path / "sparse")[0]}
+    done = pareto(*(places.get(word, word) for word in words), "--no-peers")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("pareto.py: ") and done.stderr.count("\n") == 1 and says in done.stderr
+
+
+def test_the_pareto_benchmark_says_how_far_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import pareto as benchmark
+    monkeypatch.setattr(benchmark, "REPORT", 0.0)
+    place = write_latencies(tmp_path / "pi")
+    monkeypatch.setattr(sys, "argv", ["pareto.py", "--tables", str(place), "--no-peers", "--runs", "2", "--evaluations",
+                                      "10", "--strategies", "random", "--json"])
+    benchmark.main()
+    said = capsys.readouterr()
+    assert "pi_latency_ms: 1/2 runs, now random" in said.err
+    assert [row["name"] for row in json.loads(said.out)] == ["random pi@10"]

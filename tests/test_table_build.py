@@ -130,6 +130,15 @@ def test_killed_it_goes_on_to_the_same_table(archfab, small, tmp_path):
     assert content(tmp_path / "t") == content(tmp_path / "other/t")
 
 
+def test_it_says_how_it_goes_on_and_computes_no_baselines(archfab, small, tmp_path):
+    said = archfab("table", "build", "toy", "--space", small, "--seeds", "2", "--out", "t").err
+    assert "t/runs/seed-0 (Ctrl-C stops it, the same command goes on)" in said and "seed-1" in said
+    assert "archfab resume" not in said
+    for seed in (0, 1):
+        run = Run(tmp_path / f"t/runs/seed-{seed}")
+        assert run.finished and not any(event.kind == "baseline" for event in run.events)
+
+
 def test_a_table_says_what_the_trainings_said(parity, tmp_path):
     document = build_table(parity, tmp_path / "t", seeds=2, devices=["cortex-m7", "null"])
     assert (document["architectures"], document["epochs"], document["failed"]) == (6, 6, 4)

@@ -269,12 +269,87 @@ def test_a_damaged_table_says_the_file_the_row_and_what_is_legal(folder, name, c
     assert all(word in str(error.value) for word in words), error.value
 
 
-def test_rows_that_another_file_lacks_are_unknown_values(folder):
-    write(folder, "scores.csv", SCORES[:-1])
+def test_another_file_has_a_row_for_each_architecture(folder):
+    write(folder, "scores.csv", [*SCORES[:2], SCORES[4]])
+    with pytest.raises(UsageError) as error:
+        read_table(folder, "red")
+    for word in ("scores.csv lacks 2 of 4 architectures", "first the id 'x'", "a row for each", "partial = true",
+                 f"{folder / 'mapping.toml'}, [[values]] 2"):
+        assert word in str(error.value)
+
+
+def test_rows_that_another_file_may_lack_are_unknown_values(folder):
+    write(folder, "scores.csv", SCORES[:-1], MAPPING.replace("file = 'scores", "partial = true\nfile = 'scores"))
     table = read_table(folder, "red")
     assert table.see(g("bb"))["accuracy"] == 66
     with pytest.raises(Unknown, match="no accuracy"):
         table.see(g("aa"), names=["accuracy"])
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda rows: [*rows[:-1], ["w", "nan", *rows[-1][2:]]], ["row 5, column 'red_val_2'", "'nan'"]),
+    (lambda rows: [*rows[:-1], [*rows[-1][:4], "high", *rows[-1][5:]]], ["row 5, column 'red_test_8'", "'high'"]),
+    (lambda rows: [*rows[:-1], rows[1]], ["row 5", "'z' stands in row 2 already"]),
+    (lambda rows: [*rows[:-1], [*rows[-1][:-1], "-3"]], ["scores.csv, row 5, column 'seconds_8'", "'-3' is below 0",
+                                                        "a number from 0 up"])])
+def test_a_search_on_a_broken_table_ends_before_anything_is_written(archfab, folder, change, words):
+    write(folder, "scores.csv", change(SCORES))
+    said = archfab("search", "table", "--data", f"{folder}#red", "--trials", 5, "--run", "r", code=2).err
+    assert all(word in " ".join(said.split()) for word in words), said
+    assert {path.name for path in folder.parent.iterdir()} <= {"t"}
+    with pytest.raises(UsageError):
+        read_table(folder, "red")
+
+
+def test_a_search_reads_every_metric_before_it_begins(folder):
+    from archfab.tasks.table import TableTask
+    write(folder, "archs.csv", [*ARCHS[:-1], ["z", "bb", "many"]])
+    read_table(folder, "red")
+    with pytest.raises(UsageError, match=r"archs\.csv, row 5, column 'params': 'many'"):
+        TableTask(data=f"{folder}#red")
+
+
+def test_rows_are_counted_by_data_set(tmp_path):
+    mapping = """
+        data_set = "red"
+        [architectures]
+        file = '(?P<data>\\w+)\\.csv'
+        rows = { red = 2, blue = 1 }
+        [decisions]
+        op = { column = "op", labels = ["a", "b"] }
+        [[values]]
+        column = '(?P<metric>size)'
+    """
+    write(tmp_path / "t", "blue.csv", [["op", "size"], ["a", "1"]])
+    folder = write(tmp_path / "t", "red.csv", [["op", "size"], ["a", "1"], ["b", "2"]], mapping)
+    assert [len(read_table(folder, name).genotypes) for name in ("red", "blue")] == [2, 1]
+    write(folder, "red.csv", [["op", "size"], ["a", "1"]], mapping)
+    with pytest.raises(UsageError, match=r"red\.csv has 1 rows, t has 2"):
+        read_table(folder)
+    for wrong, words in (("{ red = 1, bleu = 1 }", r"no data set named 'bleu'.*mapping\.toml"),
+                         ("{ red = true }", r"rows: 'red' is True; legal: a whole number"), ("[2]", "'rows'")):
+        write(folder, "red.csv", [["op", "size"], ["a", "1"]], mapping.replace("{ red = 2, blue = 1 }", wrong))
+        with pytest.raises(UsageError, match=words):
+            read_table(folder)
+
+
+@pytest.mark.parametrize("how", ["at = 0", 'separator = " ", count = true'])
+def test_a_parquet_number_of_which_pieces_are_read_is_refused(tmp_path, how):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+    mapping = f"""
+        [decisions]
+        op = {{ column = "arch", {how}, labels = ["0", "1"] }}
+        [[values]]
+        column = '(?P<metric>size)'
+    """
+    folder = write(tmp_path / "t", "other.txt", [], mapping)
+    arch = pa.array([0, 1]) if "at" in how else pa.array([0, 1]).dictionary_encode()
+    parquet.write_table(pa.table({"arch": arch, "size": [1, 2]}), folder / "t.parquet")
+    with pytest.raises(UsageError, match=r"column 'arch' of .*t\.parquet is a number; it has to be text"):
+        read_table(folder)
+    (folder / "mapping.toml").write_text(mapping.replace(f"{how}, ", ""))
+    assert read_table(folder).genotypes == [{"op": "0"}, {"op": "1"}]
 
 
 @pytest.mark.parametrize(("content", "word"), [
@@ -320,6 +395,17 @@ def test_a_damaged_parquet_file_is_named(tmp_path, damage):
     ('b = "two"', 'b = ["two"]', ["['two']", "is no label"]), ('key = "id"', "", ["scores.csv", "needs a key"]),
     ("[[values]]", "[values]", ["no TOML"]), ('hints = ["params"]', "hints = 3", ["'hints'", "a list of texts"]),
     ("archs\\.", "nets\\.", ["no file", "is named nets"]),
+    ('hints = ["params"]', 'hints = ["parms"]', ["no cost named 'parms'", "known: params", "mapping.toml", "hint"]),
+    ("column = 'params'", "column = 'parms'", ["mapping.toml, [[values]] 1", "no column is named parms",
+                                               "archs.csv has id, code, params"]),
+    ("(?P<metric>seconds)_", "(?P<metric>minutes)_", ["mapping.toml, [[values]] 3", "scores.csv has id, red_val_2"]),
+    ("file = 'scores\\.csv'\ncolumn = '(?P<m", "file = 'times'\ncolumn = '(?P<m",
+     ["[[values]] 3", "no file is named times", "there are archs.csv, scores.csv"]),
+    ('goals = { accuracy = "max" }', 'goals = { speed = "max" }', ["a goal of the mapping", "mapping.toml"]),
+    ('column = "code", at = 0', 'column = "cod", at = 0', ["archs.csv has no column 'cod', which the mapping",
+                                                           "mapping.toml names; it has id, code, params"]),
+    ('key = "id"', 'key = "no"', ["archs.csv has no column 'no', which the mapping", "mapping.toml"]),
+    ('metric = "params"', 'metric = "params"\npartial = 3', ["[[values]] 1", "'partial'", "true or false"]),
     ('about = "two by two"', 'about = "two by two"\nspace = "none.json"', ["none.json", "cannot be read"]),
 ])
 def test_a_wrong_mapping_says_what_is_legal(folder, old, new, words):
@@ -443,6 +529,13 @@ def test_a_summary_counts_and_correlates(table):
     json.dumps(document, allow_nan=False)
 
 
+def test_what_is_reported_is_no_predictor_of_itself(folder):
+    assert [row["name"] for row in summary(read_table(folder, "blue"))["predictors"]] == ["params"]
+    goals = MAPPING.replace('accuracy = "max" }', 'params = "min" }')
+    (folder / "mapping.toml").write_text(goals)
+    assert summary(read_table(folder, "red"))["predictors"] == []
+
+
 def test_ranks_agree_with_scipy():
     scipy = pytest.importorskip("scipy.stats")
     from archfab.tables.summary import agreement
@@ -506,7 +599,9 @@ def test_an_architecture_that_the_table_lacks_is_an_event_with_the_reason(archfa
     write(folder, "archs.csv", ARCHS[:-1], None)
     write(folder, "scores.csv", [SCORES[0], *SCORES[2:]], None)
     result = archfab("search", "table", "--data", f"{folder}#red", "--trials", 30, "--run", "runs/r", "--json").json
-    assert result["rejected"] > 0 and result["failed"] == 0 and result["trials"] >= 3
+    assert result["rejected"] == result["unknown"] > 0 and result["failed"] == 0 and result["trials"] >= 3
+    shown = archfab("show", "runs/r").out
+    assert f"{result['unknown']:,} that the estimator does not know" in shown and "outside the limits" not in shown
     run = Run(folder.parent / "runs/r")
     assert {event.note.split(": ")[-1] for event in run.of("search", "rejected")} == {
         "table t has no row for this architecture"}
@@ -604,6 +699,20 @@ def test_nasbench201_is_as_published(shared_data):
     assert (round(predictors["nwot"]["spearman"], 2), predictors["nwot"]["of"]) == (0.81, 9445)
     other = read_table(shared_data / "nasbench201", "cifar100")
     assert other.best("accuracy", "max") == pytest.approx(73.5133, abs=1e-4)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("folder", "name", "words"), [
+    ("nasbench201", "acc_200ep.csv.gz", "lacks 5000 of 15625 architectures, first the idx '10625'"),
+    ("nas-bench-graph", "cora.csv.gz", "has 21206 rows, nas-bench-graph has 26206")])
+def test_a_public_table_of_which_rows_are_cut_is_refused(shared_data, tmp_path, folder, name, words):
+    for path in (shared_data / folder).glob("*.csv.gz"):
+        (tmp_path / path.name).symlink_to(path)
+    lines = gzip.decompress((tmp_path / name).read_bytes()).splitlines(keepends=True)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(gzip.compress(b"".join(lines[:-5000])))
+    with pytest.raises(UsageError, match=words):
+        read_table(tmp_path)
 
 
 @pytest.mark.shared

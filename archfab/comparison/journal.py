@@ -100,6 +100,7 @@ def records(path: Path, lines: list[bytes], header: Mapping[str, Any]) -> Iterat
 
 def whole(record: Mapping[str, Any]) -> bool:
     """Whether a finished run says all that it should."""
-    numbers = [record["spent"], record["cpu"], *(x for change in record["changes"] for x in change if x is not None)]
+    numbers = [record["spent"], record["cpu"], record["steps"], record.get("rejected", 0),
+               *(x for change in record["changes"] for x in change if x is not None)]
     return all(isinstance(x, int | float) and not isinstance(x, bool) for x in numbers) \
         and all(len(change) == 3 for change in record["changes"]) and isinstance(record["reported"], list)

@@ -6,35 +6,41 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from archfab.comparison.picture import comparison_figure
+from archfab.comparison.picture import KINDS, comparison_figure
 from archfab.comparison.significance import LEVEL, TABLES
-from archfab.comparison.verdict import against, p_value, ranked
+from archfab.comparison.verdict import against, emptiness, p_value, ranked
 from archfab.report import STYLE, replace, section, table
 from archfab.runs.picture import png, svg
 
 Doc = Mapping[str, Any]
+MOST_TABLES = 6         # whose means and medians are drawn in one PNG
+BAD = (" NO ", "found no architecture")
+ABOUT = {"mean": "How far the reported value is from the best of the table: the mean over runs and its 95 % bootstrap "
+                 "band. A line at 0 has reached the best there is in every run.",
+         "median": "The same runs: the median, and a band from the 25 to the 75 % quantile. A line at 0 has reached "
+                   "the best there is in half of the runs or more."}
 
 
 def write(folder: Path, document: Doc) -> Path:
     """Writes all three into a folder; returns the report's path."""
-    figure = comparison_figure(document)
     replace(folder / "comparison.json", json.dumps(document, indent=1, allow_nan=False).encode())
-    replace(folder / "comparison.png", png(figure))
+    both = len(document["tables"]) <= MOST_TABLES
+    replace(folder / "comparison.png", png(comparison_figure(document, list(KINDS) if both else ["mean"])))
     path = folder / "report.html"
-    replace(path, page(document, svg(figure)).encode())
+    replace(path, page(document, {kind: svg(comparison_figure(document, [kind])) for kind in KINDS}).encode())
     return path
 
 
-def page(document: Doc, picture: str) -> str:
+def page(document: Doc, pictures: Mapping[str, str]) -> str:
     tables = document["tables"]
     sections = [
         head(document),
-        "".join(f"<p class='verdict{' bad' if ' NO ' in text else ''}'>{escape(text)}</p>"
+        "".join(f"<p class='verdict{' bad' if any(word in text for word in BAD) else ''}'>{escape(text)}</p>"
                 for text in document["verdict"]),
-        section("Regret", picture + "<p class='quiet'>How far the reported value is from the best of the table: the "
-                "mean over runs and its 95 % bootstrap band.</p>"),
+        section("Regret", "".join(f"{pictures[kind]}<p class='quiet'>{about}</p>" for kind, about in ABOUT.items())),
         section("Ranks", ranks(document["ranks"], len(tables))),
         *(section(escape(each["label"]), one_table(each)) for each in tables),
         section("What did not work", failures(document)), section("How it was run", settings(document))]
@@ -102,7 +108,8 @@ def places(names: Sequence[str], order: Sequence[str]) -> str:
 def one_table(each: Doc) -> str:
     """A table's strategies with their figures, and what can be told apart."""
     rows = ranked(each)
-    if not rows:
+    nothing = [["", named(row), *[""] * 8] for row in each["strategies"] if row["empty"] and not row["curve"]]
+    if not rows and not nothing:
         return ""
     order = [row["strategy"] for row in rows]
     header = ["", "strategy", f"mean {each['measure']}", "mean regret", "95 %", "median", "10 to 90 %", "25 to 75 %",
@@ -114,11 +121,17 @@ def one_table(each: Doc) -> str:
         tests = [against(each, row["strategy"], other["strategy"]) for other in rows if other is not row]
         alike = [pair["other"] if pair["one"] == row["strategy"] else pair["one"] for pair in tests
                  if pair and not pair["significant"]]
-        cells.append([str(place), code(row["strategy"]), f"{end['value']:.5g}", f"{end['mean']:.3g}",
+        cells.append([str(place), named(row), f"{end['value']:.5g}", f"{end['mean']:.3g}",
                       f"{end['low']:.3g} to {end['high']:.3g}", f"{end['median']:.3g}",
                       f"{end['q10']:.3g} to {end['q90']:.3g}", f"{end['q25']:.3g} to {end['q75']:.3g}",
                       p_value(test["holm"]) if test else "", places(alike, order)])
-    return intro(each) + table(header, cells, numeric=[0, *range(2, 9)]) + over_budgets(each, rows)
+    return (intro(each) + table(header, cells + nothing, numeric=[0, *range(2, 9)])
+            + (over_budgets(each, rows) if rows else ""))
+
+
+def named(row: Doc) -> str:
+    """A strategy, and below it that runs of it measured nothing."""
+    return code(row["strategy"]) + (f"<br><small>{escape(emptiness(row))}</small>" if row["empty"] else "")
 
 
 def intro(each: Doc) -> str:
@@ -136,9 +149,11 @@ def intro(each: Doc) -> str:
 
 def over_budgets(each: Doc, rows: Any) -> str:
     header = ["strategy", *(f"{each['measure']} at {point['at']:g}" for point in rows[0]["budgets"]),
-              *(f"regret at {point['at']:g}" for point in rows[0]["budgets"]), "runs", "CPU ms an evaluation"]
+              *(f"regret at {point['at']:g}" for point in rows[0]["budgets"]), "runs", "ended early",
+              "evaluations a run", "rejected a run", "CPU ms an evaluation"]
     cells = [[code(row["strategy"]), *(f"{point['value']:.5g}" for point in row["budgets"]),
               *(f"{point['mean']:.3g}" for point in row["budgets"]), str(row["runs"]),
+              str(sum(map(bool, row["ended"]))), f"{mean(row['evaluated']):.4g}", f"{mean(row['rejected']):.4g}",
               f"{row['cpu_ms_per_evaluation'] or 0:.3g}"] for row in rows]
     pairs = [[code(pair["one"]), code(pair["other"]), p_value(pair["p"]),
               p_value(pair["holm"]), escape(pair["better"] or "") if pair["significant"] else "not significant"]

@@ -25,6 +25,15 @@ class Step:
     truth: Metrics
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A whole run: its evaluations, how many proposals the table lacks, and why it ended before its time, if so."""
+
+    steps: list[Step]
+    rejected: int
+    ended: str | None
+
+
 def make_strategy(name: str, table: Table, goals: Goals, limits: Sequence[Limit] = (),
                   options: Mapping[str, Any] | None = None, hints: bool = True) -> Strategy:
     """A strategy for a table, with the table's cheap figures as hints."""
@@ -36,6 +45,12 @@ def make_strategy(name: str, table: Table, goals: Goals, limits: Sequence[Limit]
 
 def play(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, *, noise: bool = False,
          epochs: float | None = None) -> list[Step]:
+    """The evaluations of one run; see `course`."""
+    return course(strategy, table, evaluations, seed, noise=noise, epochs=epochs).steps
+
+
+def course(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, *, noise: bool = False,
+           epochs: float | None = None) -> Course:
     """Lets a strategy propose until its evaluations are used, or until it has nothing left to try.
 
     An architecture that was tried is not trained again: its outcome is repeated, and counts. One that the table
@@ -51,10 +66,15 @@ def play(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, *,
     whole = epochs or table.epochs[-1]
     longest = table.trained(whole)
     steps: list[Step] = []
-    spent, seconds, number, rejections = 0.0, 0.0 if table.seconds else None, 0, 0
-    while spent < evaluations - 1e-9 and rejections < REJECTIONS:
+    spent, seconds, number, rejected, rejections = 0.0, 0.0 if table.seconds else None, 0, 0, 0
+    ended = None
+    while spent < evaluations - 1e-9:
+        if rejections == REJECTIONS:
+            ended = f"{REJECTIONS} proposals in a row that the table lacks"
+            break
         trial = strategy.ask(number, Random(f"{seed}:{number}"))
         if trial is None:
+            ended = "the strategy has nothing left to try"
             break
         strategy.tell(Event("asked", trial))
         number += 1
@@ -67,6 +87,7 @@ def play(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, *,
                     seconds += table.spent(trial.genotype, length) or 0.0
             seen = known[key]
         except Unknown as error:
+            rejected += 1
             rejections += 1
             strategy.tell(Event("rejected", trial, note=str(error)))
             continue
@@ -77,7 +98,7 @@ def play(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, *,
         steps.append(Step(spent, seconds, trial.genotype, seen if full else {},
                           table.truth(trial.genotype, names) if full else {}))
         strategy.tell(Event("ok", trial, seen))
-    return steps
+    return Course(steps, rejected, ended)
 
 
 def incumbents(steps: Sequence[Step], goal: str, sense: str, limits: Sequence[Limit] = ()) -> list[float | None]:

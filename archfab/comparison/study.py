@@ -18,7 +18,7 @@ from archfab.comparison.journal import Key, journal, key_of
 from archfab.comparison.play import make_strategy
 from archfab.comparison.request import Request
 from archfab.comparison.significance import LEVEL, TABLES, critical_difference, friedman, pairs, ranks
-from archfab.comparison.verdict import ranks_verdict, table_verdict
+from archfab.comparison.verdict import emptiness, ranks_verdict, table_verdict
 from archfab.comparison.workers import SEEDS, play_all
 from archfab.comparison.yardstick import Yardstick
 from archfab.core import UsageError
@@ -165,6 +165,9 @@ def report(request: Request, tables: Mapping[str, Table], yardsticks: Mapping[st
              for text in request.tables]
     failures = [{"table": labels[key[0]], "strategy": key[1], "run": key[2], "seed": request.seed * SEEDS + key[2],
                  "message": record["failed"]} for key, record in sorted(records.items()) if "failed" in record]
+    failures += [{"table": table["label"], "strategy": row["strategy"], "run": 0, "seed": request.seed * SEEDS,
+                  "message": emptiness(row)}
+                 for table in found for row in table["strategies"] if row["runs"] and row["empty"] == row["runs"]]
     across = rank_table(request, found)
     return {"request": request.plain(), "hash": request.hash, "environment": environment(), "tables": found,
             "ranks": across, "verdict": [*(table["verdict"] for table in found),
@@ -178,16 +181,21 @@ def one_table(request: Request, text: str, label: str, table: Table, yardstick: 
     times = second_grid([record for each in records.values() for record in each])
     strategies = []
     for name, each in records.items():
-        over = curve(each, grid, yardstick) if each else None
+        measured = any(record["steps"] for record in each)
+        over = curve(each, grid, yardstick) if measured else None
         steps = sum(record["steps"] for record in each)
         strategies.append({
             "strategy": name, "runs": len(each), "failed": request.runs - len(each),
+            "empty": sum(not record["steps"] for record in each),
+            "evaluated": [record["steps"] for record in each],
+            "rejected": [record.get("rejected", 0) for record in each],
+            "ended": [record.get("ended") for record in each],
             "cpu_ms_per_evaluation": round(1000 * sum(record["cpu"] for record in each) / steps, 4) if steps else None,
             "budgets": [at(over, budget) for budget in budgets(request.evaluations)] if over else [],
-            "curve": over, "curve_over_seconds": curve(each, times, yardstick, 1) if each and times else None,
+            "curve": over, "curve_over_seconds": curve(each, times, yardstick, 1) if measured and times else None,
             "reported": [record["reported"] for record in each]})
     regrets = {name: {record["run"]: yardstick.regret(record["changes"][-1][2] if record["changes"] else None)
-                      for record in each} for name, each in records.items() if each}
+                      for record in each} for name, each in records.items() if any(record["steps"] for record in each)}
     found = {"table": text, "label": label, **facts(table), "about": table.about, "goals": dict(yardstick.goals),
              "limits": list(yardstick.limits), "measure": yardstick.measure, "best": yardstick.best,
              "worst": yardstick.worst, "front": yardstick.size, "box": box(yardstick), "strategies": strategies,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archfab.comparison.significance import LEVEL, TABLES, fewest_runs
+from archfab.comparison.significance import EQUAL, LEVEL, TABLES, fewest_runs
 
 Doc = Mapping[str, Any]
 MOST = 8                # names in a sentence; the tables have all of them
 
 
 def ranked(table: Doc) -> list[Doc]:
-    """The strategies with runs, the least mean regret at the end first."""
+    """The strategies that measured something, the least mean regret at the end first."""
     return sorted((row for row in table["strategies"] if row["curve"]), key=lambda row: row["budgets"][-1]["mean"])
 
 
@@ -23,37 +24,78 @@ def against(table: Doc, one: str, other: str) -> Doc | None:
 
 
 def table_verdict(table: Doc) -> str:
-    """Which strategy is ahead on a table, and from which others that can be told apart."""
+    """What can be said of a table's strategies: which are ahead, and which found nothing in some of their runs."""
+    counted = {row["strategy"] for row in ranked(table)}
+    empty = [f"{row['strategy']}: {emptiness(row)}"
+             f"{'; such a run counts as the worst of the table' if row['strategy'] in counted else ''}."
+             for row in table["strategies"] if row["empty"]]
+    return " ".join([ahead(table), *empty])
+
+
+def emptiness(row: Doc) -> str:
+    """In how many of its runs a strategy measured nothing, and why."""
+    reasons = Counter(why for why, steps in zip(row["ended"], row["evaluated"], strict=True) if why and not steps)
+    why = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
+    return f"{row['empty']} of {row['runs']} runs found no architecture of the table{why}" if row["empty"] else ""
+
+
+def tied(rows: Sequence[Doc]) -> list[Doc]:
+    """The strategies that share the least mean regret."""
+    means = [row["budgets"][-1]["mean"] for row in rows]
+    return [row for row, mean in zip(rows, means, strict=True) if math.isclose(mean, means[0], abs_tol=EQUAL)]
+
+
+def ahead(table: Doc) -> str:
+    """Which strategies are ahead on a table, and from which others they can be told apart."""
     rows = ranked(table)
     if not rows:
-        return f"{table['label']}: NO run came to its end, so nothing can be said."
-    first = rows[0]
-    end = first["budgets"][-1]
-    name = first["strategy"]
+        what = "measured anything" if any(row["runs"] for row in table["strategies"]) else "came to its end"
+        return f"{table['label']}: NO run {what}, so nothing can be said."
+    leaders = [row["strategy"] for row in tied(rows)]
+    end = rows[0]["budgets"][-1]
     figures = (f"mean {table['measure']} {end['value']:.5g} where {table['best']:.5g} is possible (regret "
-               f"{end['mean']:.3g}, 95 % {end['low']:.3g} to {end['high']:.3g}, {first['runs']} runs)")
+               f"{end['mean']:.3g}, 95 % {end['low']:.3g} to {end['high']:.3g}, {rows[0]['runs']} runs)")
     where = f"{table['label']}, after {end['at']:g} evaluations: "
     if len(rows) == 1:
-        return f"{where}{name} reaches a {figures}; there is no other strategy to compare it with."
+        return f"{where}{leaders[0]} reaches a {figures}; there is no other strategy to compare it with."
+    if len(leaders) == 1:
+        first = f"{where}{leaders[0]} has the least mean regret, a {figures}"
+    elif end["mean"] <= EQUAL:
+        first = (f"{where}{listed(leaders, len(leaders))} all reach the best there is, {table['measure']} "
+                 f"{table['best']:.5g}, in each of their runs")
+    else:
+        first = f"{where}{listed(leaders, len(leaders))} tie, with a {figures}"
     fewest = fewest_runs(len(rows))
-    if min(pair["runs"] for pair in table["pairs"]) < fewest:
-        return (f"{where}{name} has the least mean regret, a {figures}; NO difference can be called significant with "
-                f"so few runs: {len(rows)} strategies need {fewest} or more each.")
-    tests = {row["strategy"]: against(table, name, row["strategy"]) for row in rows[1:]}
-    worse = [other for other, test in tests.items() if test and test["significant"] and test["better"] == name]
-    odd = [other for other, test in tests.items() if test and test["significant"] and test["better"] != name]
-    alike = [other for other in tests if other not in worse and other not in odd]
-    if not alike and not odd:
-        return f"{where}{name} is the best, with a {figures}; significantly better than {listed(worse)}."
-    said = [f"{where}{name} has the least mean regret, a {figures}"]
+    if len(leaders) < len(rows) and min(pair["runs"] for pair in table["pairs"]) < fewest:
+        return (f"{first}; NO difference can be called significant with so few runs: {len(rows)} strategies need "
+                f"{fewest} or more each.")
+    worse, odd, alike = apart(table, leaders, [row["strategy"] for row in rows])
+    if len(leaders) == 1 and not alike and not odd:
+        return f"{where}{leaders[0]} is the best, with a {figures}; significantly better than {listed(worse)}."
+    said = [first]
     if alike:
         said.append(f"not significantly different from {listed(alike)}")
     if odd:
-        said.append(f"{listed(odd)} {'is' if len(odd) == 1 else 'are'} better in more of the runs, though worse on "
-                    "the mean")
+        said.append(f"{listed(odd)} {'is' if len(odd) == 1 else 'are'} better in more of the runs, though not on the "
+                    "mean")
     if worse:
         said.append(f"significantly better than {listed(worse)}")
     return "; ".join(said) + "."
+
+
+def apart(table: Doc, leaders: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Those that every leader is significantly better than, those that are better than a leader, and the rest."""
+    worse: list[str] = []
+    odd: list[str] = []
+    alike: list[str] = []
+    for name in names:
+        tests = [against(table, name, leader) for leader in leaders if leader != name]
+        better = [test["better"] for test in tests if test and test["significant"]]
+        if name in better:
+            odd.append(name)
+        elif name not in leaders:
+            (worse if len(better) == len(leaders) else alike).append(name)
+    return worse, odd, alike
 
 
 def ranks_verdict(ranks: Doc, tables: int) -> str:

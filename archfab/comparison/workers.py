@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from archfab.comparison.journal import Key
-from archfab.comparison.play import make_strategy, play
+from archfab.comparison.play import course, make_strategy
 from archfab.comparison.request import Request
 from archfab.comparison.yardstick import Yardstick
 from archfab.tables import Table, read_table
@@ -121,13 +121,15 @@ def play_one(request: Request, table: Table, yardstick: Yardstick, label: str, r
     start = time.process_time()
     try:
         strategy = make_strategy(player.name, table, yardstick.goals, request.bounds, player.options, request.hints)
-        steps = play(strategy, table, request.evaluations, request.seed * SEEDS + run, noise=request.noise,
-                     epochs=request.epochs)
+        played = course(strategy, table, request.evaluations, request.seed * SEEDS + run, noise=request.noise,
+                        epochs=request.epochs)
     except Exception as error:
         return {"failed": f"{type(error).__name__}: {error}"}
     cpu = time.process_time() - start
+    steps = played.steps
     changes, reported = yardstick.trace(steps)
-    return {"changes": changes, "reported": reported, "steps": len(steps), "spent": steps[-1].spent if steps else 0.0,
+    return {"changes": changes, "reported": reported, "steps": len(steps), "rejected": played.rejected,
+            "ended": played.ended, "spent": steps[-1].spent if steps else 0.0,
             "seconds": steps[-1].seconds if steps else None, "cpu": round(cpu, 6)}
 
 

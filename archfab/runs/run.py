@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from archfab.core import Event, Genotype, Spec, UsageError, identity
+from archfab.core import Event, Genotype, Limit, Spec, UsageError, identity
 from archfab.metrics.pareto import Point, front, shares
 from archfab.runs.log import Log, unfinished
 from archfab.runs.store import Store
@@ -141,6 +141,12 @@ class Run:
                              "note": event.note, **event.trial.genotype})
         return rows
 
+    def unknown(self) -> list[Event]:
+        """Proposals of the search that were rejected though they break no limit: unknown to the estimator."""
+        limits = [Limit.parse(text) for text in self.spec.limits]
+        return [event for event in self.of("search", "rejected")
+                if not any(limit.excess(event.metrics) for limit in limits)]
+
     def count(self, arm: str, *kinds: str) -> int:
         return sum(1 for _ in self.of(arm, *kinds))
 
@@ -162,6 +168,7 @@ class Run:
             "run": str(self.folder), "task": self.spec.task, "trials": self.count("search", "ok", "failed"),
             "different": len(tried),
             "failed": self.count("search", "failed"), "rejected": self.count("search", "rejected"),
+            "unknown": len(self.unknown()),
             "seconds": round(self.seconds, 3), "finished": self.finished, "objectives": dict(self.spec.objectives),
             "hypervolume": volumes["search"], "front": [member.plain() for member in self.front],
             "baseline": {name: self.headline(scores) for name, scores in self.baseline.items()}, "random": {}}
@@ -177,6 +184,8 @@ class Run:
         failed = [event.note for event in self.of("search", "failed")]
         if failed:
             return f"{len(failed)} networks failed; the last one so: {failed[-1]}"
+        if unknown := self.unknown():
+            return f"{len(unknown):,} networks that were proposed are unknown; the last one so: {unknown[-1].note}"
         if self.count("search", "rejected"):
             return "every network that was proposed is outside the limits"
         if not any(event.trial and event.trial.fidelity == 1 for event in self.of("search", "ok")):

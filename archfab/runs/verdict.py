@@ -32,7 +32,7 @@ def against_baselines(run: Run) -> str:
     members = members or run.front
     scores = {name: found[key] for name, found in run.baseline.items() if key in found}
     if not members or not scores:
-        return "" if members else "The search found NO network that keeps the limits; the baselines stand."
+        return "" if members else f"The search found NO network ({run.trouble()}); the baselines stand."
     name = min(scores, key=lambda method: sign * scores[method])
     value, low, high = min((interval(member, goal) for member in members), key=lambda found: sign * found[0])
     figures = f"{goal} {value:.4g} (95 %: {low:.4g} to {high:.4g}) against {scores[name]:.4g} ({name}), on {where} data"

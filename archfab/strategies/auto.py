@@ -57,7 +57,7 @@ class Auto(Bayes):
     def ask(self, number: int, rng: random.Random) -> Trial | None:
         if self.climber and number % THIRD == 0 and len(self.outcomes) >= MODELLED:
             return self.climber.ask(number, rng)
-        if self.plan or not self.standing or not self.standing.known or not BLIND <= len(self.outcomes) < self.initial:
+        if self.plan or not self.standing or not BLIND <= len(self.outcomes) < self.initial:
             return super().ask(number, rng)
         picked = self.hinted(rng)
         return super().ask(number, rng) if picked is None else Trial(number, picked)
@@ -65,7 +65,8 @@ class Auto(Bayes):
     def tell(self, event: Event) -> None:
         if self.climber:
             self.climber.tell(event)
-        if self.hints and self.standing is None:
+        if self.hints and event.trial and self.standing is None and \
+                self.hints(event.trial.genotype).keys() - self.goals.keys():
             from archfab.surrogates.features import Standing
             source = random.Random("auto")
             self.standing = Standing([self.hints(self.space.sample(source))
@@ -93,7 +94,7 @@ class Auto(Bayes):
 
     def model(self, events: Sequence[Event], rows: list[int], rng: random.Random) -> tuple[Model, list[int]]:
         """With several goals the model has the hints too, of as many candidates as may be looked at."""
-        if len(self.goals) == 1 or not self.standing or not self.standing.known:
+        if len(self.goals) == 1 or not self.standing:
             return super().model(events, rows, rng)
         from archfab.surrogates.improvement import Model
         assert self.catalogue

@@ -54,6 +54,8 @@ class Values:
     epochs: float | None = None             # of training
     seed: str | None = None                 # several give several measurements; `mean` is their mean
     data: str | None = None                 # the data set; without one it holds for all
+    partial: bool = False                   # whether its file may lack architectures
+    where: str = "the mapping"              # the rule in words, for errors
 
     def read(self, file: str, column: str) -> dict[str, Any] | None:
         """What a column of a file is; None where the rule is not about it."""
@@ -92,10 +94,20 @@ class TableMapping:
     hints: tuple[str, ...]          # costs that may be shown to a strategy before a network is tried
     file: re.Pattern[str]           # of the architectures
     key: str | None                 # the column by which other files name an architecture
-    rows: int | None                # how many there are
+    rows: int | None                # how many there are in every data set
+    rows_by: Mapping[str, int]      # how many there are in one
     decisions: Mapping[str, Decision]
     same: Tree | None
     values: tuple[Values, ...]
+
+    @property
+    def own(self) -> bool:
+        """Whether it was written for the files at hand, and so names nothing in vain."""
+        return self.path.parent.resolve() != SHIPPED.resolve()
+
+    def rows_in(self, data_set: str) -> int | None:
+        """How many architectures a data set has, where the mapping says so."""
+        return self.rows_by.get(data_set, self.rows)
 
     def space(self) -> Space | None:
         """The declared space; None where the table itself says it."""
@@ -147,16 +159,16 @@ def checked(data: Mapping[str, Any], path: Path) -> TableMapping:
     common = labels_of(top.take("labels", "a list of labels, or a table: text = label", list, dict), here)
     decisions = {name: decision_of(Part(entry, f"{here}, decision '{name}'", "column", "labels", "separator", "at",
                                         "count"), common, "space" in data) for name, entry in entries.items()}
-    rows = places.number("rows", whole=True)
+    rows, rows_by = rows_of(places)
     return TableMapping(
         name=path.stem if path.name != "mapping.toml" else path.parent.name, path=path, about=top.text("about") or "",
         joins=joins, space_file=top.text("space"), data_set=top.text("data_set") or "default",
         goals=goals_of(top.table("goals") or {}, here), hints=top.texts("hints"),
         file=places.pattern("file") or re.compile(r".*"), key=places.text("key"),
-        rows=None if rows is None else int(rows), decisions=decisions,
-        same=same_of(top.table("same"), decisions, here),
+        rows=rows, rows_by=rows_by, decisions=decisions, same=same_of(top.table("same"), decisions, here),
         values=tuple(values_of(Part(rule, f"{here}, [[values]] {i}", "file", "key", "column", "metric", "split",
-                                    "epochs", "seed", "data"), bool(joins)) for i, rule in enumerate(rules, 1)))
+                                    "epochs", "seed", "data", "partial"), bool(joins))
+                     for i, rule in enumerate(rules, 1)))
 
 
 class Part:
@@ -201,6 +213,15 @@ class Part:
             return None if text is None else re.compile(text)
         except (re.error, OverflowError, RecursionError) as error:
             raise UsageError(f"{self.where}: '{key}' is no regular expression ({error}): {text!r:.60}") from None
+
+
+def rows_of(places: Part) -> tuple[int | None, Mapping[str, int]]:
+    """How many architectures there are: in every data set, or by data set."""
+    rows = places.take("rows", "a whole number, or a table of them by data set", int, dict)
+    if isinstance(rows, dict):
+        part = Part(rows, f"{places.where}, rows", *rows)
+        return None, {name: int(part.number(name, whole=True) or 0) for name in rows}
+    return None if rows is None else int(places.number("rows", whole=True) or 0), {}
 
 
 def goals_of(data: Mapping[str, Any], where: str) -> Goals:
@@ -264,7 +285,7 @@ def values_of(part: Part, joined: bool) -> Values:
         raise UsageError(f"{part.where} needs a file and a key: the column that names the architecture")
     seed = part.take("seed", "a text or a whole number", str, int)
     return Values(column, file, key, metric, split, part.number("epochs"), None if seed is None else str(seed),
-                  part.text("data"))
+                  part.text("data"), bool(part.take("partial", "true or false", bool)), part.where)
 
 
 def same_of(data: Mapping[str, Any] | None, decisions: Mapping[str, Decision], where: str) -> Tree | None:

@@ -1,8 +1,9 @@
-"""Reads a benchmark table: the architectures at once, every other column when it is first used."""
+"""Reads a benchmark table: architectures and goals at once, every other column when it is first used."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ class Reader:
         self.folders = folders
         self.data_set = data_set or mapping.data_set
         self.data_sets: set[str] = set()
+        self.metrics: set[str] = set()                  # of all data sets
         self.sheet = cache(Sheet)
         self.order = cache(self._order)
 
@@ -101,9 +103,10 @@ class Reader:
         mapping = self.mapping
         self.path = self._architectures()
         sheet = self.sheet(self.path)
-        if mapping.rows is not None and len(sheet.rows) != mapping.rows:
-            raise UsageError(f"{sheet.path} has {len(sheet.rows)} rows, {mapping.name} has {mapping.rows}; the file is "
-                             "not whole, or it is another table")
+        wanted = mapping.rows_in(self.data_set)
+        if wanted is not None and len(sheet.rows) != wanted:
+            raise UsageError(f"{sheet.path} has {len(sheet.rows)} rows, {mapping.name} has {wanted}; the file is not "
+                             "whole, or it is another table")
         if not sheet.rows:
             raise UsageError(f"{sheet.path} has no row below its header; a table has one for each architecture")
         space = mapping.space()
@@ -115,16 +118,45 @@ class Reader:
         rows = self._rows(sheet, genotypes, key)
         self.keys = self._keys(sheet)
         table = Table(mapping.name, mapping.about, self.data_set, (), space, mapping.goals, (), key, rows, genotypes)
+        used = set()
         for rule, file in self._rules():
             for column in self.sheet(file).header:
                 if said := rule.read(file.name, column):
+                    used.add(rule.where)
                     self._take(table, rule, file, column, said)
+        if mapping.own:
+            self._in_vain(used)
         table.data_sets = tuple(sorted(self.data_sets or {mapping.data_set}))
         if self.data_set not in table.data_sets:
             raise unknown("data set", self.data_set, table.data_sets, f"(of table {mapping.name})")
         table.hint_names = tuple(name for name in mapping.hints if name in table.costs)
-        table.require(tuple(table.goals))
+        for name in mapping.goals:
+            if name not in table.metrics:
+                raise unknown("objective", name, table.metrics,
+                              f"(a goal of the mapping {mapping.path}; data set {self.data_set})")
+        table.read(tuple(table.goals))
         return table
+
+    def _in_vain(self, used: Collection[str]) -> None:
+        """Refuses rules, hints and data sets that a mapping names and that no file has."""
+        mapping = self.mapping
+        for rule in mapping.values:
+            files = [file for folder in self.folders for file in tables_of(folder)
+                     if (rule.file or mapping.file).fullmatch(file.name)]
+            if rule.where in used or any(rule.read(file.name, name) for file in files for name in
+                                         self.sheet(file).header):
+                continue
+            if rule.file is not None and not files:
+                known = ", ".join(file.name for folder in self.folders for file in tables_of(folder))
+                raise UsageError(f"{rule.where}: no file is named {rule.file.pattern}; there are {known}")
+            known = "; ".join(f"{file.name} has {', '.join(self.sheet(file).header)}" for file in files)
+            raise UsageError(f"{rule.where}: no column is named {rule.column.pattern}; {known}")
+        for name in mapping.hints:
+            if name not in self.metrics:
+                raise unknown("cost", name, sorted(self.metrics), f"(a hint of the mapping {mapping.path})")
+        for name in mapping.rows_by:
+            if name not in (known_sets := self.data_sets or {mapping.data_set}):
+                raise unknown("data set", name, sorted(known_sets), f"(of rows in the mapping {mapping.path})")
 
     def _architectures(self) -> Path:
         """The file whose rows say what each architecture is: that of the data set, where each has its own."""
@@ -159,9 +191,12 @@ class Reader:
     def _labels(self, sheet: Sheet, name: str, labels: Mapping[str, Label]) -> list[Any]:
         """One decision's label in every row; `ABSENT` where the architecture has not got it."""
         decision = self.mapping.decisions[name]
+        if decision.column in sheet.numeric and (decision.count or decision.at is not None):
+            raise UsageError(f"column '{decision.column}' of {sheet.path} is a number; it has to be text, for decision "
+                             f"'{name}' reads pieces of it")
         known: dict[str, Any] = {}
         found: list[Any] = []
-        for i, cell in enumerate(sheet.texts(decision.column), 2):
+        for i, cell in enumerate(sheet.texts(decision.column, f"the mapping {self.mapping.path}"), 2):
             if cell not in known:
                 text = decision.text(cell)
                 if text is not None and text not in labels:
@@ -205,7 +240,7 @@ class Reader:
         if not name:
             return {}
         rows: dict[str, int] = {}
-        for i, key in enumerate(sheet.texts(name)):
+        for i, key in enumerate(sheet.texts(name, f"the mapping {self.mapping.path}")):
             if rows.setdefault(key, i) != i:
                 raise UsageError(f"{sheet.path}, row {i + 2}: the {name} '{key[:40]}' stands in row {rows[key] + 2} "
                                  "already")
@@ -213,13 +248,16 @@ class Reader:
 
     def _take(self, table: Table, rule: Values, file: Path, column: str, said: Mapping[str, Any]) -> None:
         """Puts a column where it belongs; where two files give the same, the first counts."""
+        name, split, epochs, seed = (said[key] for key in ("metric", "split", "epochs", "seed"))
+        spent = split is None and name == "seconds"
+        if split is None and not spent:
+            self.metrics.add(name)
         if said["data"]:
             self.data_sets.add(said["data"])
             if said["data"] != self.data_set:
                 return
-        values = Column(lambda: self._numbers(rule, file, column))
-        name, split, epochs, seed = (said[key] for key in ("metric", "split", "epochs", "seed"))
-        if split is None and name != "seconds":
+        values = Column(lambda: self._numbers(rule, file, column, 0.0 if spent else -math.inf))
+        if split is None and not spent:
             table.costs.setdefault(name, values)
             return
         measures: dict[Any, Measure] = table.scores.setdefault(name, {}) if split else table.seconds
@@ -229,24 +267,31 @@ class Reader:
         else:
             measure.seeds.setdefault(seed, values)
 
-    def _numbers(self, rule: Values, file: Path, column: str) -> Numbers:
-        """A column in the order of the architectures; None where the file lacks one."""
-        numbers = self.sheet(file).numbers(column)
+    def _numbers(self, rule: Values, file: Path, column: str, least: float) -> Numbers:
+        """A column in the order of the architectures; None where the file lacks one and its rule lets it."""
+        numbers = self.sheet(file).numbers(column, least)
         if file == self.path:
             return numbers
+        name = rule.key or self.mapping.key
+        order = self.order(file, name, rule.where)
+        if len(order) < len(self.keys) and not rule.partial:
+            there = set(order)
+            missing = next(key for key, row in self.keys.items() if row not in there)
+            raise UsageError(f"{file} lacks {len(self.keys) - len(order)} of {len(self.keys)} architectures, first the "
+                             f"{name} '{missing[:40]}'; legal: a row for each; or say partial = true in {rule.where}")
         found: Numbers = [None] * len(self.keys)
-        for row, value in zip(self.order(file, rule.key or self.mapping.key), numbers, strict=True):
+        for row, value in zip(order, numbers, strict=True):
             found[row] = value
         return found
 
-    def _order(self, file: Path, name: str | None) -> list[int]:
+    def _order(self, file: Path, name: str | None, by: str) -> list[int]:
         """For each row of another file than the architectures', the architecture that it is about."""
         if not name or not self.keys:
             raise UsageError(f"the mapping {self.mapping.path}: {file.name} is another file than the architectures', "
                              "so [architectures] needs a key: the column by which other files name one")
         order: list[int] = []
         taken: dict[int, int] = {}
-        for i, key in enumerate(self.sheet(file).texts(name), 2):
+        for i, key in enumerate(self.sheet(file).texts(name, by), 2):
             if key not in self.keys:
                 raise UsageError(f"{file}, row {i}: no architecture has the {name} '{key[:40]}'")
             row = self.keys[key]

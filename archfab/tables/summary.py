@@ -66,11 +66,14 @@ def noise(measure: Measure, count: int) -> float | None:
 def predictors(table: Table, goal: str) -> list[dict[str, Any]]:
     """What is known sooner than the goal, and its rank correlation with the goal: hints, and each measurement."""
     reported = table.reported(goal)
-    found = [{"name": name, **agreement(table.costs[name].values, reported)} for name in table.hint_names]
+    found = [{"name": name, **agreement(table.costs[name].values, reported)} for name in table.hint_names
+             if name != goal]
     last = table.epochs[-1]
     for (split, epochs), measure in sorted(table.scores.get(goal, {}).items()):
         if split == "val" or epochs < last:
             values = [measure.value(row) for row in range(len(reported))]
+            if values == reported:          # it says nothing that the score correlates with itself
+                continue
             label = f"{goal} {split}" + (f", epoch {epochs:g}" if epochs else "")
             found.append({"name": label, **agreement(values, reported)})
     return found

@@ -82,6 +82,15 @@ class Table:
             if name not in self.metrics:
                 raise unknown("objective", name, self.metrics, f"(of table {self.name}, data set {self.data_set})")
 
+    def read(self, names: Sequence[str] | None = None) -> None:
+        """Reads and checks every column of some metrics, or of all, and the training times."""
+        scores = [measure for name in names or self.scores for measure in self.scores.get(name, {}).values()]
+        columns = [self.costs[name] for name in names or self.costs if name in self.costs]
+        for measure in (*scores, *self.seconds.values()):
+            columns += [*([measure.mean] if measure.mean else []), *measure.seeds.values()]
+        for column in columns:
+            column.values       # noqa: B018 - reads it
+
     def row(self, genotype: Genotype) -> int:
         """The row of an architecture; raises `Unknown` where the table lacks it."""
         found = self.rows.get(self.key(genotype))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from archfab import registry
-from archfab.core import Budget, Spec, UsageError
+from archfab.core import Budget, Event, Spec, UsageError
 from archfab.evaluate import Workbench, load_device
-from archfab.plan import plan
+from archfab.plan import environment, plan
 from archfab.runs import Run, Store
-from archfab.search import Watcher, resume, search
+from archfab.search import Watcher, go, resume
 
 HOURS = 4.0         # of training, above which --yes is needed
 RUNS = "runs"       # where in the table's folder the runs are kept, to be continued
@@ -83,10 +83,18 @@ def check_price(bench: Workbench, seeds: int, workers: int) -> None:
 def carry_out(task: str, folder: Path, asked: Mapping[str, Any], watcher: Watcher | None) -> Run:
     """One seed's run: begun, continued, or found complete."""
     if not (folder / "run.sqlite").exists():
-        return search(task, run=folder, watcher=watcher, **asked)
+        return begin(plan(task, **asked), folder, watcher)
     check_same(folder, plan(task, **asked).spec)
     run = Run(folder)
     return run if run.finished else resume(folder, watcher=watcher)
+
+
+def begin(bench: Workbench, folder: Path, watcher: Watcher | None) -> Run:
+    """A run without baselines, which nobody would look at."""
+    store = Store.create(folder, bench.spec, environment(bench))
+    store.record(Event("ended", data={"phase": "baseline", "why": "a table needs none"}))
+    store.commit()
+    return go(bench, store, watcher)
 
 
 def check_same(folder: Path, now: Spec) -> None:

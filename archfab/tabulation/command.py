@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,16 @@ def add(one: argparse.ArgumentParser) -> None:
     build.add_argument("--yes", action="store_true", help="also where it takes many hours")
 
 
-def carry_out(asked: argparse.Namespace, options: Mapping[str, Any], watcher: Any) -> Any:
-    """Does what was asked; returns the document."""
+def watcher(spec: Any, folder: Path) -> Any:
+    """Says which seed is trained, and how a table that was stopped goes on."""
+    from archfab.terminal import Progress
+    print(f"archfab: {folder} (Ctrl-C stops it, the same command goes on)", file=sys.stderr)
+    return Progress(spec)
+
+
+def carry_out(asked: argparse.Namespace, options: Mapping[str, Any], _: Any = None) -> Any:
+    """Does what was asked; returns the document. The command line's own watcher speaks of `archfab resume`, which
+    would go on with one seed only, so it is not used."""
     if asked.word == "build":
         from archfab.tabulation.build import build_table
         return build_table(

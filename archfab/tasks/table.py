@@ -23,6 +23,7 @@ class TableTask(Task):
 
     def __init__(self, *, data: str | None = None, mapping: str | None = None, noise: bool = True) -> None:
         self.table = read_table(data, mapping=mapping)
+        self.table.read()                   # a trial sees every metric, so that a wrong cell is an error now
         self.noise = noise
         self.scores = self.table.metrics
         self.goals = self.table.goals or {self.scores[0]: "min"}

@@ -290,6 +290,11 @@ class Estimator(ABC):
         """Scores by name, and the training curve (empty where there is none). A score named `test_...` is
         reported and never shown to a strategy."""
 
+    def elsewhere(self, task: Task) -> str:
+        """Where the scores come from, in words, if it is not the task's data: then its intervals and baselines say
+        nothing of them."""
+        return ""
+
     def hints(self, task: Task, space: Space, genotype: Genotype) -> Metrics:
         """Cheap figures of a network that need no trial, for strategies that use them."""
         return {}

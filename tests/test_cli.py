@@ -224,4 +224,4 @@ def test_trials_are_counted_in_words_of_a_person():
 def test_a_search_of_networks_that_nothing_knows_says_so(archfab):
     failed = archfab("search", "toy", "--estimator", "table", "--table", "digits", "--trials", 5, "--no-random", code=1)
     assert "the last one so: table digits knows no decision 'layer0'" in failed.err
-    assert "found NO network" in failed.out and "limits" not in failed.out
+    assert "that the estimator does not know" in failed.out and "limits" not in failed.out

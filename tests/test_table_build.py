@@ -196,6 +196,8 @@ def test_the_table_serves_its_own_task(archfab, parity, tmp_path):
     table = read_table(tmp_path / "t")
     for member in result["front"]:
         assert member["test_error"] == table.truth(member["genotype"])["error"]
+    assert any("looked up in table" in sentence for sentence in result["verdict"])
+    assert not any("error_low" in member for member in result["front"])
     assert result["rejected"] > 0           # the broken ones, which have no score
 
 

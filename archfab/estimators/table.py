@@ -54,6 +54,10 @@ class TableEstimator(Estimator):
             scores["train_seconds"] = seconds
         return scores, []
 
+    def elsewhere(self, task: Task) -> str:
+        table = self.of(task)
+        return "" if table is getattr(task, "table", None) else f"table {table.name} ({table.data_set})"
+
     def hints(self, task: Task, space: Space, genotype: Genotype) -> Metrics:
         return self.of(task).hints(genotype)
 

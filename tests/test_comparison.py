@@ -435,7 +435,7 @@ def test_ties_are_called_ties(table, tmp_path):
         always("alike", 2, 0, 2)
     short = {"tables": [table], "evaluations": 3, "workers": 1}
     said = compare([best, poor, also], runs=8, **short)["verdict"][0]
-    assert said == (f"tiny, after 3 evaluations: {best} and {also} all reach the best there is, accuracy 90, in each "
+    assert said == (f"tiny, after 3 evaluations: {best} and {also} both reach the best there is, accuracy 90, in each "
                     f"of their runs; significantly better than {poor}.")
     said = compare([poor, alike], runs=2, **short)["verdict"][0]
     assert f"{poor} and {alike} tie, with a mean accuracy 88 where 90 is possible" in said and "least" not in said

@@ -61,7 +61,8 @@ def ahead(table: Doc) -> str:
     if len(leaders) == 1:
         first = f"{where}{leaders[0]} has the least mean regret, a {figures}"
     elif end["mean"] <= EQUAL:
-        first = (f"{where}{listed(leaders, len(leaders))} all reach the best there is, {table['measure']} "
+        several = "both" if len(leaders) == 2 else "all"
+        first = (f"{where}{listed(leaders, len(leaders))} {several} reach the best there is, {table['measure']} "
                  f"{table['best']:.5g}, in each of their runs")
     else:
         first = f"{where}{listed(leaders, len(leaders))} tie, with a {figures}"
@@ -107,7 +108,7 @@ def ranks_verdict(ranks: Doc, tables: int) -> str:
         return "" if tables == 1 else (f"Mean ranks over {tables} tables: {names}; too few tables for a test "
                                        f"({TABLES} or more).")
     test = end["friedman"]
-    figures = f"Friedman chi2 = {test['chi2']:.3g}, p = {p_value(test['p'])}"
+    figures = f"Friedman chi2 = {test['chi2']:.3g}, p {'' if test['p'] < 0.001 else '= '}{p_value(test['p'])}"
     if test["p"] >= LEVEL:
         few = math.factorial(len(order)) ** (tables - 1) < 1 / LEVEL
         return (f"Mean ranks over {tables} tables: {names}; the ranks do not differ significantly ({figures})"

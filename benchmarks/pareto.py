@@ -33,6 +33,7 @@ from archfab.terminal import REPORT, clock
 OURS = ("auto", "bayes", "tpe", "evolution", "nsga2", "random")
 PEERS = {"optuna NSGA-II": "nsgaii", "optuna MOTPE": "motpe", "pymoo NSGA-II": "pymoo"}
 TARGET = 0.99
+PATIENCE = 3        # proposals of a peer for each evaluation: some propose what the table lacks again and again
 POPULATION = 20     # of the peers' NSGA-II, as of ours: their default of 50 or 100 leaves few generations of 300
 
 
@@ -71,7 +72,9 @@ def by_optuna(kind: str, table: Table, goals: dict[str, Any], evaluations: int, 
         optuna.samplers.TPESampler(seed=seed)
     study = optuna.create_study(directions=["minimize"] * len(goals), sampler=sampler)
     found: list[tuple[float, ...]] = []
-    while len(found) < evaluations:
+    for _ in range(PATIENCE * evaluations):
+        if len(found) == evaluations:
+            break
         trial = study.ask()
         genotype = {name: trial.suggest_categorical(name, labels) for name, labels in table.space.labels.items()}
         try:
@@ -106,7 +109,7 @@ def by_pymoo(table: Table, goals: dict[str, Any], evaluations: int, seed: int) -
     duplicates = MixedVariableDuplicateElimination()
     algorithm = NSGA2(pop_size=POPULATION, sampling=MixedVariableSampling(), eliminate_duplicates=duplicates,
                       mating=MixedVariableMating(eliminate_duplicates=duplicates))
-    minimize(Lookup(), algorithm, ("n_eval", 2 * evaluations), seed=seed)
+    minimize(Lookup(), algorithm, ("n_eval", PATIENCE * evaluations), seed=seed)
     return found[:evaluations]
 
 

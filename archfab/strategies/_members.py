@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from archfab.core import Event, Genotype, Goals, Label, Limit
+from archfab.core import Event, Genotype, Goals, Label, Limit, Trial
 from archfab.space import Space
 
 Key = frozenset[tuple[str, Label]]
@@ -59,6 +59,15 @@ def fresh(space: Space, tried: Callable[[Key], bool], rng: random.Random) -> Gen
         if not tried(key(genotype)):
             return genotype
     return None
+
+
+def new_child(draw: Callable[[], Trial], space: Space, tried: set[Key], rng: random.Random) -> Trial:
+    """The first child drawn that was not tried; a random network where all around is known."""
+    for _ in range(TRIES):
+        child = draw()
+        if key(child.genotype) not in tried:
+            return child
+    return Trial(child.number, unseen(space, tried, rng))
 
 
 def unseen(space: Space, tried: set[Key], rng: random.Random) -> Genotype:

@@ -10,7 +10,7 @@ from operator import attrgetter
 from archfab.core import Event, Goals, Limit, Strategy, Trial, UsageError
 from archfab.metrics.pareto import crowding, dominates
 from archfab.space import Space
-from archfab.strategies._members import TRIES, Key, Member, key, unseen
+from archfab.strategies._members import Key, Member, key, new_child, unseen
 
 
 class Evolution(Strategy):
@@ -48,15 +48,14 @@ class Evolution(Strategy):
     def ask(self, number: int, rng: random.Random) -> Trial:
         if number < self.population or not self.living:
             return Trial(number, unseen(self.space, self.tried, rng))
-        for _ in range(TRIES):
-            parent = self._parent(rng)
-            genotype = parent.genotype
-            if self.crossover and rng.random() < self.crossover:
-                genotype = self.space.crossover(genotype, self._parent(rng).genotype, rng)
-            child = self.space.mutate(genotype, rng)
-            if key(child) not in self.tried:
-                return Trial(number, child, parent=parent.number)
-        return Trial(number, unseen(self.space, self.tried, rng))         # all around is known
+        return new_child(lambda: self._child(number, rng), self.space, self.tried, rng)
+
+    def _child(self, number: int, rng: random.Random) -> Trial:
+        parent = self._parent(rng)
+        genotype = parent.genotype
+        if self.crossover and rng.random() < self.crossover:
+            genotype = self.space.crossover(genotype, self._parent(rng).genotype, rng)
+        return Trial(number, self.space.mutate(genotype, rng), parent=parent.number)
 
     def tell(self, event: Event) -> None:
         if event.trial is None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from archfab.core import Event, Goals, Limit, Strategy, Trial, UsageError
 from archfab.metrics.pareto import best_first
 from archfab.space import Space
-from archfab.strategies._members import TRIES, Key, Member, key, unseen
+from archfab.strategies._members import Key, Member, key, new_child, unseen
 
 
 class NSGA2(Strategy):
@@ -42,17 +42,17 @@ class NSGA2(Strategy):
     def ask(self, number: int, rng: random.Random) -> Trial:
         if number < self.population or not self.living:
             return Trial(number, unseen(self.space, self.tried, rng))
-        for _ in range(TRIES):
-            parent = self._parent(rng)
-            child = parent.genotype
-            crossed = rng.random() < self.crossover
-            if crossed:
-                child = self.space.crossover(child, self._parent(rng).genotype, rng)
-            if not crossed or rng.random() < self.mutation:
-                child = self.space.mutate(child, rng)
-            if key(child) not in self.tried:
-                return Trial(number, child, parent=parent.number)
-        return Trial(number, unseen(self.space, self.tried, rng))         # all around is known
+        return new_child(lambda: self._child(number, rng), self.space, self.tried, rng)
+
+    def _child(self, number: int, rng: random.Random) -> Trial:
+        parent = self._parent(rng)
+        child = parent.genotype
+        crossed = rng.random() < self.crossover
+        if crossed:
+            child = self.space.crossover(child, self._parent(rng).genotype, rng)
+        if not crossed or rng.random() < self.mutation:
+            child = self.space.mutate(child, rng)
+        return Trial(number, child, parent=parent.number)
 
     def tell(self, event: Event) -> None:
         if event.trial is None:

@@ -339,7 +339,7 @@ def list_(asked: argparse.Namespace, _: Extras) -> int:
 
 def table(asked: argparse.Namespace, options: Extras) -> int:
     from archfab.tabulation.command import carry_out, shown
-    return answer(asked, carry_out(asked, options, watcher), shown(asked.word))
+    return answer(asked, carry_out(asked, options), shown(asked.word))
 
 
 def cost(asked: argparse.Namespace, options: Extras) -> int:

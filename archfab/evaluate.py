@@ -27,6 +27,7 @@ from archfab.core import (
     Unknown,
     UsageError,
     identity,
+    key_of,
     unknown,
 )
 from archfab.space import Space, as_space
@@ -82,7 +83,7 @@ class Workbench:
 
     def hints(self, genotype: Genotype) -> Metrics:
         """What is known of a network before it is tried: its costs, and what the estimator says of it cheaply."""
-        key = frozenset(genotype.items())
+        key = key_of(genotype)
         if key not in self._hints:
             try:
                 costs = self.costs(genotype).figures

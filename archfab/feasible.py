@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from archfab.core import BuildError, Genotype, Limit, Metrics, UsageError
+from archfab.core import BuildError, Genotype, Limit, Metrics, UsageError, key_of
 from archfab.evaluate import Workbench
 
 DRAWS = 24          # architectures tried at random before the descent
@@ -56,7 +56,7 @@ class Descent:
 
     def excess(self, genotype: Genotype) -> float:
         """By how much an architecture breaks the limits; infinite when it cannot be built."""
-        key = frozenset(genotype.items())
+        key = key_of(genotype)
         if key not in self.seen:
             try:
                 self.seen[key] = {n: c.value for n, c in self.bench.costs(genotype).figures.items()}

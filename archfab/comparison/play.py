@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from archfab import registry
-from archfab.core import Event, Genotype, Goals, Limit, Metrics, Strategy, Unknown
+from archfab.core import Event, Genotype, Goals, Limit, Metrics, Strategy, Unknown, key_of
 from archfab.tables import Table
 
 REJECTIONS = 1000       # proposals that the table lacks, one after another, that end a run
@@ -78,7 +78,7 @@ def course(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, 
             break
         strategy.tell(Event("asked", trial))
         number += 1
-        key = (frozenset(trial.genotype.items()), trial.fidelity)
+        key = (key_of(trial.genotype), trial.fidelity)
         try:
             if key not in known:
                 length = whole * trial.fidelity

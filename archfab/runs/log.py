@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from archfab.core import Event, Spec, Trial
+from archfab.core import Event, Spec, Trial, key_of
 
 
 class Log:
@@ -51,7 +51,7 @@ class Log:
     @staticmethod
     def key(trial: Trial) -> Any:
         """What makes two trials the same: the network and how long it is trained."""
-        return frozenset(trial.genotype.items()), trial.fidelity
+        return key_of(trial.genotype), trial.fidelity
 
 
 def unfinished(spec: Spec, log: Log) -> list[str]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from archfab.core import Event, Genotype, Limit, Spec, UsageError, identity
+from archfab.core import Event, Genotype, Limit, Spec, UsageError, identity, key_of
 from archfab.metrics.pareto import Point, front, shares
 from archfab.runs.log import Log, unfinished
 from archfab.runs.store import Store
@@ -99,7 +99,7 @@ class Run:
         for event in self.of(arm, "ok"):
             assert event.trial
             if event.trial.fidelity == 1 and self.spec.keeps(event.metrics):
-                found.setdefault(frozenset(event.trial.genotype.items()), event)
+                found.setdefault(key_of(event.trial.genotype), event)
         return list(found.values())
 
     def front_of(self, arm: str) -> list[Member]:
@@ -163,7 +163,7 @@ class Run:
     def plain(self) -> dict[str, Any]:
         """The run as one JSON document."""
         volumes = self.hypervolumes()
-        tried = {frozenset(e.trial.genotype.items()) for e in self.of("search", "ok", "failed") if e.trial}
+        tried = {key_of(e.trial.genotype) for e in self.of("search", "ok", "failed") if e.trial}
         document: dict[str, Any] = {
             "run": str(self.folder), "task": self.spec.task, "trials": self.count("search", "ok", "failed"),
             "different": len(tried),

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from archfab.core import Event, Genotype, Goals, Label, Limit, Trial
+from archfab.core import Event, Genotype, Goals, Key, Limit, Trial
+from archfab.core import key_of as key
 from archfab.space import Space
 
-Key = frozenset[tuple[str, Label]]
 TRIES = 20      # draws for a network that was not tried yet
 
 
@@ -34,11 +34,6 @@ class Member:
         scores = tuple(event.metrics[name] if sense == "min" else -event.metrics[name]
                        for name, sense in goals.items()) if event.kind == "ok" else ()
         return cls(event.trial.number, event.trial.genotype, excess, scores, (excess, not scores, scores))
-
-
-def key(genotype: Genotype) -> Key:
-    """Equal for equal genotypes, whatever the order of their decisions."""
-    return frozenset(genotype.items())
 
 
 def fresh(space: Space, tried: Callable[[Key], bool], rng: random.Random) -> Genotype | None:

@@ -9,15 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from archfab.core import Genotype
+from archfab.core import Genotype, key_of
 from archfab.space import Space
 from archfab.surrogates.features import Features
 
 NEIGHBOURS = 60         # of one network; of more, a random part
-
-
-def key_of(genotype: Genotype) -> Any:
-    return frozenset(genotype.items())
 
 
 class Catalogue:

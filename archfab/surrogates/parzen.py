@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from archfab.core import Genotype, Label
+from archfab.core import Genotype, Label, key_of
 from archfab.metrics.levels import Levels
 from archfab.metrics.pareto import Point
 from archfab.space import Space
@@ -121,7 +121,7 @@ class Memory:
         drawn: dict[Any, Genotype] = {}
         for _ in range(DRAWS * self.candidates):
             genotype = good.draw(rng)
-            key = frozenset(genotype.items())
+            key = key_of(genotype)
             if not tried(key):
                 drawn[key] = genotype
                 if len(drawn) == self.candidates:

@@ -54,9 +54,8 @@ def watcher(spec: Any, folder: Path) -> Any:
     return Progress(spec)
 
 
-def carry_out(asked: argparse.Namespace, options: Mapping[str, Any], _: Any = None) -> Any:
-    """Does what was asked; returns the document. The command line's own watcher speaks of `archfab resume`, which
-    would go on with one seed only, so it is not used."""
+def carry_out(asked: argparse.Namespace, options: Mapping[str, Any]) -> Any:
+    """Does what was asked; returns the document."""
     if asked.word == "build":
         from archfab.tabulation.build import build_table
         return build_table(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ from pathlib import Path
 from statistics import mean
 from subprocess import PIPE, Popen
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")       # before numpy: devices are played side by side
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from archfab.comparison.play import make_strategy, play
 from archfab.comparison.yardstick import Yardstick

@@ -240,14 +240,14 @@ class Choosy(tnn.Module):
 
 
 @pytest.mark.parametrize(("root", "shape", "message"), [
-    ([nn.ReLU(), [nn.Conv2d(8, 9)]], (2, 3, 7, 7), r"net/Sequential\[1\]/Conv2d.*2x3x7x7.*[Kk]ernel size"),
+    ([nn.ReLU(), [nn.Conv2d(8, 9)]], (2, 3, 7, 7), r"net/Sequential\[1\]\[0\]/Conv2d.*2x3x7x7.*[Kk]ernel size"),
     (nn.Sequential(nn.Conv2d(9, 3, groups=2)), (2, 3, 7, 7), r"net/Sequential\[0\]/Conv2d\(.*groups=2.*2x3x7x7"),
     (nn.Linear(4), (5,), r"Linear: in_features cannot be inferred from 5; give it by name"),
     ([nn.GRU(4), nn.Linear(2)], (2, 5, 7), r"Linear: in_features cannot be inferred from 2x5x4, 1x5x4; give it"),
     ([nn.ReLU(), describe(Choosy)(5)], (2, 3), r"net/Sequential\[1\]/Choosy\(width=5\) on an input of 2x3: a width"),
     (describe(Choosy)(4), (2, 3), r"net/Choosy cannot take an input of 2x3: .*(index|out of)"),
     ([3], (2, 3), r"net/Sequential\[0\]: 3 is no description of a module"),
-    (choose("a", x=5), (2, 3), "net: 5 is no description of a module")])
+    (choose("a", x=5), (2, 3), "net/a=x: 5 is no description of a module")])
 def test_what_cannot_be_built_is_named_with_its_place_and_the_shape_of_its_input(root, shape, message):
     space = Space(root)
     with pytest.raises(BuildError, match=message):

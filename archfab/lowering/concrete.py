@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -36,16 +36,20 @@ def build(space: Space, genotype: Genotype, example: tuple[Any, ...]) -> nn.Modu
 
 
 class Builder:
-    """Builds part after part, each with the shape that the one before hands on."""
+    """Builds part after part, each with the shape that the one before hands on.
+
+    `where` is the place of a part: equal in every network that has the part, and no other part has it.
+    """
 
     def __init__(self, genotype: Genotype) -> None:
         self.genotype = genotype
 
     def part(self, value: Any, x: Any, where: str) -> tuple[nn.Module, Any]:
         """The module of a description that stands where `x` comes in, and what it makes of `x`."""
-        value = self.decided(value)
+        value, where = self.taken(value, where)
         if isinstance(value, list | tuple | Repeat):
-            value = Description("torch.nn:Sequential", tuple(self.items(value)), {}, nn.Sequential)
+            args = (value,) if isinstance(value, Repeat) else tuple(value)
+            value = Description("torch.nn:Sequential", args, {}, nn.Sequential)
         if not isinstance(value, Description):
             raise BuildError(f"{where}: {value!r} is no description of a module")
         where = f"{where}/{value.target.rpartition(':')[2]}"
@@ -63,8 +67,8 @@ class Builder:
     def chain(self, value: Description, x: Any, where: str) -> tuple[nn.Module, Any]:
         """One part after another."""
         modules = []
-        for i, item in enumerate(self.items(value.args)):
-            module, x = self.part(item, x, f"{where}[{i}]")
+        for place, item in self.row(value.args, where):
+            module, x = self.part(item, x, place)
             modules.append(module)
         return nn.Sequential(*modules), x
 
@@ -106,15 +110,24 @@ class Builder:
             value = value.options[self.genotype[value.name]]
         return evaluate(value, self.genotype, channels(x)) if isinstance(value, Expr) else value
 
+    def taken(self, value: Any, where: str) -> tuple[Any, str]:
+        """A choice among parts as the part that was taken, at its own place."""
+        while isinstance(value, Choice):
+            label = self.genotype[value.name]
+            value, where = value.options[label], f"{where}/{value.name}={label}"
+        return value, where
+
+    def row(self, values: Any, where: str) -> Iterator[tuple[str, Any]]:
+        """Parts one after another with their places, repeats laid out to their decided number."""
+        if isinstance(values, Repeat):
+            values = values.items[:self.decided(values.count)]
+        for i, value in enumerate(values):
+            inner, place = self.taken(value, f"{where}[{i}]")
+            yield from self.row(inner, place) if isinstance(inner, list | tuple | Repeat) else [(place, inner)]
+
     def items(self, values: Any) -> list[Any]:
         """Parts one after another, repeats laid out to their decided number."""
-        if isinstance(values, Repeat):
-            return self.items(values.items[:self.decided(values.count)])
-        found: list[Any] = []
-        for value in values:
-            value = self.decided(value)
-            found.extend(self.items(value) if isinstance(value, list | tuple | Repeat) else [value])
-        return found
+        return [item for _, item in self.row(values, "")]
 
 
 def with_sizes(value: Description, args: tuple[Any, ...], kwargs: Mapping[str, Any], x: Any,

@@ -90,7 +90,7 @@ class Sum(nn.Module):
             return Sum(inner, nn.Identity()), y
         if builder.decided(shortcut) is None:
             return inner, y
-        side, z = builder.part(shortcut, x, where)
+        side, z = builder.part(shortcut, x, f"{where}.shortcut")
         if z.shape != y.shape:
             raise BuildError(f"{where}: the body gives {tuple(y.shape)}, the shortcut {tuple(z.shape)}")
         return Sum(inner, side), y

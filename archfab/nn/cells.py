@@ -157,10 +157,10 @@ class CellModule(nn.Module):
             raise BuildError(f"{where}: a cell of {inputs} inputs stands where {len(states)} come in "
                              "(2 in a CellChain, else 1)")
         prepare, shapes = prepared(builder, states, width, where)
-        edges = [(source_of(builder, edge, inputs + j, where), inputs + j, builder.decided(edge.kwargs["op"]))
+        edges = [(source_of(builder, edge, inputs + j, where), inputs + j, edge.kwargs["op"])
                  for j, node in enumerate(nodes) for edge in builder.items(builder.decided(node))]
         outputs = list(range(inputs, inputs + len(nodes))) if concat else [inputs + len(nodes) - 1]
-        edges = useful(edges, inputs, outputs)
+        edges = useful([edge for edge in edges if not is_zero(builder.decided(edge[2]))], inputs, outputs)
         reached = [i for i in outputs if any(target == i for _, target, _ in edges)]
         if not reached:
             last = inputs - 1
@@ -214,15 +214,19 @@ def prepared(builder: Any, states: Sequence[Any], width: Any, where: str) -> tup
     """The inputs brought to one width, and to the size of the last of them."""
     if width is None:
         return [nn.Identity() for _ in states], dict(enumerate(states))
-    made = [builder.part(PreConv(width, 1) if x.shape[2:] == states[-1].shape[2:] else Halve(width), x, where)
-            for x in states]
+    made = [builder.part(PreConv(width, 1) if x.shape[2:] == states[-1].shape[2:] else Halve(width), x,
+                         f"{where}.input{i}") for i, x in enumerate(states)]
     return [module for module, _ in made], {i: y for i, (_, y) in enumerate(made)}
+
+
+def is_zero(op: Any) -> bool:
+    """Whether an operation is no connection."""
+    return isinstance(op, Description) and op.target == "archfab.nn.cells:ZeroModule"
 
 
 def useful(edges: list[tuple[int, int, Any]], inputs: int, outputs: Sequence[int]) -> list[tuple[int, int, Any]]:
     """The edges on some path from an input to an output, in an order in which they can be computed."""
-    edges = sorted((edge for edge in edges if edge[2].target != "archfab.nn.cells:ZeroModule"),
-                   key=lambda edge: (edge[1], edge[0]))
+    edges = sorted(edges, key=lambda edge: (edge[1], edge[0]))
     alive = set(range(inputs))
     for source, target, _ in edges:
         if source in alive:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch.nn
 
+from archfab.nn.attention import Attention, AttentionBlock, Mlp, Patches, Positions, TokenClassifier
 from archfab.nn.blocks import (
     Classifier,
     ConvNormAct,
@@ -25,8 +26,9 @@ from archfab.nn.cells import Cell, CellChain, Edge, Zero, darts_cell, nasbench20
 from archfab.space.choices import CHANNELS
 from archfab.space.descriptions import Describer, signature_of
 
-__all__ = ["CHANNELS", "Cell", "CellChain", "Classifier", "ConvNormAct", "Edge", "MBConv", "Residual", "ResidualBlock",
-         "SeparableConv", "SqueezeExcite", "Zero", "darts_cell", "nasbench201_cell"]
+__all__ = ["CHANNELS", "Attention", "AttentionBlock", "Cell", "CellChain", "Classifier", "ConvNormAct", "Edge",
+         "MBConv", "Mlp", "Patches", "Positions", "Residual", "ResidualBlock", "SeparableConv", "SqueezeExcite",
+         "TokenClassifier", "Zero", "darts_cell", "nasbench201_cell"]
 _described: dict[str, Describer] = {}
 
 

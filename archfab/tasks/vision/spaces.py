@@ -1,4 +1,4 @@
-"""Spaces for image classifiers of any size: mobile blocks, and the cells of NAS-Bench-201 and DARTS."""
+"""Spaces for image classifiers of any size: mobile blocks, the cells of NAS-Bench-201 and DARTS, and transformers."""
 
 from __future__ import annotations
 
@@ -71,3 +71,24 @@ def darts(size: int, classes: int, channels: int = 16, cells: int = 1) -> Descri
         chain += [nn.darts_cell(channels * 2**i, "normal") for _ in range(cells)]
     return nn.Sequential(nn.Conv2d(3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(),
                          nn.CellChain(*chain), nn.Classifier(classes))
+
+
+def attention(size: int, classes: int) -> Description:
+    """A small vision transformer (Dosovitskiy et al., ICLR 2021) whose width, depth, heads and MLP ratios are
+    decided, as in AutoFormer (Chen et al., ICCV 2021).
+
+    Positions begin nearly as large as the patches are: with the usual 0.02 the digits have nearly three times
+    the error after 10 epochs.
+    """
+
+    def block(i: int) -> Description:
+        name = f"block{i + 1}"
+        return nn.AttentionBlock(choose(f"{name}.heads", 2, 3, 4), 16, choose(f"{name}.ratio", 1, 2, 4))
+
+    return nn.Sequential(nn.Patches(choose("width", 32, 48, 64), patch(size)), nn.Positions(0.5),
+                         repeat(choose("depth", 2, 3, 4), block), nn.TokenClassifier(classes))
+
+
+def patch(size: int) -> int:
+    """The pixels of a patch's side, such that there are 16 to 64 patches in an image of 4 x 4 pixels or more."""
+    return max(1, size // 4) if size <= 8 else math.ceil(size / 8)

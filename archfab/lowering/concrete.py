@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -27,12 +27,14 @@ def build(space: Space, genotype: Genotype, example: tuple[Any, ...]) -> nn.Modu
     :param example: inputs of the network's forward; only their shapes and types are looked at.
     """
     space.check(genotype)
+    return Builder(genotype).part(space.root, shapes_of(example), "net")[0]
+
+
+def shapes_of(example: Any) -> Any:
+    """Inputs as shapes and types alone; a single one by itself."""
     example = (example,) if isinstance(example, torch.Tensor) else example
     shapes = pytree.tree_map_only(torch.Tensor, lambda x: torch.empty_like(x, device="meta"), example)
-    module, _ = Builder(genotype).part(space.root, shapes[0] if len(shapes) == 1 else shapes, "net")
-    if not isinstance(module, nn.Module):
-        raise UsageError("this space describes no network: its root is no description of a torch module")
-    return module
+    return shapes[0] if len(shapes) == 1 else shapes
 
 
 class Builder:
@@ -48,29 +50,32 @@ class Builder:
         """The module of a description that stands where `x` comes in, and what it makes of `x`."""
         value, where = self.taken(value, where)
         if isinstance(value, list | tuple | Repeat):
-            args = (value,) if isinstance(value, Repeat) else tuple(value)
-            value = Description("torch.nn:Sequential", args, {}, nn.Sequential)
+            return self.chain(self.row(value, where), x)
         if not isinstance(value, Description):
             raise BuildError(f"{where}: {value!r} is no description of a module")
         where = f"{where}/{value.target.rpartition(':')[2]}"
         if value.target == "torch.nn:Sequential":
-            return self.chain(value, x, where)
+            return self.chain(self.row(value.args, where), x)
         try:
             if hasattr(value.make, "assemble"):
-                return value.make.assemble(self, x, where, *value.args, **value.kwargs)
+                return self.container(value, x, where)
             return self.leaf(value, x, where)
         except (BuildError, UsageError):
             raise
         except Exception as error:
             raise BuildError(f"{where} on an input of {shape_of(x)}: {first_line(error)}") from error
 
-    def chain(self, value: Description, x: Any, where: str) -> tuple[nn.Module, Any]:
+    def chain(self, row: Iterable[tuple[str, Any]], x: Any) -> tuple[nn.Module, Any]:
         """One part after another."""
         modules = []
-        for place, item in self.row(value.args, where):
+        for place, item in row:
             module, x = self.part(item, x, place)
             modules.append(module)
         return nn.Sequential(*modules), x
+
+    def container(self, value: Description, x: Any, where: str) -> tuple[nn.Module, Any]:
+        """A part that builds what stands in it itself."""
+        return value.make.assemble(self, x, where, *value.args, **value.kwargs)     # type: ignore[attr-defined]
 
     def leaf(self, value: Description, x: Any, where: str) -> tuple[nn.Module, Any]:
         """A module made by one call, its arguments decided and its input sizes filled in."""
@@ -78,7 +83,7 @@ class Builder:
         kwargs = {key: self.argument(arg, x, where) for key, arg in value.kwargs.items()}
         args, kwargs = with_sizes(value, args, kwargs, x, where)
         try:
-            module = value.make(*args, **kwargs)
+            module = self.made(value, args, kwargs, where)
         except Exception as error:
             shown = ", ".join([*map(repr, args), *(f"{key}={arg!r}" for key, arg in kwargs.items())])[:200]
             raise BuildError(f"{where}({shown}) on an input of {shape_of(x)}: {first_line(error)}") from error
@@ -90,6 +95,10 @@ class Builder:
             plain = type(module).__name__.removeprefix("Lazy")
             raise BuildError(f"{where}: sizes are inferred anyway; write nn.{plain}")
         return module, flow(value, args, kwargs, module, x, where)
+
+    def made(self, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> Any:
+        """The call itself; lowerings that share weights do something else here."""
+        return value.make(*args, **kwargs)
 
     def argument(self, value: Any, x: Any, where: str) -> Any:
         """A plain argument; a description among the arguments is built for the same input."""
@@ -122,8 +131,12 @@ class Builder:
         if isinstance(values, Repeat):
             values = values.items[:self.decided(values.count)]
         for i, value in enumerate(values):
-            inner, place = self.taken(value, f"{where}[{i}]")
-            yield from self.row(inner, place) if isinstance(inner, list | tuple | Repeat) else [(place, inner)]
+            yield from self.flat(value, f"{where}[{i}]")
+
+    def flat(self, value: Any, where: str) -> Iterator[tuple[str, Any]]:
+        """One item of a row, which may stand for several."""
+        inner, place = self.taken(value, where)
+        yield from self.row(inner, place) if isinstance(inner, list | tuple | Repeat) else [(place, inner)]
 
     def items(self, values: Any) -> list[Any]:
         """Parts one after another, repeats laid out to their decided number."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from archfab.core import BuildError
 from archfab.nn.blocks import make
-from archfab.space.choices import CHANNELS, choose
+from archfab.space.choices import CHANNELS, Choice, choose
 from archfab.space.descriptions import Describer, Description
 
 
@@ -179,6 +179,84 @@ class CellModule(nn.Module):
         return CellModule(prepare, [(s, t) for s, t, _ in edges], ops, reached), y
 
 
+    @staticmethod
+    def relax(builder: Any, x: Any, where: str, nodes: Any, inputs: int, concat: bool,
+              width: Any) -> tuple[nn.Module, Any]:
+        """The cell with its decisions open: every edge of every option, weighed by the options that have it."""
+        states = x if isinstance(x, tuple) else (x,)
+        prepare, shapes = prepared(builder, states, width, where)
+        edges: dict[tuple[int, int, Any], OpenEdge] = {}
+        for j, node in enumerate(nodes, inputs):
+            choice, options = builder.options(node)
+            for label, listed in options.items():
+                for edge in builder.items(listed):
+                    source, op = source_of(builder, edge, j, where), edge.kwargs["op"]
+                    if is_zero(builder.options(op)[1].get(None)):
+                        continue
+                    key = source, j, op.name if isinstance(op, Choice) else id(op)
+                    if key not in edges:
+                        module, y = builder.part(op, shapes[source], f"{where}[{source}-{j}]")
+                        module.silent = True
+                        if shapes.setdefault(j, y).shape != y.shape:
+                            raise BuildError(f"{where}: the edges into node {j} have several shapes")
+                        edges[key] = OpenEdge(source, j, module, None if choice is None else choice.name, [])
+                    if choice is not None:
+                        edges[key].options.append(builder.gates.labels[choice.name].index(label))
+        outputs = list(range(inputs, inputs + len(nodes))) if concat else [inputs + len(nodes) - 1]
+        if any(i not in shapes or (concat and may_be_empty(edges.values(), i)) for i in outputs):
+            raise BuildError(f"{where}: a node that may be empty stands beside others in the output, whose channels "
+                             "then change; leave out nn.Zero there")
+        y = shapes[outputs[0]]
+        if len(outputs) > 1:
+            y = y.new_empty((y.shape[0], sum(shapes[i].shape[1] for i in outputs), *y.shape[2:]))
+        return OpenCell(builder.gates, prepare, list(edges.values()), outputs), y
+
+
+class OpenEdge(NamedTuple):
+    """An edge of a cell with open decisions: it counts for the options of its node that have it; for all without."""
+
+    source: int
+    target: int
+    op: nn.Module
+    name: str | None
+    options: list[int]
+
+
+class OpenCell(nn.Module):
+    """A cell with open decisions: each node is the sum of its edges, as the gates weigh them."""
+
+    def __init__(self, gates: Any, prepare: Sequence[nn.Module], edges: Sequence[OpenEdge],
+                 outputs: Sequence[int]) -> None:
+        super().__init__()
+        self.gates, self.edges, self.outputs = gates, tuple(edges), tuple(outputs)
+        self.prepare = nn.ModuleList(prepare)
+        self.ops = nn.ModuleList(edge.op for edge in edges)
+
+    def forward(self, *states: torch.Tensor) -> torch.Tensor:
+        values: dict[int, torch.Tensor] = {
+            i: prepare(state) for i, (prepare, state) in enumerate(zip(self.prepare, states, strict=True))}
+        for edge in self.edges:
+            share = self.share(edge)
+            if edge.source not in values or share == 0:
+                continue
+            y = edge.op(values[edge.source])
+            if y is None:
+                continue
+            y = y if share == 1 else y * share
+            values[edge.target] = values[edge.target] + y if edge.target in values else y
+        found = [values[i] if i in values else torch.zeros_like(states[-1]) for i in self.outputs]
+        return found[0] if len(found) == 1 else torch.cat(found, 1)
+
+    def share(self, edge: OpenEdge) -> Any:
+        """The sum of the weights of the options that have an edge; exactly 0 or 1 where that is known."""
+        if edge.name is None:
+            return 1
+        active = [i for i in self.gates.active[edge.name] if i in edge.options]
+        if not active:
+            return 0
+        return 1 if self.gates.single(edge.name) else self.gates.weights[edge.name][active].sum()
+
+
 class ChainModule(nn.Module):
     """Cells in a row, each fed by the two before it."""
 
@@ -222,6 +300,11 @@ def prepared(builder: Any, states: Sequence[Any], width: Any, where: str) -> tup
 def is_zero(op: Any) -> bool:
     """Whether an operation is no connection."""
     return isinstance(op, Description) and op.target == "archfab.nn.cells:ZeroModule"
+
+
+def may_be_empty(edges: Iterable[OpenEdge], node: int) -> bool:
+    """Whether every edge into a node has an option that is no connection."""
+    return all(getattr(edge.op, "empty", None) for edge in edges if edge.target == node)
 
 
 def useful(edges: list[tuple[int, int, Any]], inputs: int, outputs: Sequence[int]) -> list[tuple[int, int, Any]]:

@@ -169,6 +169,13 @@ class Space:
                 pending.extend(opened)
         return genotype
 
+    def decisions(self, part: Any) -> tuple[str, ...] | None:
+        """The names of the decisions that stand in a part of the declaration; None for what is no part of it."""
+        key = part.name if isinstance(part, Choice) else id(part)
+        if key not in self._made:
+            return None
+        return tuple(sorted(set().union(*(each.names for each in self._made[key][1]))))
+
     def _nodes(self, value: Any) -> tuple[Node, ...]:
         """The decisions that stand open in a description, each once."""
         key = value.name if isinstance(value, Choice) else id(value)

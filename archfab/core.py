@@ -2,192 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import os
 import random
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from archfab.records import (  # noqa: F401 - all of it is had from here
+    Budget,
+    BuildError,
+    Cost,
+    Costs,
+    Diverged,
+    Event,
+    Genotype,
+    Goals,
+    Hints,
+    Job,
+    Key,
+    Label,
+    Lesson,
+    Limit,
+    Metrics,
+    Spec,
+    Trial,
+    Unknown,
+    UsageError,
+    canonical,
+    identity,
+    key_of,
+    unknown,
+)
 
 if TYPE_CHECKING:
     from archfab.hardware.workload import Workload
     from archfab.space import Space
-
-Label = str | int | float | bool | None
-Genotype = Mapping[str, Label]
-Key = frozenset[tuple[str, Label]]
-Metrics = Mapping[str, float]
-Goals = Mapping[str, Literal["min", "max"]]
-Hints = Callable[[Genotype], Metrics]
-"""Cheap figures of a network that are known before it is tried, by name: parameters, costs, zero-cost scores."""
-
-
-class UsageError(Exception):
-    """The request is wrong: the message says what was asked, what is legal and what to do (exit code 2)."""
-
-
-class BuildError(Exception):
-    """A network that cannot be made; the message says which part and why."""
-
-
-class Unknown(Exception):
-    """A network of which the estimator knows nothing, so that it is rejected without a trial; the message says why."""
-
-
-class Diverged(Exception):
-    """Training produced numbers that are not finite; the message says when."""
-
-
-def unknown(kind: str, name: str, known: Sequence[str], hint: str = "") -> UsageError:
-    """The error for a name that does not exist: says what is known and the nearest of it."""
-    near = get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    guess = f"; did you mean '{near[0]}'?" if near else ""
-    listing = ", ".join(sorted(known)) or "none"
-    return UsageError(f"no {kind} named '{name}'; known: {listing}{guess}{' ' + hint if hint else ''}")
-
-
-def canonical(data: Any) -> str:
-    """JSON with one spelling: sorted keys, no spaces, only finite numbers."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def identity(data: Any) -> str:
-    """A 12-digit id of plain data, the same in every process and on every machine."""
-    return hashlib.sha256(canonical(data).encode()).hexdigest()[:12]
-
-
-def key_of(genotype: Genotype) -> Key:
-    """Equal for equal genotypes, whatever the order of their decisions; cheaper than `identity`, for this process."""
-    return frozenset(genotype.items())
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A bound that a delivered network must keep, such as `memory_kb<=256`."""
-
-    name: str
-    sense: Literal["<=", ">="]
-    value: float
-
-    @classmethod
-    def parse(cls, text: str) -> Limit:
-        found = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([-+\d.eE]+)\s*", text)
-        try:
-            assert found and math.isfinite(float(found[3]))
-            return cls(found[1], found[2], float(found[3]))  # type: ignore[arg-type]
-        except (AssertionError, ValueError):
-            raise UsageError(f"'{text}' is no limit; write NAME<=NUMBER or NAME>=NUMBER, e.g. "
-                             "'memory_kb<=256' (in quotes, for the shell)") from None
-
-    def excess(self, metrics: Metrics) -> float:
-        """By how much of its own size the bound is broken; 0 when it is kept or not yet known."""
-        value = metrics.get(self.name)
-        if value is None:
-            return 0.0
-        over = value - self.value if self.sense == "<=" else self.value - value
-        return max(0.0, over) / (abs(self.value) or 1.0)
-
-    def __str__(self) -> str:
-        value = int(self.value) if self.value == int(self.value) else self.value
-        return f"{self.name}{self.sense}{value!r}"
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One network to try: its number in the run, its decisions, whose proposal it is, and `fidelity`, the share of
-    a trial's budget that it gets (above 0, at most 1)."""
-
-    number: int
-    genotype: Genotype
-    arm: str = "search"
-    parent: int | None = None
-    fidelity: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One step of a run. `rejected`: outside the limits by its costs, or unknown to the estimator, so never trained.
-    `ended`: a phase is over."""
-
-    kind: Literal["asked", "ok", "failed", "rejected", "baseline", "delivered", "ended"]
-    trial: Trial | None = None
-    metrics: Metrics = field(default_factory=dict)
-    figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)     # value, origin, low, high by name
-    curve: Sequence[Mapping[str, float]] = ()
-    note: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Job:
-    """Something to do for a run: try a network, deliver one, or compute the baselines."""
-
-    kind: Literal["try", "deliver", "baseline"]
-    trial: Trial | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """One figure of one network on one device, with where it comes from and how far it can be off."""
-
-    value: float
-    origin: Literal["measured", "calibrated", "simulated", "analytic", "counted"]
-    low: float
-    high: float
-
-    @classmethod
-    def counted(cls, value: float) -> Cost:
-        return cls(value, "counted", value, value)
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What one network costs on one device: figures by name, the operators they add up from, and the
-    operators that the cost model does not know (never counted as free without saying so)."""
-
-    figures: Mapping[str, Cost]
-    operators: Sequence[Mapping[str, Any]] = ()
-    unknown: Sequence[str] = ()
-
-    def plain(self) -> dict[str, dict[str, Any]]:
-        return {name: asdict(cost) for name, cost in self.figures.items()}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long one network may train: whichever of these is set ends it."""
-
-    epochs: float | None = None
-    steps: int | None = None
-    seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if value is not None and not value > 0:
-                raise UsageError(f"a budget of {value} {item.name} is no budget; give a number above 0")
-
-    @classmethod
-    def from_plain(cls, data: Mapping[str, Any]) -> Budget:
-        return cls(**data)
-
-    def scaled(self, share: float) -> Budget:
-        """A share of this budget; at least one step."""
-        if share == 1:
-            return self
-        return Budget(epochs=self.epochs and self.epochs * share, seconds=self.seconds and self.seconds * share,
-                      steps=self.steps and max(1, round(self.steps * share)))
-
-    def __bool__(self) -> bool:
-        return any(getattr(self, item.name) is not None for item in fields(self))
 
 
 def sources(name: str) -> tuple[str, list[Path]]:
@@ -236,9 +86,42 @@ class Task(ABC):
         """What one delivered network trains for when the user does not say."""
         return self.budget()
 
-    def fit(self, model: Any, budget: Budget, rng: random.Random, full: bool = False) -> list[dict[str, float]]:
-        """Trains the model in place; returns its curve, one row an epoch. `full`: for delivery."""
+    def fit(self, model: Any, budget: Budget, rng: random.Random, full: bool = False,
+            rate: float = 1.0) -> list[dict[str, float]]:
+        """Trains the model in place; returns its curve, one row an epoch.
+
+        :param full: whether it is trained for delivery. :param rate: the share of the usual learning rate.
+        """
         raise UsageError(f"the task '{self.name}' has no networks to train")
+
+    recipe: Any = None
+    """How networks are trained, for tasks that give `batches`: a `learning.Recipe`."""
+
+    def batches(self, split: Literal["train", "validation"], rng: random.Random,
+                part: tuple[float, float] = (0.0, 1.0)) -> Iterator[Any]:
+        """One pass over a split in shuffled batches, those of `train` as training sees them; weights that networks
+        share are trained on these.
+
+        :param part: from which to which share of the split; the shares stay the same in every pass.
+        """
+        raise UsageError(f"the task '{self.name}' gives no batches, so weights cannot be shared on it; search it with "
+                         "--estimator training")
+
+    def place(self, model: Any) -> Any:
+        """The model where it computes fastest: on the device, in the memory layout."""
+        return model
+
+    def answer(self, model: Any, batch: Any) -> Any:
+        """What a network says of a batch of (inputs, targets)."""
+        return model(batch[0])
+
+    def loss(self, answer: Any, batch: Any) -> Any:
+        """What training makes small, as one number that has a gradient."""
+        raise UsageError(f"the task '{self.name}' has no loss")
+
+    def distance(self, answer: Any, other: Any) -> Any:
+        """How far an answer is from another network's, which it is to learn from."""
+        return ((answer - other) ** 2).mean()
 
     def score(self, model: Any, split: Literal["validation", "test"] = "validation") -> Metrics:
         """The goals' values on a split. A search sees `validation`; delivery computes `test` once."""
@@ -266,6 +149,8 @@ class Strategy(ABC):
     looks: int = 32
     """How many networks a strategy should ask hints of for one proposal: a network's cost takes milliseconds, a
     table's tens of thousands a second."""
+    estimator: str | None = None
+    """The estimator that a strategy needs, where not every one will do."""
 
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = ()) -> None:
         self.space = space
@@ -273,8 +158,9 @@ class Strategy(ABC):
         self.limits = tuple(limits)
 
     @abstractmethod
-    def ask(self, number: int, rng: random.Random) -> Trial | None:
-        """The next trial, or None when there is nothing left to try. Never changes the strategy's state."""
+    def ask(self, number: int, rng: random.Random) -> Trial | Lesson | None:
+        """The next trial, a lesson that has to come before it, or None when there is nothing left to try. Never
+        changes the strategy's state."""
 
     @abstractmethod
     def tell(self, event: Event) -> None:
@@ -289,12 +175,43 @@ class Estimator(ABC):
     paths: tuple[str, ...] = ()
     """The options that name data; `sources` reads them."""
     sources = staticmethod(sources)
+    lowering = "concrete"
+    """What it makes of a space: it takes those that this lowering takes."""
+    folder: Path | None = None
+    """Where the run keeps the weights that its networks share; set before the first lesson."""
+    taught = 0
+    """After how many lessons a network is to be scored; set before each trial."""
+    check = 0
+    """How many networks are trained alone at the end of a search, to see whether its scores rank them alike."""
 
     @abstractmethod
     def estimate(self, task: Task, space: Space, genotype: Genotype, budget: Budget,
                  rng: random.Random) -> tuple[Metrics, list[dict[str, float]]]:
         """Scores by name, and the training curve (empty where there is none). A score named `test_...` is
         reported and never shown to a strategy."""
+
+    def lesson(self, lessons: Sequence[Event], tried: float) -> Lesson | None:
+        """The lesson that is due after those and so many trials of the search, if one is."""
+        return None
+
+    def teach(self, task: Task, space: Space, number: int, data: Mapping[str, Any],
+              rng: random.Random) -> Mapping[str, Any]:
+        """Gives lesson `number` (from 1): trains shared weights and keeps them in `folder`; what it found, as plain
+        data. The same lesson after the same ones gives the same weights.
+
+        :raises Diverged: when they are no longer finite.
+        """
+        raise UsageError("this estimator shares no weights; for a strategy that teaches some: --estimator relaxed, or "
+                         "--estimator supernet")
+
+    def network(self, task: Task, space: Space, genotype: Genotype,
+                rng: random.Random) -> tuple[Any, list[dict[str, float]]] | None:
+        """A network that is ready for delivery, with its curve; None where it has to be trained from scratch."""
+        return None
+
+    def space(self) -> Any:
+        """The space that it serves, where it was made for one: what is searched when the user names none."""
+        return None
 
     def elsewhere(self, task: Task) -> str:
         """Where the scores come from, in words, if it is not the task's data: then its intervals and baselines say
@@ -336,52 +253,3 @@ class Executor(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Ends whatever runs."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a run is: everything that decides its result, as plain data, saved with it."""
-
-    task: str                                   # a name, or a path to a .py file
-    space: Mapping[str, Any]                    # the declaration as data (Space.data)
-    objectives: Goals                           # name -> min or max
-    space_from: str | None = None               # the name or file that the space was read from
-    task_options: Mapping[str, Any] = field(default_factory=dict)
-    strategy: str = "auto"
-    strategy_options: Mapping[str, Any] = field(default_factory=dict)
-    estimator: str = "training"
-    estimator_options: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "null"
-    limits: tuple[str, ...] = ()
-    trials: int | None = 50                     # how many networks are tried; None: until the time is up
-    seconds: float | None = None                # bounds the search, not the delivery
-    budget: Mapping[str, float] = field(default_factory=dict)       # one trial
-    full_budget: Mapping[str, float] = field(default_factory=dict)  # one delivered network
-    deliver: int = 3                            # how many members of the front are delivered
-    seeds: int = 1                              # trainings of each delivered network
-    random: bool = True                         # an equal-budget random search beside the search
-    workers: int = 1
-    threads: int = 1                            # per worker: results depend on it in the last digits
-    seed: int = 0
-
-    @cached_property
-    def parsed_limits(self) -> tuple[Limit, ...]:
-        return tuple(map(Limit.parse, self.limits))
-
-    def keeps(self, metrics: Metrics) -> bool:
-        """Whether a network keeps every limit, as far as its figures are known."""
-        return not any(limit.excess(metrics) for limit in self.parsed_limits)
-
-    def point(self, metrics: Metrics) -> tuple[float, ...]:
-        """The objectives as numbers to be made small."""
-        return tuple(metrics[name] if sense == "min" else -metrics[name] for name, sense in self.objectives.items())
-
-    def plain(self) -> dict[str, Any]:
-        return json.loads(json.dumps(asdict(self)))
-
-    @classmethod
-    def from_plain(cls, data: Mapping[str, Any]) -> Spec:
-        known = {item.name for item in fields(cls)}
-        if extra := sorted(set(data) - known):
-            raise UsageError(f"this run was written by another version of archfab: it says {', '.join(extra)}")
-        return cls(**{**data, "limits": tuple(data.get("limits", ()))})

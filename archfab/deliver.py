@@ -66,9 +66,12 @@ def train(bench: Workbench, genotype: Genotype, seed: str) -> tuple[torch.nn.Mod
     torch.set_num_threads(bench.spec.threads)
     seed_torch(rng)
     assert bench.example is not None
-    model = build(bench.space, genotype, bench.example)
-    curve = bench.task.fit(model, Budget.from_plain(bench.spec.full_budget), rng, full=True)
-    model.cpu().to(memory_format=torch.contiguous_format)       # type: ignore[call-overload]
+    if (ready := bench.estimator.network(bench.task, bench.space, genotype, rng)) is not None:
+        model, curve = ready
+    else:
+        model = build(bench.space, genotype, bench.example)
+        curve = bench.task.fit(model, Budget.from_plain(bench.spec.full_budget), rng, full=True)
+    model.cpu().to(memory_format=torch.contiguous_format)
     return model.eval(), curve, finite(bench.task.score(model, "test"))
 
 
@@ -79,7 +82,8 @@ def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],
     return {"format": FORMAT, "id": identity(trial.genotype), "genotype": dict(trial.genotype),
             "space_hash": bench.space.hash, "seed": seed_of(spec, trial, 0), "spec": spec.plain(),
             "costs": bench.costs(trial.genotype).plain(), "device": spec.device, "test": tests,
-            "weights_digest": digest(model.state_dict()), "preprocessing": bench.task.preprocessing(),
+            "taught": bench.estimator.taught, "weights_digest": digest(model.state_dict()),
+            "preprocessing": bench.task.preprocessing(),
             "inputs": [[list(x.shape), str(x.dtype).removeprefix("torch.")] for x in bench.example or ()],
             "environment": environment(bench)}
 
@@ -205,7 +209,8 @@ def replay(folder: Path | str) -> dict[str, Any]:
     :returns: `same` (weights equal to the last bit), `differences` in words, and both test scores.
     """
     bundle = read_bundle(folder)
-    bench = Workbench(Spec.from_plain(bundle["spec"]))
+    bench = Workbench(Spec.from_plain(bundle["spec"]), folder=Path(folder).resolve().parents[1])
+    bench.estimator.taught = bundle.get("taught", 0)
     model, _, test = train(bench, bundle["genotype"], bundle["seed"])
     again = {"weights_digest": digest(model.state_dict()), "space_hash": identity(bundle["spec"]["space"]),
              "costs": bench.costs(bundle["genotype"]).plain(), "id": identity(bundle["genotype"]),

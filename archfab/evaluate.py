@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +37,10 @@ from archfab.space import Space, as_space
 class Workbench:
     """The live parts of a run that its spec names: made once in each process that works on it."""
 
-    def __init__(self, spec: Spec, task: Task | None = None, space: Space | None = None) -> None:
+    def __init__(self, spec: Spec, task: Task | None = None, space: Space | None = None,
+                 folder: Path | None = None) -> None:
         self.spec = spec
+        self.folder = folder
         if task is not None:
             self.task = task
         if space is not None:
@@ -64,7 +67,9 @@ class Workbench:
 
     @cached_property
     def estimator(self) -> Estimator:
-        return registry.load("estimators", self.spec.estimator)(**self.spec.estimator_options)
+        made = registry.load("estimators", self.spec.estimator)(**self.spec.estimator_options)
+        made.folder = self.folder and self.folder / "shared"
+        return made
 
     @cached_property
     def device(self) -> Device:
@@ -97,11 +102,36 @@ class Workbench:
         """Does a job; whatever goes wrong with a network becomes an event with its reason."""
         if job.kind == "baseline":
             return self._baseline()
+        if job.kind == "lesson":
+            return self._teach(**job.data)
         assert job.trial
+        self.estimator.taught = job.data.get("taught", 0)
         if job.kind == "deliver":
             from archfab.deliver import deliver
-            return deliver(self, job.trial, **job.data)
-        return self._try(job.trial)
+            return deliver(self, job.trial, job.data["folder"], job.data["seeds"])
+        return self._check(job.trial) if job.kind == "check" else self._try(job.trial)
+
+    def _teach(self, number: int, data: Mapping[str, Any]) -> Event:
+        """A lesson; what ends it early is said in the event."""
+        try:
+            rng = random.Random(f"{self.spec.seed}:lesson:{number}")
+            found = self.estimator.teach(self.task, self.space, number, data, rng)
+            return Event("lesson", data={"number": number, **found})
+        except (OSError, UsageError):
+            raise
+        except Exception as error:
+            return Event("lesson", data={"number": number}, note=reason(error))
+
+    def _check(self, trial: Trial) -> Event:
+        """A network trained alone for a trial's budget."""
+        try:
+            alone = registry.load("estimators", "training")()
+            rng = random.Random(f"{self.spec.seed}:check:{trial.number}")
+            scores, curve = alone.estimate(self.task, self.space, trial.genotype,
+                                           Budget.from_plain(self.spec.budget), rng)
+            return Event("checked", trial, finite(scores), curve=[dict(finite(row)) for row in curve])
+        except Exception as error:
+            return Event("checked", trial, note=reason(error))
 
     def _try(self, trial: Trial) -> Event:
         figures: dict[str, Any] = {}

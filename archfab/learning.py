@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import os
 import random
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from archfab.core import Budget, Diverged, Metrics, UsageError
+from archfab.core import Budget, Diverged, Metrics, Task, UsageError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -151,3 +153,25 @@ def epoch(model: nn.Module, batches: Iterator[Batch], loss: Callable[[torch.Tens
         meter.taken += 1
         total, count = total + now * len(y), count + len(y)
     return total / max(count, 1)
+
+
+def recalibrate(model: nn.Module, task: Task, batches: int) -> None:
+    """Takes a network's running statistics anew: the mean over some batches of training data, the same ones each time.
+
+    Weights that networks share have seen the inputs of many of them, none of which these statistics fit.
+    """
+    norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    if not norms:
+        return
+    task.place(model).eval()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None            # the plain mean over all batches
+        norm.train()
+    with torch.no_grad():
+        for batch in itertools.islice(task.batches("train", random.Random("recalibrate")), batches):
+            task.answer(model, batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()

@@ -28,10 +28,13 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
         if not isinstance(value, int) or value < least:
             raise UsageError(f"{name} takes a whole number from {least} up, not {value}")
     task, strategy, device = map(settled, (task, strategy, device))
+    proposer = registry.load("strategies", strategy)
+    estimator = estimator_for(proposer, strategy, estimator)
     given = sort_options(task, strategy, estimator, {**(options or {}), **({"data": data} if data else {})})
     live = task if isinstance(task, Task) else registry.load("tasks", task)(**given["task"])
-    declared, space_from = find_space(live, space)
     estimator = estimator or live.estimator
+    scorer = registry.load("estimators", estimator)(**given["estimator"])
+    declared, space_from = find_space(live, space if space is not None else scorer.space())
     seconds = duration(budget) if budget is not None else None
     spec = Spec(
         task=task if isinstance(task, str) else "object", task_options=given["task"], space=declared.data,
@@ -40,16 +43,25 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
         limits=bounds(limits, load_device(device), live),
         trials=trials if trials or seconds else 50, seconds=seconds,
         budget=plain_budget(trial_budget or live.budget()), full_budget=plain_budget(full_budget or live.full_budget()),
+        check=scorer.check if live.example() is not None else 0,
         deliver=deliver if live.example() is not None else 0, seeds=seeds, random=random and strategy != "random",
         workers=workers, threads=threads or max(1, (os.cpu_count() or 1) // workers), seed=seed)
     bench = Workbench(spec, live, declared)
-    registry.load("strategies", strategy)(declared, spec.objectives, bench.limits, **given["strategy"])
+    proposer(declared, spec.objectives, bench.limits, **given["strategy"])
     if workers > 1 and spec.task == "object":
         raise UsageError("several workers need a task that they can load: give its name, or the path of its .py file")
     check_lowering(bench)
     check_limits(bench)
-    bench.estimator     # noqa: B018 - loads it, so that a missing one is an error now
     return bench
+
+
+def estimator_for(proposer: Any, strategy: str, estimator: str | None) -> str | None:
+    """The estimator that was asked for, or that the strategy needs."""
+    needed = getattr(proposer, "estimator", None)
+    if needed and estimator not in (None, needed):
+        raise UsageError(f"the strategy {strategy} learns from the gradients of a mixture of networks, which "
+                         f"--estimator {estimator} cannot give; leave it out ({needed}), or take another strategy")
+    return estimator or needed
 
 
 def sort_options(task: Any, strategy: str, estimator: str | None,
@@ -107,11 +119,14 @@ def foreign(device: str, name: str) -> str:
 
 
 def check_lowering(bench: Workbench) -> None:
-    """Refuses a space in which some option can never be built, so that nothing fails late."""
+    """Refuses a space that the estimator cannot lower, or in which some option can never be built, so that nothing
+    fails late."""
     if bench.example is not None:
-        possible, because = registry.load("lowerings", "concrete")(bench.space, bench.example)
+        lowering = bench.estimator.lowering
+        possible, because = registry.load("lowerings", lowering)(bench.space, bench.example)
         if not possible:
-            raise UsageError(f"this space cannot be searched: {because}")
+            kind = "" if lowering == "concrete" else f" with the estimator {bench.spec.estimator} ({lowering})"
+            raise UsageError(f"this space cannot be searched{kind}: {because}")
 
 
 def check_limits(bench: Workbench) -> None:

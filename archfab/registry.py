@@ -25,9 +25,10 @@ HERE = Path(__file__).parent
 KINDS = {
     "tasks": "tasks", "strategies": "strategies", "estimators": "estimators", "executors": "executors",
     "devices": "hardware/devices", "cost-models": "hardware/models", "lowerings": "lowering",
+    "sampling": "sampling",
 }
 SINGULAR = {"tasks": "task", "strategies": "strategy", "estimators": "estimator", "executors": "executor",
-            "devices": "device", "cost-models": "cost model", "lowerings": "lowering"}
+            "devices": "device", "cost-models": "cost model", "lowerings": "lowering", "sampling": "sampling rule"}
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import Any
 from archfab.evaluate import load_device
 from archfab.runs import Member, Run
 from archfab.runs.picture import curves_figure, front_figure, png, svg, title
+from archfab.runs.shared_picture import lessons_figure
 from archfab.space import Space
 
 STYLE = """
@@ -48,11 +49,12 @@ def replace(path: Path, content: bytes) -> None:
 
 def page(run: Run, front: str) -> str:
     document = run.plain()
-    curves = curves_figure(run)
+    curves, taught = curves_figure(run), lessons_figure(run)
     sections = [
         head(run, document), "".join(f"<p class='verdict{' bad' if 'NO' in s else ''}'>{escape(s)}</p>"
                                      for s in document["verdict"]),
-        f"<h2>Front</h2>{front}", front_table(run), section("Training", svg(curves) if curves else ""),
+        f"<h2>Front</h2>{front}", front_table(run), section("Shared weights", svg(taught) if taught else ""),
+        section("Training", svg(curves) if curves else ""),
         section("Beside the search", comparison(run, document)), section("Where the figures come from", origins(run)),
         section("What did not work", failures(run)), section("How it was run", settings(run))]
     return (f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(run.name)}</title>"

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from archfab import registry
-from archfab.core import Budget, Event, Executor, Job, Spec, Strategy, Task, Trial, UsageError, unknown
+from archfab.core import Budget, Event, Executor, Job, Lesson, Spec, Strategy, Task, Trial, UsageError, unknown
 from archfab.evaluate import Workbench, repeated, seen
 from archfab.plan import environment, plain_budget, plan
 from archfab.runs import Log, Run, Store, unfinished
@@ -57,6 +57,7 @@ def search(task: str | Task, *, space: Any = None, data: str | None = None, stra
                  trial_budget=trial_budget, full_budget=full_budget, deliver=deliver, seeds=seeds, random=random,
                  workers=workers, threads=threads, seed=seed, options=options)
     folder = folder_for(bench.spec, run, Path(runs))
+    bench.folder = folder
     return go(bench, Store.create(folder, bench.spec, environment(bench)), watcher)
 
 
@@ -71,7 +72,7 @@ def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = No
     if spec.task == "object" and task is None:
         store.close()
         raise UsageError("this run's task was given as an object; give it again: archfab.resume(run, task=...)")
-    bench = Workbench(spec, task)
+    bench = Workbench(spec, task, folder=store.folder)
     now, then = environment(bench), store.environment()
     for what in ("device numbers", "torch", "data", "task file"):
         if now[what] != then.get(what, now[what]):
@@ -90,14 +91,15 @@ def export_networks(folder: Path, idents: Sequence[str], seeds: int | None = Non
     chosen = [run.member(ident) for ident in idents] or [run.best]
     if not run.finished:
         raise UsageError(f"the run {run.name} is not finished; first: archfab resume {folder}")
-    bench = Workbench(spec)
+    bench = Workbench(spec, folder=folder)
     if bench.example is None:
         raise UsageError(f"the task '{spec.task}' has no networks, so none that could be exported")
     store = Store.open(folder)
+    taught = len(Log(spec, store.events()).lessons)
     with working(bench, store) as executor:
         for member in chosen:
             trial = Trial(member.trial, member.genotype, member.arm)
-            executor.submit(Job("deliver", trial, {"folder": str(folder), "seeds": spec.seeds}))
+            executor.submit(Job("deliver", trial, {"folder": str(folder), "seeds": spec.seeds, "taught": taught}))
         for _ in chosen:
             store.record(executor.next())
     return Run(folder)
@@ -147,6 +149,8 @@ def drive(bench: Workbench, store: Store, executor: Executor, watch: Watch) -> N
                 executor.submit(Job("baseline"))
                 record(executor.next())
             why = "done"
+        elif phase == "check":
+            why = check_scores(bench, log, store, executor, record)
         else:
             why = deliver_front(bench, log, store, executor, record)
         record(Event("ended", data={"phase": phase, "why": why}))
@@ -156,11 +160,10 @@ def drive(bench: Workbench, store: Store, executor: Executor, watch: Watch) -> N
 def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Executor,
             record: Callable[[Event], None]) -> str:
     """Lets one strategy propose until its budget is used; returns why it ended."""
-    spec = bench.spec
     strategy = make_strategy(arm, bench)
     waits = bench.estimator.isolate
     for event in log.events:
-        if event.trial is not None and event.trial.arm == arm:
+        if event.kind == "lesson" or (event.trial is not None and event.trial.arm == arm):
             strategy.tell(seen(event))
 
     def happened(event: Event) -> None:
@@ -172,12 +175,17 @@ def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Execut
     while True:
         why = ""
         while len(log.pending) < executor.slots and not (why := enough(arm, bench, log, store.elapsed)):
-            number = log.next_number
-            asked = strategy.ask(number, Random(f"{spec.seed}:{arm}:{number}"))
+            asked = propose(arm, bench, log, strategy)
             if asked is None:
                 why = "the strategy has nothing left to try"
                 break
-            trial = replace(asked, number=number, arm=arm)
+            if isinstance(asked, Lesson):
+                if not log.pending:                 # a trial is scored with the weights that it was asked under
+                    teach(asked, log, executor, happened)
+                    store.commit()
+                    continue
+                break
+            trial = replace(asked, number=log.next_number, arm=arm)
             happened(Event("asked", trial))
             submit(trial, log, executor, happened)
         if not log.pending:
@@ -189,11 +197,31 @@ def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Execut
         happened(executor.next())
 
 
+def propose(arm: str, bench: Workbench, log: Log, strategy: Strategy) -> Trial | Lesson | None:
+    """What comes next: a lesson that the estimator or the strategy needs, or a trial."""
+    number = log.next_number
+    seed = f"{bench.spec.seed}:{arm}:{number}" + (f":{len(log.lessons)}" if log.lessons else "")
+    due = bench.estimator.lesson(log.lessons, log.done["search"]) if arm == "search" else None
+    if due is None:
+        return strategy.ask(number, Random(seed))
+    if not due.data.get("proposals"):
+        return due
+    drawn = (strategy.ask(number, Random(f"{seed}:{i}")) for i in range(due.data["proposals"]))
+    return replace(due, data={**due.data, "proposals": [dict(each.genotype) for each in drawn
+                                                        if isinstance(each, Trial)]})
+
+
+def teach(lesson: Lesson, log: Log, executor: Executor, happened: Callable[[Event], None]) -> None:
+    """Gives a lesson; the next one follows from what it found."""
+    executor.submit(Job("lesson", data={"number": len(log.lessons) + 1, "data": dict(lesson.data)}))
+    happened(executor.next())
+
+
 def submit(trial: Trial, log: Log, executor: Executor, happened: Callable[[Event], None]) -> None:
     """Runs a trial, or repeats the outcome of one that tried the same network before."""
     before = log.known.get(log.key(trial))
     if before is None:
-        executor.submit(Job("try", trial))
+        executor.submit(Job("try", trial, {"taught": len(log.lessons)}))
     else:
         happened(repeated(before, trial))
 
@@ -201,6 +229,8 @@ def submit(trial: Trial, log: Log, executor: Executor, happened: Callable[[Event
 def enough(arm: str, bench: Workbench, log: Log, elapsed: float) -> str:
     """Why an arm is to end now, in words; empty while it goes on."""
     spec = bench.spec
+    if log.lessons and log.lessons[-1].note:
+        return f"lesson {len(log.lessons)} failed: {log.lessons[-1].note}"
     running = sum(trial.fidelity for trial in log.pending.values() if trial.arm == arm)
     share = 0.5 if arm == "search" and spec.random else 1.0
     most = spec.trials if arm == "search" else log.done["search"]
@@ -215,6 +245,23 @@ def enough(arm: str, bench: Workbench, log: Log, elapsed: float) -> str:
     return ""
 
 
+def check_scores(bench: Workbench, log: Log, store: Store, executor: Executor,
+                 record: Callable[[Event], None]) -> str:
+    """Trains networks alone, from the best to the worst by their scores, to see whether these rank as that does."""
+    store.commit()
+    run = Run(store.folder)
+    scored = {event.trial.number: event for arm in ("search", "random") for event in run.kept(arm) if event.trial}
+    ranked = sorted(scored.values(), key=lambda event: (run.point(event)[0], event.trial and event.trial.number))
+    chosen = spread(ranked, bench.spec.check)
+    left = [event.trial for event in chosen if event.trial and event.trial.number not in log.checked]
+    for trial in left:
+        executor.submit(Job("check", trial))
+    for _ in left:
+        record(executor.next())
+        store.commit()
+    return f"{len(chosen)} networks"
+
+
 def deliver_front(bench: Workbench, log: Log, store: Store, executor: Executor,
                   record: Callable[[Event], None]) -> str:
     """Trains and exports members spread over the front."""
@@ -225,7 +272,8 @@ def deliver_front(bench: Workbench, log: Log, store: Store, executor: Executor,
               if event.kind == "asked" and event.trial is not None and event.trial.number in numbers}
     left = [trials[member.trial] for member in chosen if member.trial not in log.delivered]
     for trial in left:
-        executor.submit(Job("deliver", trial, {"folder": str(store.folder), "seeds": bench.spec.seeds}))
+        executor.submit(Job("deliver", trial, {"folder": str(store.folder), "seeds": bench.spec.seeds,
+                                               "taught": len(log.lessons)}))
     for _ in left:
         record(executor.next())
         store.commit()

@@ -17,6 +17,7 @@ REDRAW = 0.2            # seconds between two drawings on a terminal
 REPORT = 15.0           # and between two lines in a file
 COLUMNS = 8             # figures of a front that are shown
 PHASES = {"search": "searching", "random": "random search beside it", "baseline": "baselines",
+          "check": "training some networks alone, to check the shared weights",
           "deliver": "training and exporting the front"}
 
 
@@ -59,6 +60,8 @@ class Progress(Line):
     def line(self, phase: str, log: Log, elapsed: float) -> str:
         """The state of a run in one line."""
         words = [PHASES[phase]]
+        if phase == "search" and log.lessons and not log.done["search"]:
+            return self.lessons(log, elapsed)
         if phase in ("search", "random"):
             self._take_in(log)
             most = self.spec.trials if phase == "search" else log.done["search"]
@@ -69,6 +72,17 @@ class Progress(Line):
                 words.append(f"about {clock(left)} left in this part")
         elif phase == "deliver":
             words.append(f"{len(log.delivered)}/{self.spec.deliver} networks, {clock(elapsed)} so far")
+        return " · ".join(words)
+
+    def lessons(self, log: Log, elapsed: float) -> str:
+        """The state of shared weights in one line."""
+        done, last = len(log.lessons), log.lessons[-1].data
+        of = f"/{last['of']}" if "of" in last else ""
+        words = [f"training shared weights · {done}{of} lessons"]
+        words += [f"loss {last['loss']:.4g}"] if "loss" in last else []
+        words.append(f"{clock(elapsed)} so far")
+        if "of" in last and done < last["of"]:
+            words.append(f"about {clock(elapsed / done * (last['of'] - done))} left in this part")
         return " · ".join(words)
 
     def best(self) -> list[str]:
@@ -88,7 +102,9 @@ class Progress(Line):
         return min(known) if known else None
 
     def _take_in(self, log: Log) -> None:
-        """Keeps the front of the search up to the newest event."""
+        """Keeps the front of the search up to the newest event; scores before a lesson count no longer."""
+        if any(event.kind == "lesson" for event in log.events[self._seen:]):
+            self._points = []
         self._points += [self.spec.point(event.metrics) for event in log.events[self._seen:]
                          if event.kind == "ok" and event.trial and event.trial.arm == "search"
                          and event.trial.fidelity == 1

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import asdict, fields, is_dataclass
 
 from archfab import Space, registry
-from archfab.core import Event, Limit, Trial
+from archfab.core import Event, Lesson, Limit, Trial
 
 TOY = registry.load("tasks", "toy")()
 
@@ -24,11 +24,29 @@ def toy(trial):
     return Event("ok", trial, TOY.known(trial.genotype))
 
 
+def lesson(strategy, number, seed=0):
+    """What a lesson may find: random chances of every option."""
+    rng = random.Random(f"{seed}:lesson:{number}")
+    labels = {name: list(each) for name, each in strategy.space.labels.items()}
+    return Event("lesson", data={"number": number, "loss": 1 / number, "labels": labels,
+                                 "chances": {name: [rng.random() for _ in each] for name, each in labels.items()}})
+
+
+def propose(strategy, number, seed=0, events=None):
+    """The next trial, after the lessons that the strategy asks for; they are appended to the events."""
+    events = [] if events is None else events
+    while isinstance(asked := ask(strategy, number, seed), Lesson):
+        json.dumps(asked.data)
+        events.append(lesson(strategy, 1 + sum(event.kind == "lesson" for event in events), seed))
+        strategy.tell(events[-1])
+    return asked
+
+
 def drive(strategy, trials, seed=0, judge=toy):
     """A run as the search does it; its events."""
     events = []
     for number in range(trials):
-        trial = ask(strategy, number, seed)
+        trial = propose(strategy, number, seed, events)
         if trial is None:
             break
         for event in (Event("asked", trial), judge(trial)):

@@ -16,9 +16,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # what a part may import, besides itself and core
 MAY = {
-    "core": set(), "space": {"registry"}, "metrics": set(), "registry": set(),
+    "records": set(), "core": {"records"}, "space": {"registry"}, "metrics": set(), "registry": set(),
     "nn": {"space"}, "lowering": {"space", "nn"}, "learning": set(),
-    "strategies": {"space", "metrics", "surrogates"}, "estimators": {"space", "learning", "lowering", "tables"},
+    "strategies": {"space", "metrics", "surrogates"}, "sampling": {"space"},
+    "estimators": {"space", "learning", "lowering", "tables", "registry", "sampling"},
     "surrogates": {"space", "metrics"}, "tables": {"space", "metrics"},
     "comparison": {"space", "metrics", "registry", "tables", "runs", "report"},
     "tasks": {"space", "nn", "learning", "registry", "tables"}, "hardware": {"space", "lowering"},

@@ -4,7 +4,7 @@ import random
 from itertools import product
 
 import pytest
-from driving import TOY, ask, drive, errors, make, state, through_json, toy
+from driving import TOY, ask, drive, errors, make, propose, state, through_json, toy
 
 from archfab import Space, UsageError, choose, registry, repeat
 from archfab.core import Event, Strategy, Trial
@@ -50,7 +50,7 @@ def test_every_proposal_is_legal_whatever_happens(name, space, events):
         strategy = make(name, space, goals, ["size<=4", "error<=0.5"])
         told = drive(strategy, 45, judge=EVENTS[events])
         assert isinstance(strategy, Strategy) and told
-        for number, event in enumerate(told[::2]):
+        for number, event in enumerate(event for event in told if event.kind == "asked"):
             assert event.trial.number == number
             space.check(event.trial.genotype)
 
@@ -88,7 +88,7 @@ def test_a_strategy_told_the_log_again_goes_on_as_the_one_that_lived_it(name, go
             for event in events:
                 again.tell(through_json(event))
             assert ask(again, number) == ask(strategy, number)
-        trial = ask(strategy, number)
+        trial = propose(strategy, number, events=events)
         event = EVENTS["a mixture"](trial) if number % 2 else EVENTS["all well"](trial)
         events += [Event("asked", trial), event]
         for each in events[-2:]:
@@ -97,7 +97,7 @@ def test_a_strategy_told_the_log_again_goes_on_as_the_one_that_lived_it(name, go
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_is_the_same_run_and_another_is_another(name):
-    runs = [[event.trial for event in drive(make(name), 60, seed)] for seed in (1, 1, 2)]
+    runs = [[event.trial for event in drive(make(name), 60, seed) if event.trial] for seed in (1, 1, 2)]
     assert runs[0] == runs[1]
     assert name == "exhaustive" or runs[1] != runs[2]         # that one has a single order
     assert len({Space.id(trial.genotype) for trial in runs[0]}) > 25
@@ -109,7 +109,7 @@ def test_events_may_come_late_and_in_any_order(name):
     strategy, space, source = make(name), Space(TOY.space()), random.Random(0)
     running = []
     for number in range(120):
-        trial = ask(strategy, number)
+        trial = propose(strategy, number)
         space.check(trial.genotype)
         strategy.tell(Event("asked", trial))
         running.append(trial)

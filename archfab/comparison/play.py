@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from archfab import registry
-from archfab.core import Event, Genotype, Goals, Limit, Metrics, Strategy, Unknown, key_of
+from archfab.core import Event, Genotype, Goals, Lesson, Limit, Metrics, Strategy, Unknown, key_of
 from archfab.tables import Table
 
 REJECTIONS = 1000       # proposals that the table lacks, one after another, that end a run
@@ -73,6 +73,7 @@ def course(strategy: Strategy, table: Table, evaluations: float, seed: int = 0, 
             ended = f"{REJECTIONS} proposals in a row that the table lacks"
             break
         trial = strategy.ask(number, Random(f"{seed}:{number}"))
+        assert not isinstance(trial, Lesson)            # `request` refuses strategies that ask for lessons
         if trial is None:
             ended = "the strategy has nothing left to try"
             break

@@ -30,7 +30,11 @@ class Player:
         if not found:
             raise UsageError("a strategy has a name; write NAME or NAME:option=value,option=value")
         name = registry.settled(found[1])
-        known = registry.settings(registry.load("strategies", name))
+        strategy = registry.load("strategies", name)
+        if needed := getattr(strategy, "estimator", None):
+            raise UsageError(f"the strategy '{name}' trains networks (--estimator {needed}), which a table cannot do; "
+                             "compare strategies that propose networks")
+        known = registry.settings(strategy)
         options = {}
         for item in (found[2] or "").split(",") if found[2] else []:
             key, _, value = item.partition("=")

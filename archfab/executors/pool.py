@@ -27,11 +27,12 @@ ATTEMPTS = 2
 class Worker:
     """One process and the job that it is doing."""
 
-    def __init__(self, spec: Spec, log: IO[bytes] | int, done: queue.Queue[tuple[Worker, str]]) -> None:
+    def __init__(self, spec: Spec, folder: Path | None, log: IO[bytes] | int,
+                 done: queue.Queue[tuple[Worker, str]]) -> None:
         self.job: Job | None = None
         self.process = subprocess.Popen([sys.executable, "-m", "archfab.executors.pool"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=log, env=environment(spec))
-        self.send(spec.plain())
+        self.send({"spec": spec.plain(), "folder": str(folder) if folder else None})
         threading.Thread(target=self._listen, args=(done,), daemon=True).start()
 
     def send(self, data: dict[str, Any]) -> None:
@@ -53,7 +54,7 @@ class Pool(Executor):
 
     def __init__(self, bench: Workbench, workers: int = 1, log: Path | None = None) -> None:
         self.slots = workers
-        self._spec = bench.spec
+        self._spec, self._folder = bench.spec, bench.folder
         self._log: IO[bytes] | int = open(log, "ab") if log else subprocess.DEVNULL    # noqa: SIM115
         self._done: queue.Queue[tuple[Worker, str]] = queue.Queue()
         self._workers: list[Worker] = []
@@ -94,7 +95,7 @@ class Pool(Executor):
             if worker.job is None and self._waiting:
                 self._give(worker)
         while self._waiting and len(self._workers) < self.slots:
-            self._workers.append(Worker(self._spec, self._log, self._done))
+            self._workers.append(Worker(self._spec, self._folder, self._log, self._done))
             self._give(self._workers[-1])
 
     def _give(self, worker: Worker) -> None:
@@ -116,7 +117,8 @@ class Pool(Executor):
         if job.kind == "deliver":
             assert job.trial
             return Event("delivered", job.trial, note=note, data={"id": identity(job.trial.genotype)})
-        return Event("failed" if job.kind == "try" else "baseline", job.trial, note=note)
+        kinds: dict[str, Any] = {"try": "failed", "lesson": "lesson", "check": "checked"}
+        return Event(kinds.get(job.kind, "baseline"), job.trial, note=note)
 
 
 def event_from(data: dict[str, Any], job: Job) -> Event:
@@ -140,8 +142,8 @@ def work() -> None:
     os.dup2(2, 1)                                       # what a user's code prints is no answer
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
-    spec = Spec.from_plain(json.loads(lines.get()))
-    bench = Workbench(spec)
+    start = json.loads(lines.get())
+    bench = Workbench(Spec.from_plain(start["spec"]), folder=Path(start["folder"]) if start["folder"] else None)
     while True:
         data = json.loads(lines.get())
         trial = Trial(**data["trial"]) if data["trial"] else None

@@ -22,6 +22,8 @@ class Log:
         self.known: dict[Any, Event] = {}
         self.whole = 0                                      # different networks tried at the whole trial budget
         self.delivered: dict[int, Event] = {}
+        self.lessons: list[Event] = []
+        self.checked: dict[int, Event] = {}
         for event in events:
             self.add(event)
 
@@ -34,10 +36,15 @@ class Log:
             self.next_number = trial.number + 1
         elif event.kind == "ended":
             self.ended[event.data["phase"]] = event.data["why"]
+        elif event.kind == "lesson":
+            self.lessons.append(event)
+            self.whole = 0
         elif trial is None:
             pass
         elif event.kind == "delivered":
             self.delivered[trial.number] = event
+        elif event.kind == "checked":
+            self.checked[trial.number] = event
         else:
             self.pending.pop(trial.number, None)
             if self.known.setdefault(self.key(trial), event) is event:
@@ -48,13 +55,13 @@ class Log:
                 self.rejections[trial.arm] = 0
                 self.done[trial.arm] += trial.fidelity
 
-    @staticmethod
-    def key(trial: Trial) -> Any:
-        """What makes two trials the same: the network and how long it is trained."""
-        return key_of(trial.genotype), trial.fidelity
+    def key(self, trial: Trial) -> Any:
+        """What makes two trials the same: the network, how long it is trained, and what was taught before."""
+        return key_of(trial.genotype), trial.fidelity, len(self.lessons)
 
 
 def unfinished(spec: Spec, log: Log) -> list[str]:
     """The phases of a run that have not ended."""
-    wanted = {"search": True, "random": spec.random, "baseline": True, "deliver": spec.deliver > 0}
+    wanted = {"search": True, "random": spec.random, "baseline": True, "check": spec.check > 0,
+              "deliver": spec.deliver > 0}
     return [phase for phase, asked in wanted.items() if asked and phase not in log.ended]

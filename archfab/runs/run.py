@@ -94,11 +94,13 @@ class Run:
         return self.spec.point(event.metrics)
 
     def kept(self, arm: str = "search") -> list[Event]:
-        """The networks of an arm that were scored at the whole trial budget and keep the limits; each once."""
+        """The networks of an arm that were scored at the whole trial budget and keep the limits; each once. Scores by
+        shared weights count from the last lesson on."""
         found: dict[frozenset[Any], Event] = {}
-        for event in self.of(arm, "ok"):
-            assert event.trial
-            if event.trial.fidelity == 1 and self.spec.keeps(event.metrics):
+        last = max((i for i, event in enumerate(self.events) if event.kind == "lesson"), default=-1)
+        for event in self.events[last + 1:]:
+            if event.kind == "ok" and event.trial and event.trial.arm == arm and event.trial.fidelity == 1 \
+                    and self.spec.keeps(event.metrics):
                 found.setdefault(key_of(event.trial.genotype), event)
         return list(found.values())
 
@@ -176,6 +178,11 @@ class Run:
             document["random"] = {
                 "trials": self.count("random", "ok", "failed"), "failed": self.count("random", "failed"),
                 "hypervolume": volumes["random"], "front": [member.plain() for member in self.front_of("random")]}
+        from archfab.runs.shared import lessons, trust
+        if taught := lessons(self):
+            document["lessons"] = len(taught)
+        if found := trust(self)[0]:
+            document["ranking"] = found.plain()
         document["verdict"] = self.verdict()
         return document
 

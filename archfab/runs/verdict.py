@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from archfab.runs.shared import trust
+
 if TYPE_CHECKING:
     from archfab.runs import Member, Run
 
@@ -12,7 +14,8 @@ NOISE = 0.005       # a difference in hypervolume below this share is no differe
 
 def verdict(run: Run) -> list[str]:
     """What a reader should know first; a sentence with NOT in it is bad news."""
-    return [sentence for sentence in (undelivered(run), against_baselines(run), against_random(run)) if sentence]
+    return [sentence for sentence in (undelivered(run), trust(run)[1], against_baselines(run), against_random(run))
+            if sentence]
 
 
 def undelivered(run: Run) -> str:

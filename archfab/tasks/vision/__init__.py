@@ -6,6 +6,7 @@ import math
 import random
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -43,7 +44,7 @@ class Vision(Task):
 
     name = "vision"
     scores = ("error", "loss")
-    spaces = ("mobile", "cell", "darts")
+    spaces = ("mobile", "cell", "darts", "attention")
 
     def __init__(self, *, data: str | None = None, size: int | None = None, validation: float = 0.15,
                  flip: str = "auto", shift: float = 0.1, optimizer: str = "adamw", lr: float = 1e-2,
@@ -71,11 +72,11 @@ class Vision(Task):
     def space(self, name: str | None = None) -> Description:
         from archfab.tasks.vision import spaces
         size, classes = min(self.images.x_train.shape[2:]), len(self.images.classes)
-        if name in (None, "mobile"):
-            return spaces.mobile(size, classes)
+        name = name or self.spaces[0]
         if name not in self.spaces:
-            raise unknown("space", str(name), self.spaces)
-        return getattr(spaces, str(name))(size, classes, self.channels, self.cells)
+            raise unknown("space", name, self.spaces)
+        stacked = (self.channels, self.cells) if name in ("cell", "darts") else ()
+        return getattr(spaces, name)(size, classes, *stacked)
 
     def example(self, batch: int = 1) -> tuple[torch.Tensor, ...]:
         return (torch.zeros(batch, *self.images.x_train.shape[1:]),)
@@ -87,24 +88,44 @@ class Vision(Task):
     def full_budget(self) -> Budget:
         return Budget(epochs=max(12, 4 * (self.budget().epochs or 1)))
 
-    def fit(self, model: nn.Module, budget: Budget, rng: random.Random, full: bool = False) -> list[dict[str, float]]:
+    def fit(self, model: nn.Module, budget: Budget, rng: random.Random, full: bool = False,
+            rate: float = 1.0) -> list[dict[str, float]]:
         """`full` trains on training and validation images together, for then nothing is left to choose."""
         self.place(model)
-        names = ("train", "validation") if full else ("train",)
-        x = self.normal(np.concatenate([self.parts[name][0] for name in names]))
-        y = torch.from_numpy(np.concatenate([self.parts[name][1] for name in names])).to(self.device)
+        x, y = self.tensors(*(("train", "validation") if full else ("train",)))
         draws = torch.Generator().manual_seed(rng.getrandbits(60))
-        smooth = self.recipe.label_smoothing
+        return fit(model, lambda: self.epoch(x, y, draws), self.steps(y), lambda z, t: self.loss(z, (None, t)),
+                   replace(self.recipe, lr=self.recipe.lr * rate), budget, None if full else lambda: self.score(model))
 
-        def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            order = torch.randperm(len(y), generator=draws)
-            for chosen in order.tensor_split(steps):
-                yield self.augment(x[chosen], draws), y[chosen]
+    def batches(self, split: Literal["train", "validation"], rng: random.Random,
+                part: tuple[float, float] = (0.0, 1.0)) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        x, y = self.tensors(split)
+        if part != (0.0, 1.0):
+            order = np.random.default_rng(SPLIT_SEED + 2).permutation(len(y))
+            kept = torch.from_numpy(np.sort(order[round(part[0] * len(y)):round(part[1] * len(y))])).to(self.device)
+            x, y = x[kept], y[kept]
+        return self.epoch(x, y, torch.Generator().manual_seed(rng.getrandbits(60)), augment=split == "train")
 
-        steps = math.ceil(len(y) / self.recipe.batch)       # batches of nearly equal size: none of a single image
-        return fit(model, batches, steps,
-                   lambda z, t: F.cross_entropy(z, t, label_smoothing=smooth), self.recipe, budget,
-                   None if full else lambda: self.score(model))
+    def loss(self, answer: torch.Tensor, batch: Any) -> torch.Tensor:
+        return F.cross_entropy(answer, batch[1], label_smoothing=self.recipe.label_smoothing)
+
+    def distance(self, answer: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """The cross-entropy with the other's class probabilities as the truth (Hinton et al., 2015, temperature 1)."""
+        return F.cross_entropy(answer, other.softmax(1))
+
+    def epoch(self, x: torch.Tensor, y: torch.Tensor, draws: torch.Generator,
+              augment: bool = True) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """All images once, in batches of nearly equal size: none of a single image."""
+        for chosen in torch.randperm(len(y), generator=draws).tensor_split(self.steps(y)):
+            yield self.augment(x[chosen], draws) if augment else x[chosen], y[chosen]
+
+    def steps(self, y: torch.Tensor) -> int:
+        return math.ceil(len(y) / self.recipe.batch)
+
+    def tensors(self, *names: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and labels of some parts, on the device."""
+        x = self.normal(np.concatenate([self.parts[name][0] for name in names]))
+        return x, torch.from_numpy(np.concatenate([self.parts[name][1] for name in names])).to(self.device)
 
     def score(self, model: nn.Module, split: Literal["validation", "test"] = "validation") -> Metrics:
         """The share of images classified wrongly, and the mean negative log-likelihood."""

@@ -1,0 +1,95 @@
+"""The elastic net while it learns: what a sampling rule does with a batch."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from archfab.core import Diverged, Genotype, Label, Task
+from archfab.learning import make_optimizer, rate
+from archfab.lowering.elastic import Elastic
+from archfab.space import Space
+
+PROBE = (5, 15)     # steps between which the time of a step is measured, where lessons are bounded by time
+
+
+class Student:
+    """Shared weights, their optimizer, and the task that they learn."""
+
+    def __init__(self, task: Task, space: Space) -> None:
+        self.task, self.space = task, space
+        self.net = Elastic(space, task.example())
+        task.place(self.net)
+        self.optimizer = make_optimizer(self.net, task.recipe)
+        self.lessons = 0
+        self.proposals: list[Genotype] = []
+        self._memory: dict[str, Any] = {}
+
+    def epoch(self, step: Callable[..., float], number: int, data: Mapping[str, Any],
+              rng: random.Random) -> dict[str, Any]:
+        """One lesson: every batch once. Returns the mean loss and how many lessons there are to be.
+
+        :raises Diverged: when the loss is no finite number.
+        """
+        total, steps, losses, start = data["of"], self.task.steps_an_epoch, [], time.monotonic()
+        for i, batch in enumerate(self.task.batches("train", rng)):
+            if data.get("minutes") and i == PROBE[0]:
+                start = time.monotonic()
+            if data.get("minutes") and i == min(PROBE[1], steps - 1):
+                pace = (time.monotonic() - start) / max(1, i - PROBE[0])
+                total = max(2, int(60 * data["minutes"] / (pace * steps)))
+            progress = min(1.0, (number - 1 + i / steps) / total)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.task.recipe.lr * rate(progress, min(self.task.recipe.warmup, 1 / total))
+            self.optimizer.zero_grad(set_to_none=True)
+            losses.append(step(self, batch, progress, rng))
+            if not math.isfinite(losses[-1]):
+                raise Diverged(f"the loss is {losses[-1]} at step {i + 1} of lesson {number}; a smaller --lr may help")
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.task.recipe.clip)
+            self.optimizer.step()
+        return {"loss": sum(losses) / max(1, len(losses)), "of": total}
+
+    def learn(self, genotype: Genotype, batch: Any, like: Any = None, labels: bool = False,
+              share: float = 1.0) -> tuple[float, Any]:
+        """Adds the gradients of one network; returns its loss and its answer.
+
+        :param like: another network's answer, to learn from in place of the labels (or beside them: `labels`).
+        :param share: what the gradients are multiplied by.
+        """
+        answer = self.task.answer(self.net.at(genotype).train(), batch)
+        loss: Any = self.task.loss(answer, batch) if like is None or labels else 0.0
+        if like is not None:
+            loss = loss + self.task.distance(answer, like)
+        (loss * share).backward()
+        return float(loss.detach()), answer.detach()
+
+    @torch.no_grad()
+    def answer(self, genotype: Genotype, batch: Any) -> Any:
+        """What a network says, without learning."""
+        return self.task.answer(self.net.at(genotype).train(), batch)
+
+    def loss(self, genotype: Genotype, batch: Any) -> float:
+        """A network's loss, without learning."""
+        return float(self.task.loss(self.answer(genotype, batch), batch))
+
+    def draw(self, rng: random.Random) -> dict[str, Label]:
+        """A random network: each decision evenly."""
+        return self.space.walk(lambda node: rng.choice(self.space.labels[node.name]))
+
+    def macs(self, genotype: Genotype) -> int:
+        """Multiply-accumulates of a network on one example."""
+        from torch.utils.flop_counter import FlopCounterMode
+        with FlopCounterMode(display=False) as counted, torch.no_grad():
+            self.net.at(genotype).eval()(*(x.to(next(self.net.parameters()).device) for x in self.task.example() or ()))
+        return counted.get_total_flops() // 2
+
+    def remember(self, name: str, make: Callable[[], Any]) -> Any:
+        """Something that a rule needs in every step, made once."""
+        if name not in self._memory:
+            self._memory[name] = make()
+        return self._memory[name]

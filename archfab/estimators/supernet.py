@@ -1,0 +1,128 @@
+"""Scores networks by weights that all of them share: one training for the whole space."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archfab import registry
+from archfab.core import Budget, Estimator, Event, Genotype, Lesson, Metrics, Task, UsageError
+from archfab.space import Space
+
+if TYPE_CHECKING:
+    from archfab.estimators._student import Student
+
+
+class Supernet(Estimator):
+    """Trains one elastic net in lessons of one epoch, then scores each network on its view of the weights.
+
+    A network's running statistics are taken anew before it is scored. A network is delivered with its shared weights,
+    without training, or after `finetune` epochs.
+
+    :param supernet: a run whose shared weights are used as they are; without it, weights are trained first.
+    :param sampling: on which networks they are trained: spos, fairnas, sandwich, shrinking, attentive or policy.
+    :param lessons: epochs of that training.
+    :param minutes: bounds it in time instead of lessons; 0: it does not.
+    :param every: with `--sampling policy`, trials between two lessons.
+    :param batches: batches of training data from which running statistics are taken.
+    :param finetune: epochs that a delivered network is trained on, at a tenth of the usual learning rate.
+    :param check: networks that are trained alone to see whether shared weights rank as that does; 0: none.
+    """
+
+    lowering = "elastic"
+    paths = ("supernet",)
+
+    def __init__(self, *, supernet: str | None = None, sampling: str = "sandwich", lessons: int = 30,
+                 minutes: float = 0.0, every: int = 10, batches: int = 8, finetune: float = 0.0,
+                 check: int = 6) -> None:
+        if min(lessons, every, batches) < 1 or min(minutes, finetune, check) < 0:
+            raise UsageError("lessons, every and batches are numbers from 1 up; minutes, finetune and check from 0 up")
+        self.step: Callable[..., float] = registry.load("sampling", sampling)
+        self.sampling, self.lessons, self.minutes, self.every = sampling, lessons, minutes, every
+        self.batches, self.finetune = batches, finetune
+        self.source = Path(supernet) if supernet else None
+        self.check = 0 if self.source else check
+        self._student: Student | None = None
+        if self.source:
+            self.space()
+
+    @staticmethod
+    def sources(name: str) -> tuple[str, list[Path]]:
+        """A run's folder in full, and the shared weights in it."""
+        folder = Path(name) if (Path(name) / "shared").is_dir() else Path("runs") / name
+        folder = folder.resolve()
+        return str(folder), [folder / "shared"]
+
+    def space(self) -> Any:
+        if self.source is None:
+            return None
+        from archfab.estimators._shared import space_of
+        return space_of(self.source / "shared")
+
+    def lesson(self, lessons: Sequence[Event], tried: float) -> Lesson | None:
+        if self.source:
+            return None
+        total = lessons[0].data.get("of", self.lessons) if lessons else self.lessons
+        follows = self.sampling == "policy"
+        due = min(total, 1 + int(tried // self.every)) if follows else total
+        if len(lessons) >= due:
+            return None
+        from archfab.sampling.policy import PROPOSALS
+        return Lesson({"of": total, **({"minutes": self.minutes} if self.minutes and not lessons else {}),
+                       **({"proposals": PROPOSALS} if follows else {})})
+
+    def teach(self, task: Task, space: Space, number: int, data: Mapping[str, Any],
+              rng: random.Random) -> Mapping[str, Any]:
+        from archfab.estimators._shared import keep
+        from archfab.learning import seed_torch
+        assert self.folder is not None
+        seed_torch(rng)
+        student = self._at(task, space, number - 1)
+        student.proposals = data.get("proposals", [])
+        start = time.monotonic()
+        found = student.epoch(self.step, number, data, rng)
+        keep(self.folder, number, space, student.net, {"weights": student.optimizer})
+        student.lessons = number
+        seconds = {"seconds": round(time.monotonic() - start, 1)} if self.minutes else {}
+        return {**found, **seconds}
+
+    def estimate(self, task: Task, space: Space, genotype: Genotype, budget: Budget,
+                 rng: random.Random) -> tuple[Metrics, list[dict[str, float]]]:
+        return dict(task.score(self._ready(task, space, genotype), "validation")), []
+
+    def network(self, task: Task, space: Space, genotype: Genotype,
+                rng: random.Random) -> tuple[Any, list[dict[str, float]]] | None:
+        model = self._ready(task, space, genotype)
+        if not self.finetune:
+            return model, []
+        return model, task.fit(model, Budget(epochs=self.finetune), rng, full=True, rate=0.1)
+
+    def _ready(self, task: Task, space: Space, genotype: Genotype) -> Any:
+        """A network with a copy of its weights and its own running statistics."""
+        from archfab.learning import recalibrate
+        student = self._at(task, space, self.taught if self.source is None else None)
+        model = student.net.extract(genotype)
+        recalibrate(model, task, self.batches)
+        return model
+
+    def _at(self, task: Task, space: Space, lessons: int | None) -> Student:
+        """The shared weights after so many lessons; of another run, after its last one."""
+        from archfab.estimators._shared import file_of, read, restore
+        from archfab.estimators._student import Student
+        if self._student is not None and lessons in (None, self._student.lessons):
+            return self._student
+        folder = self.source / "shared" if self.source else self.folder
+        assert folder is not None
+        student = Student(task, space)
+        if lessons != 0:
+            state = read(folder, lessons, space)
+            restore(state, student.net, {"weights": student.optimizer}, file_of(folder, state["lesson"]))
+            student.lessons = state["lesson"]
+        self._student = student
+        return student
+
+
+export = Supernet

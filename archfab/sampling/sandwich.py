@@ -1,0 +1,21 @@
+"""The largest network, the smallest and two between, which learn from the largest (Yu et al., BigNAS, ECCV 2020)."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+BETWEEN = 2         # random networks a step
+
+
+def step(student: Any, batch: Any, progress: float, rng: random.Random) -> float:
+    """Learns on the largest network from the labels, on the smallest and random ones from what the largest says."""
+    others = [student.net.smallest, *(student.draw(rng) for _ in range(BETWEEN))]
+    share = 1 / (1 + len(others))
+    loss, answer = student.learn(student.net.largest, batch, share=share)
+    for genotype in others:
+        student.learn(genotype, batch, like=answer, share=share)
+    return loss
+
+
+export = step

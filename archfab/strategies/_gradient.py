@@ -1,0 +1,145 @@
+"""What the strategies that learn by gradients share: lessons first, then the networks that their decisions point at."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from archfab.core import Event, Genotype, Goals, Label, Lesson, Limit, Strategy, Trial, UsageError, key_of
+from archfab.space import Space
+
+SKIPS = ("torch.nn:Identity", "archfab.nn.cells:HalveModule")
+MOST = 3000         # networks looked at for one that keeps the limits
+
+
+class Gradient(Strategy):
+    """Asks for lessons in which a mixture is trained, then for the most probable networks, one after the other."""
+
+    estimator = "relaxed"
+
+    def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, lessons: int = 50,
+                 rate: float = 3e-3, warm: float = 0.0) -> None:
+        super().__init__(space, goals, limits)
+        if lessons < 1 or not 0 < rate < math.inf or not 0 <= warm < 1:
+            raise UsageError("lessons are a whole number from 1 up, rate is a number above 0, and warm a share from 0 "
+                             "to below 1")
+        self.total, self.rate, self.warm = lessons, rate, warm
+        self.done = 0
+        self.chances: dict[str, dict[Label, float]] = {}        # by decision, of each label that is open
+        self.tried: set[Any] = set()
+        self.queue: list[tuple[float, int, dict[str, Label]]] = []      # to be tried, the likeliest first
+        self.seen: set[Any] = set()
+        self.skips = skips(space)
+
+    # --- lessons
+
+    def ask(self, number: int, rng: random.Random) -> Trial | Lesson | None:
+        if self.done < self.total:
+            return Lesson({"of": self.total, "rate": self.rate, "learns": self.progress >= self.warm, **self.lesson()})
+        return Trial(number, self.queue[0][2]) if self.queue else None
+
+    @property
+    def progress(self) -> float:
+        return self.done / self.total
+
+    def lesson(self) -> dict[str, Any]:
+        """What the next lesson is: the weighting of the options, and what else the method is made of."""
+        raise NotImplementedError
+
+    def tell(self, event: Event) -> None:
+        if event.kind == "lesson" and not event.note:
+            self.done += 1
+            self.taught(event.data)
+            if self.done >= self.total:
+                self.begin()
+        elif event.trial is not None and event.kind in ("asked", "ok", "failed", "rejected"):
+            self.tried.add(key_of(event.trial.genotype))
+            self.advance()
+
+    def taught(self, data: Mapping[str, Any]) -> None:
+        """Takes in what a lesson found."""
+        self.chances = {name: dict(zip(data["labels"][name], found, strict=True))
+                        for name, found in data["chances"].items()}
+
+    # --- the networks that come of it
+
+    def likely(self) -> dict[str, Label]:
+        """The network of the most probable options."""
+        return self.space.walk(lambda node: best(self.chances.get(node.name), self.space.labels[node.name]))
+
+    def begin(self) -> None:
+        """Puts the most probable network first in the queue of those to try."""
+        start = self.likely()
+        self.queue = [(0.0, 0, start)]
+        self.seen = {key_of(start)}
+        self.advance()
+
+    def advance(self) -> None:
+        """Brings the most probable network that was not tried and keeps the limits to the front of the queue: of what
+        was found to be reachable by changing one decision after another."""
+        looked = 0
+        while self.queue and not self.fits(self.queue[0][2]):
+            _, _, genotype = heapq.heappop(self.queue)
+            looked += 1
+            if looked > MOST:
+                self.queue = []
+                return
+            for near in self.space.neighbours(genotype):
+                if key_of(near) not in self.seen:
+                    self.seen.add(key_of(near))
+                    heapq.heappush(self.queue, (self.gap(near), len(self.seen), near))
+
+    def fits(self, genotype: Genotype) -> bool:
+        """Whether a network is new and keeps the limits, as far as its figures are known."""
+        if key_of(genotype) in self.tried:
+            return False
+        if not self.limits or self.hints is None:
+            return True
+        known = self.hints(genotype)
+        return not any(limit.excess(known) for limit in self.limits)
+
+    def gap(self, genotype: Genotype) -> float:
+        """By how much less probable a network's options are than the most probable ones, as a logarithm."""
+        total = 0.0
+        for name, label in genotype.items():
+            if known := self.chances.get(name):
+                total += math.log(max(known.values())) - math.log(max(known.get(label, 0.0), 1e-12))
+        return total
+
+    def skipped(self, chances: Mapping[str, Mapping[Label, float]]) -> int:
+        """The most skip connections that one cell of the likely network has; decisions of a cell share the name before
+        the point."""
+        counts: dict[str, int] = {}
+        for name, label in self.space.walk(
+                lambda node: best(chances.get(node.name), self.space.labels[node.name])).items():
+            if label in self.skips.get(name, ()):
+                cell = name.partition(".")[0]
+                counts[cell] = counts.get(cell, 0) + 1
+        return max(counts.values(), default=0)
+
+    def costs(self, name: str, weight: float, form: str) -> dict[str, Any]:
+        """What each option costs more than the likely network's, from the hints: a table around that network."""
+        assert self.hints is not None
+        base = self.likely()
+        at = self.hints(base)[name]
+        table: dict[str, Any] = {}
+        for choice, label in base.items():
+            more = [self.hints(self.space.fix({**base, choice: other})).get(name, at) - at if other != label else 0.0
+                    for other in self.space.labels[choice]]
+            table[choice] = {"labels": list(self.space.labels[choice]), "more": more}
+        least = max(at + sum(min(row["more"]) for row in table.values()), at / 100)
+        return {"name": name, "base": at, "least": least, "table": table, "weight": weight, "form": form}
+
+
+def best(chances: Mapping[Label, float] | None, labels: Sequence[Label]) -> Label:
+    return max(chances, key=lambda label: chances[label]) if chances else labels[0]
+
+
+def skips(space: Space) -> dict[str, list[Label]]:
+    """The options that only hand their input on, by decision."""
+    found = {name: [label for label, option in options if isinstance(option, Mapping) and option.get("make") in SKIPS]
+             for name, options in space.data["choices"].items()}
+    return {name: labels for name, labels in found.items() if labels}

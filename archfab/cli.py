@@ -130,7 +130,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("task", help="a name, or a .py file")
     add_task(one)
     one = verb("list", list_, "the known names of a kind, or the options of one of them", "archfab list strategies tpe")
-    one.add_argument("kind", help="tasks, strategies, estimators, devices, executors, cost-models, lowerings or sampling")
+    one.add_argument("kind", help="tasks, strategies, estimators, devices, executors, cost-models, lowerings, "
+                     "sampling")
     one.add_argument("name", nargs="?", help="one of them: its options, their defaults and what they mean")
     add_table(verb("table", table, "benchmark tables: what one holds, which are known, a new one of any small space",
                    "archfab table show ../nasbench201; archfab table build vision --space small.py --out small"))

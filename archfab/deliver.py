@@ -210,7 +210,8 @@ def replay(folder: Path | str) -> dict[str, Any]:
     """
     bundle = read_bundle(folder)
     bench = Workbench(Spec.from_plain(bundle["spec"]), folder=Path(folder).resolve().parents[1])
-    bench.estimator.taught = bundle.get("taught", 0)
+    bench.estimator.folder, bench.estimator.taught = Path(folder).resolve().parents[1] / "shared", \
+        bundle.get("taught", 0)
     model, _, test = train(bench, bundle["genotype"], bundle["seed"])
     again = {"weights_digest": digest(model.state_dict()), "space_hash": identity(bundle["spec"]["space"]),
              "costs": bench.costs(bundle["genotype"]).plain(), "id": identity(bundle["genotype"]),

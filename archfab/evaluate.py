@@ -67,9 +67,7 @@ class Workbench:
 
     @cached_property
     def estimator(self) -> Estimator:
-        made = registry.load("estimators", self.spec.estimator)(**self.spec.estimator_options)
-        made.folder = self.folder and self.folder / "shared"
-        return made
+        return registry.load("estimators", self.spec.estimator)(**self.spec.estimator_options)
 
     @cached_property
     def device(self) -> Device:
@@ -102,6 +100,7 @@ class Workbench:
         """Does a job; whatever goes wrong with a network becomes an event with its reason."""
         if job.kind == "baseline":
             return self._baseline()
+        self.estimator.folder = self.folder and self.folder / "shared"
         if job.kind == "lesson":
             return self._teach(**job.data)
         assert job.trial

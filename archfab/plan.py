@@ -121,8 +121,11 @@ def foreign(device: str, name: str) -> str:
 def check_lowering(bench: Workbench) -> None:
     """Refuses a space that the estimator cannot lower, or in which some option can never be built, so that nothing
     fails late."""
+    lowering = bench.estimator.lowering
+    if lowering != "concrete" and type(bench.task).batches is Task.batches:
+        raise UsageError(f"the estimator {bench.spec.estimator} trains weights that networks share, for which the task "
+                         f"'{bench.task.name}' gives no batches (Task.batches and Task.loss); take another estimator")
     if bench.example is not None:
-        lowering = bench.estimator.lowering
         possible, because = registry.load("lowerings", lowering)(bench.space, bench.example)
         if not possible:
             kind = "" if lowering == "concrete" else f" with the estimator {bench.spec.estimator} ({lowering})"

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from archfab.core import Label
+from archfab.nn.cells import ZeroModule
 
 
 class Gates:
@@ -48,33 +50,48 @@ class Weigh(torch.autograd.Function):
         return inner, *(g * weights[i] if ctx.needs_input_grad[i + 1] else None for i in range(len(values)))
 
 
-def weighed(weights: torch.Tensor, values: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The sum of some tensors of one shape, each times its weight."""
-    return Weigh.apply(weights, *values)
+def weighed(gates: Gates, name: str, values: Mapping[int, Any]) -> Any:
+    """The sum of what the options of a decision say, by their indices, each times its weight."""
+    if gates.single(name):
+        return next(iter(values.values()))
+    weights = gates.weights[name]
+    chosen = weights if len(values) == len(weights) else weights[list(values)]
+    return pytree.tree_map(lambda *parts: Weigh.apply(chosen, *parts), *values.values())
 
 
 class Mixed(nn.Module):
     """The options of one decision side by side.
 
-    :param silent: whether nothing is returned where no option says anything, instead of zeros.
+    Where none of those that are computed is a connection, `silent` says whether nothing is returned, or zeros.
     """
 
-    def __init__(self, gates: Gates, name: str, options: Mapping[Label, nn.Module],
-                 empty: Sequence[Label] = ()) -> None:
+    def __init__(self, gates: Gates, name: str, options: Sequence[nn.Module]) -> None:
         super().__init__()
         self.gates, self.name, self.silent = gates, name, False
-        self.options = nn.ModuleList(options.values())
-        self.empty = frozenset(i for i, label in enumerate(options) if label in empty)
+        self.options = nn.ModuleList(options)
+        self.writes = writes(self.options)
 
-    def forward(self, x: Any) -> Any:
-        active = [i for i in self.gates.active[self.name] if i not in self.empty]
-        if not active:
-            return None if self.silent else torch.zeros_like(x)
-        if self.gates.single(self.name):
-            return self.options[active[0]](x)
-        weights = self.gates.weights[self.name]
-        chosen = weights if len(active) == len(weights) else weights[active]
-        return weighed(chosen, [self.options[i](x) for i in active])
+    def hush(self) -> None:
+        """Lets it say nothing where it has nothing to say."""
+        self.silent = True
+        for option in self.options:
+            if isinstance(option, Mixed):
+                option.hush()
+
+    @property
+    def may_be_silent(self) -> bool:
+        """Whether it has nothing to say for some decision."""
+        return any(is_empty(option) or getattr(option, "may_be_silent", False) for option in self.options)
+
+    def forward(self, *inputs: Any) -> Any:
+        active = self.gates.active[self.name]
+        apart = self.writes and len(active) > 1
+        values = {i: self.options[i](*(copied(inputs) if apart else inputs)) for i in active
+                  if not is_empty(self.options[i])}
+        values = {i: value for i, value in values.items() if value is not None}
+        if values:
+            return weighed(self.gates, self.name, values)
+        return None if self.silent else pytree.tree_map(torch.zeros_like, inputs[0])
 
 
 class Exits(nn.Module):
@@ -84,14 +101,26 @@ class Exits(nn.Module):
         super().__init__()
         self.gates, self.name, self.counts = gates, name, tuple(counts)
         self.parts = nn.ModuleList(parts)
+        self.writes = writes(self.parts)
 
     def forward(self, x: Any) -> Any:
         active = self.gates.active[self.name]
-        values = {0: x}
-        for i, part in enumerate(self.parts[:max(self.counts[i] for i in active)]):
-            values[i + 1] = x = part(x)
-        if self.gates.single(self.name):
-            return x
-        weights = self.gates.weights[self.name]
-        chosen = weights if len(active) == len(weights) else weights[active]
-        return weighed(chosen, [values[self.counts[i]] for i in active])
+        apart = self.writes and len(active) > 1
+        values = [x]
+        for part in self.parts[:max(self.counts[i] for i in active)]:
+            values.append(part(copied(values[-1]) if apart else values[-1]))
+        return weighed(self.gates, self.name, {i: values[self.counts[i]] for i in active})
+
+
+def is_empty(module: nn.Module) -> bool:
+    """Whether a part is no connection."""
+    return isinstance(module, ZeroModule)
+
+
+def writes(module: nn.Module) -> bool:
+    """Whether some part changes its input in place, which others read too."""
+    return any(getattr(part, "inplace", False) for part in module.modules())
+
+
+def copied(values: Any) -> Any:
+    return pytree.tree_map_only(torch.Tensor, torch.clone, values)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree as pytree
 
-from archfab.core import Genotype, Label, UsageError, canonical
-from archfab.lowering._lend import Unlendable, lend
+from archfab.core import BuildError, Genotype, Label, UsageError, canonical
+from archfab.lowering._lend import OURS, Unlendable, lend
+from archfab.lowering._mixed import Gates
 from archfab.lowering.concrete import Builder, shapes_of
 from archfab.space import Space
+from archfab.space.choices import Choice
 from archfab.space.descriptions import Description, encode
 from archfab.space.report import ways
 
 REMEMBERED = 100_000        # parts kept before they are forgotten and built again
+PASSES = 5                  # over all decisions, in search of the largest and the smallest network
 
 
 class Remembering(Builder):
@@ -29,20 +35,19 @@ class Remembering(Builder):
         self.space = space
         self.inside = 0             # above 0 while an argument of a call is built
         self._known: dict[Any, Any] = {}
+        self._spelled: dict[int, tuple[tuple[str, ...], int | str, Any]] = {}
 
     def part(self, value: Any, x: Any, where: str) -> tuple[nn.Module, Any]:
         if self.inside:
             return super().part(value, x, where)
-        names, made = self.space.decisions(value), ""
-        if names is None:               # a container has just made it
-            choices: dict[str, Any] = {}
-            made, names = repr(encode(value, choices)), tuple(choices)
-        key = (where, signature(x), made, tuple(map(self.genotype.get, names)))
+        names, text = self._spell(value)
+        key = where, signature(x), text, tuple(map(self.genotype.get, names))
         found = self._known.get(key)
         if found is None:
+            found = self.first(value, x, where)
             if len(self._known) > REMEMBERED:
-                self._known.clear()
-            found = self._known[key] = self.first(value, x, where)
+                self.forget()
+            self._known[key] = found
         return self.again(found)
 
     def first(self, value: Any, x: Any, where: str) -> Any:
@@ -62,119 +67,257 @@ class Remembering(Builder):
 
     def forget(self) -> None:
         self._known.clear()
+        self._spelled.clear()
+
+    def _spell(self, value: Any) -> tuple[tuple[str, ...], int | str]:
+        """The decisions in a part, and what tells it apart: itself, or its text where a container has just made it."""
+        found = self._spelled.get(id(value))
+        if found is None:
+            names, text = self.space.decisions(value), ""
+            if names is None:
+                choices: dict[str, Any] = {}
+                text, names = repr(encode(value, choices)), tuple(choices)
+            found = self._spelled[id(value)] = names, text or id(value), value      # held, so that its id stays its own
+        return found[:2]
 
 
 def signature(x: Any) -> Any:
     """Shapes and types of an input, to look parts up by."""
     if isinstance(x, torch.Tensor):
-        return tuple(x.shape), x.dtype
+        return x.shape, x.dtype
     return tuple(map(signature, x)) if isinstance(x, tuple | list) else repr(x)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A module of shapes alone, and what makes it: a description, what comes in, and the decisions."""
+
+    module: nn.Module
+    value: Description
+    x: Any
+    genotype: Genotype
 
 
 @dataclass
 class Place:
-    """What was met at one place: modules of shapes alone, by their arguments, and a network that has the largest."""
+    """What was met at one place."""
 
-    variants: dict[str, tuple[nn.Module, Genotype]] = field(default_factory=dict)     # by the call that makes it
+    variants: dict[str, Variant] = field(default_factory=dict)      # by the call that makes the module
     largest: str = ""
     kernels: set[tuple[int, ...]] = field(default_factory=set)
 
-    def add(self, key: str, module: nn.Module, genotype: Genotype) -> None:
-        """Notes a module, and a network that has it."""
+    def add(self, key: str, variant: Variant) -> None:
+        """Notes a module."""
         if key in self.variants:
             return
-        self.variants[key] = module, genotype
-        if not self.largest or weight_of(module) > weight_of(self.variants[self.largest][0]):
+        self.variants[key] = variant
+        if not self.largest or elements(variant.module) > elements(self.variants[self.largest].module):
             self.largest = key
-        weight = getattr(module, "weight", None)
-        if isinstance(weight, torch.Tensor) and weight.dim() > 2:
-            self.kernels.add(tuple(weight.shape[2:]))
+        if isinstance(variant.module, _ConvNd):
+            self.kernels.add(variant.module.kernel_size)
 
-    def check(self, where: str) -> None:
-        """Refuses a place where not every module can be cut out of the largest."""
-        large, base = self.variants[self.largest]
-        for small, genotype in self.variants.values():
+    def make(self, where: str) -> nn.Module:
+        """The largest module with weights, from torch's global generator, that all others can be cut out of."""
+        largest = self.variants[self.largest]
+        return self.grow(Builder(largest.genotype).leaf(largest.value, largest.x, where)[0])
+
+    def grow(self, module: nn.Module) -> nn.Module:
+        """The largest module, with its tensors enlarged where another module has a longer side.
+
+        They are larger than in any network where one has more inputs and another more outputs. What is new is drawn
+        from the values that a tensor has; how tensors of users' classes hang together is not known, they stay.
+        """
+        if not all(type(part).__module__.startswith(OURS) for part in module.modules()):
+            return module
+        others = [other.module.state_dict() for other in self.variants.values()]
+        for name, tensor in module.state_dict(keep_vars=True).items():
+            shapes = [other[name].shape for other in others if name in other and other[name].dim() == tensor.dim()]
+            shape = torch.Size(map(max, zip(*shapes, strict=True)))
+            if shape != tensor.shape:
+                drawn = torch.randint(tensor.numel(), shape, device=tensor.device)
+                larger: Any = tensor.detach().flatten()[drawn]
+                path, _, key = name.rpartition(".")
+                setattr(module.get_submodule(path), key,
+                        nn.Parameter(larger) if isinstance(tensor, nn.Parameter) else larger)
+        return module
+
+    def check(self, where: str) -> int:
+        """The elements of the weights that all modules here are cut out of.
+
+        :raises UsageError: when some cannot be; says which decision, why and what would help.
+        """
+        largest = self.variants[self.largest]
+        large = self.grow(copy.deepcopy(largest.module)) if len(self.variants) > 1 else largest.module
+        for small in sorted(self.variants.values(), key=lambda variant: variant is largest):
             try:
-                lend(large, small)
+                lend(large, small.module)
             except Unlendable as error:
-                changed = [f"'{name}'" for name, label in genotype.items() if base.get(name, label) != label]
-                raise UsageError(f"choice {' and '.join(changed)} cannot share weights at {where}: {error}") from None
+                changed = [f"'{name}'" for name, label in small.genotype.items() if largest.genotype[name] != label]
+                which = f"choice {' and '.join(changed)}" if changed else "networks"
+                raise UsageError(f"{which} cannot share weights at {where}: {error}") from None
+        return weights_of(large)
 
 
-class Survey(Remembering):
+@dataclass
+class Survey:
+    """What stands where in a space, and its extremes."""
+
+    places: dict[str, Place]
+    largest: Genotype
+    smallest: Genotype
+    defaults: Genotype          # for each decision its label in the largest network, or if that had it
+    weights: int                # elements of all shared weights
+    most: int                   # of the largest network's
+
+
+class Surveyor(Remembering):
     """Goes through networks that together take every option, without any weights, and notes what stands where."""
 
     def __init__(self, space: Space, example: Any) -> None:
         super().__init__(space)
         self.places: dict[str, Place] = {}
+        self.gates = Gates(space.labels)
         self._input = shapes_of(example)
         self._paths = ways(space)
-        self._met: list[tuple[str, str, nn.Module, int]] = []
-        self._work = 0
-        self.defaults: dict[str, Label] = {name: most(labels) for name, labels in space.labels.items()}
-        self.largest, self.smallest = self._extremes()
-        for _, _, genotype in self.changes(self.largest):
-            self.visit(genotype)
-        for where, place in self.places.items():
-            place.check(where)
+        self._around: set[tuple[str, str]] = set()      # choices whose options are being built
+        self._walked: set[str] = set()                  # choices all options of which are built wherever they stand
+        self._relaxed: set[Any] = set()                 # containers that were gone through with all their options
+        self._inputs: list[Any] = []                    # what comes in at the parts that are being made
+        self._weights = self._work = 0
 
-    def visit(self, genotype: Genotype) -> tuple[int, int]:
+    def survey(self) -> Survey:
+        defaults = self.best({name: most(labels) for name, labels in self.space.labels.items()}, 1)
+        largest, smallest = self.complete({}, defaults), self.complete({}, self.best(defaults, -1))
+        weights, _ = self.visit(largest, defaults)
+        total = sum(place.check(where) for where, place in self.places.items())
+        for place in self.places.values():
+            for variant in place.variants.values():
+                variant.module.to("meta")       # those that could not be made without weights lose them
+        return Survey(self.places, largest, smallest, defaults, total, weights)
+
+    def visit(self, genotype: Genotype, defaults: Genotype) -> tuple[int, int]:
         """Notes a network's parts; elements of its weights, and of what its parts hand on."""
-        self.genotype, self._met, self._work = genotype, [], 0
+        self.genotype, self._weights, self._work = {**defaults, **genotype}, 0, 0
         self.part(self.space.root, self._input, "net")
-        for where, key, module, _ in self._met:
-            self.places.setdefault(where, Place()).add(key, module, genotype)
-        return sum(weight for *_, weight in self._met), self._work
+        return self._weights, self._work
 
-    def changes(self, base: Genotype) -> Iterator[tuple[str, Label, Genotype]]:
-        """Networks that differ from one in a single decision, and in what that needs: every option once."""
-        for name, labels in self.space.labels.items():
-            for label in labels:
-                wanted = {**base, **self._paths[name], name: label}
-                yield name, label, self.complete(wanted)
+    def best(self, labels: dict[str, Label], sign: int) -> dict[str, Label]:
+        """The labels of the network of most (or, with sign -1, least) weights, one decision after the other until no
+        change helps; where weights are equal, of most that is handed on."""
+        labels = dict(labels)
+        for _ in range(PASSES):
+            before = dict(labels)
+            for name, options in self.space.labels.items():
+                sizes: dict[Label, tuple[int, int]] = {}
+                for label in sorted(options, key=lambda label: label != before[name]):
+                    try:
+                        weights, work = self.visit(self.changed(labels, name, label), labels)
+                        sizes[label] = sign * weights, sign * work
+                    except BuildError as error:
+                        which = "the largest network" if label == before[name] else \
+                            f"the network with choice '{name}' at {label} and all others as in the largest one"
+                        if sign > 0:
+                            raise UsageError(f"{which} cannot be built: {error}; leave out the options that do not "
+                                             "fit") from None
+                labels[name] = max(sizes, key=sizes.__getitem__)        # of equal ones the first: what it was
+            if labels == before:
+                break
+        return labels
 
-    def complete(self, wanted: Genotype) -> dict[str, Label]:
-        """A whole network with these decisions; the others as in the largest."""
-        return self.space.walk(lambda node: wanted[node.name] if node.name in wanted else self.defaults[node.name])
+    def changed(self, labels: dict[str, Label], name: str, label: Label) -> dict[str, Label]:
+        """A network with one decision changed, and with what that needs."""
+        wanted = {name: label} if name in self.complete({}, labels) else {**self._paths[name], name: label}
+        return self.complete(wanted, labels)
 
-    def _extremes(self) -> tuple[Genotype, Genotype]:
-        """The networks of most and of least weights, decision by decision; where they are equal, of most and of least
-        that their parts hand on."""
-        base = self.complete({})
-        sizes: dict[str, dict[Label, tuple[int, int]]] = {}
-        for name, label, genotype in self.changes(base):
-            sizes.setdefault(name, {})[label] = self.visit(genotype)
-        large = {name: max(found, key=lambda label: (found[label], label == self.defaults[name]))
-                 for name, found in sizes.items()}
-        small = {name: min(found, key=found.__getitem__) for name, found in sizes.items()}
-        self.defaults = large
-        return self.complete(large), self.complete(small)
+    def complete(self, wanted: Genotype, labels: Genotype) -> dict[str, Label]:
+        """A whole network with these decisions; the others by their labels."""
+        return self.space.walk(lambda node: wanted[node.name] if node.name in wanted else labels[node.name])
+
+    # --- every part is built where it may stand, whatever else is decided
 
     def first(self, value: Any, x: Any, where: str) -> Any:
-        before, work = len(self._met), self._work
+        if isinstance(value, Choice):
+            self._others(value, x, where)
+        weights, work = self._weights, self._work
         module, y = super().first(value, x, where)
-        found = module, y, self._met[before:], self._work - work
-        del self._met[before:]
-        self._work = work
+        found = module, y, self._weights - weights, self._work - work
+        self._weights, self._work = weights, work
         return found
 
     def again(self, found: Any) -> tuple[nn.Module, Any]:
-        module, y, met, work = found
-        self._met += met
+        module, y, weights, work = found
+        self._weights += weights
         self._work += work
         return module, y
 
+    def _others(self, choice: Choice, x: Any, where: str) -> None:
+        """Builds the options that were not taken."""
+        self._walked.add(choice.name)
+        if (where, choice.name) in self._around:
+            return
+        self._around.add((where, choice.name))
+        taken = self.genotype
+        for label in choice.options:
+            with self._aside():
+                self.genotype = {**taken, choice.name: label}
+                self.part(choice, x, where)
+        self.genotype = taken
+        self._around.discard((where, choice.name))
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Counts nothing of what is built, and lets pass what cannot be built with these other decisions."""
+        before = self._weights, self._work
+        with suppress(BuildError):
+            yield
+        self._weights, self._work = before
+
+    def container(self, value: Description, x: Any, where: str) -> tuple[nn.Module, Any]:
+        sizes = tuple(self.genotype.get(name) for name in self._spell(value)[0] if name not in self._walked)
+        if hasattr(value.make, "relax") and (where, signature(x), sizes) not in self._relaxed:
+            self._relaxed.add((where, signature(x), sizes))
+            with self._aside():
+                value.make.relax(self, x, where, *value.args, **value.kwargs)
+        return super().container(value, x, where)
+
+    def options(self, value: Any) -> tuple[Choice | None, dict[Label, Any]]:
+        """Every option of a choice in a container that goes through all."""
+        if not isinstance(value, Choice):
+            return None, {None: self.decided(value)}
+        self._walked.add(value.name)
+        return value, dict(value.options)
+
+    def thinned(self, items: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        return items
+
+    def flat(self, value: Any, where: str) -> Iterator[tuple[str, Any]]:
+        """One item of a row; a choice stays as it is, so that all its options are seen."""
+        if isinstance(value, Choice):
+            yield where, value
+        else:
+            yield from super().flat(value, where)
+
+    def items(self, values: Any) -> list[Any]:
+        return Builder(self.genotype).items(values)
+
+    # --- what is built
+
     def leaf(self, value: Description, x: Any, where: str) -> tuple[nn.Module, Any]:
-        module, y = super().leaf(value, x, where)
+        self._inputs.append(x)
+        try:
+            module, y = super().leaf(value, x, where)
+        finally:
+            self._inputs.pop()
         if not self.inside:
-            self._work += sum(part.numel() for part in (y if isinstance(y, tuple) else (y,))
-                              if isinstance(part, torch.Tensor))
+            self._work += sum(part.numel() for part in pytree.tree_leaves(y) if isinstance(part, torch.Tensor))
         return module, y
 
     def made(self, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> Any:
-        module = light(value, args, kwargs)
-        if isinstance(module, nn.Module) and not self.inside and (weight := weight_of(module)):
-            self._met.append((where, call(value, args, kwargs), module, weight))
+        module = light(value, args, kwargs, self.inside > 0)
+        if isinstance(module, nn.Module) and not self.inside and elements(module):
+            variant = Variant(module, value, self._inputs[-1], self.genotype)
+            self.places.setdefault(where, Place()).add(call(value, args, kwargs, self.genotype), variant)
+            self._weights += weights_of(module)
         return module
 
 
@@ -189,38 +332,56 @@ def survey_of(space: Space, example: Any) -> Survey:
     known = _surveys.setdefault(space, {})
     key = repr(signature(shapes_of(example)))
     if key not in known:
-        known[key] = Survey(space, example)
+        known[key] = Surveyor(space, example).survey()
     return known[key]
 
 
-def light(value: Description, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The module of a call without its weights, where it needs none to be made."""
-    if any(isinstance(part, nn.Module) for part in pytree.tree_leaves((args, kwargs))):
+def light(value: Description, args: tuple[Any, ...], kwargs: Mapping[str, Any], whole: bool = False) -> Any:
+    """The module of a call without its weights, where it needs none to be made; draws nothing.
+
+    :param whole: with its weights all the same: a module that is given to another one, which is run on shapes.
+    """
+    if not whole and not given(args, kwargs):
+        with suppress(Exception), torch.device("meta"):
+            module = value.make(*args, **kwargs)
+            if not isinstance(module, nn.Module) or not computed(module):
+                return module
+    with torch.random.fork_rng(devices=[]):
         return value.make(*args, **kwargs)
-    with torch.device("meta"):
-        module = value.make(*args, **kwargs)
-    if isinstance(module, nn.Module) and any(part._non_persistent_buffers_set for part in module.modules()):
-        return value.make(*args, **kwargs)          # what no state dict holds is computed when it is made
-    return module
 
 
-def call(value: Description, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """A call as text; modules among its arguments by the shapes of their tensors."""
-    def plain(part: Any) -> Any:
-        if isinstance(part, nn.Module):
-            return [repr(part), [list(tensor.shape) for tensor in part.state_dict().values()]]
-        if isinstance(part, list | tuple):
-            return [plain(each) for each in part]
-        if isinstance(part, Mapping):
-            return {str(key): plain(each) for key, each in part.items()}
-        return encode(part, {})
-
-    return canonical([value.target, plain(args), plain(kwargs)])
+def computed(module: nn.Module) -> bool:
+    """Whether it holds values that no state dict has, which are computed when it is made."""
+    kept = ("_parameters", "_buffers", "_modules")
+    return any(part._non_persistent_buffers_set or (not type(part).__module__.startswith(OURS) and any(
+        isinstance(leaf, torch.Tensor) for key, each in vars(part).items() if key not in kept
+        for leaf in pytree.tree_leaves(each))) for part in module.modules())
 
 
-def weight_of(module: nn.Module) -> int:
+def given(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[nn.Module]:
+    """The modules among the arguments of a call."""
+    return [part for part in pytree.tree_leaves((args, kwargs)) if isinstance(part, nn.Module)]
+
+
+def call(value: Description, args: tuple[Any, ...], kwargs: Mapping[str, Any], genotype: Genotype) -> str:
+    """A call as text; one that is given modules by how these are described and decided, and their shapes."""
+    modules = given(args, kwargs)
+    if not modules:
+        return canonical([value.target, encode([args, kwargs], {})])
+    choices: dict[str, Any] = {}
+    described = encode(value, choices)
+    return canonical([described, [genotype.get(name) for name in choices],
+                      [list(tensor.shape) for part in modules for tensor in part.state_dict().values()]])
+
+
+def elements(module: nn.Module) -> int:
     """Elements of a module's tensors."""
-    return sum(tensor.numel() for tensor in module.parameters()) + sum(t.numel() for t in module.buffers())
+    return weights_of(module) + sum(tensor.numel() for tensor in module.buffers())
+
+
+def weights_of(module: nn.Module) -> int:
+    """Elements of a module's parameters."""
+    return sum(tensor.numel() for tensor in module.parameters())
 
 
 def most(labels: tuple[Label, ...]) -> Label:

@@ -33,24 +33,29 @@ def hard_gumbel(logits: torch.Tensor, temperature: float, draws: torch.Generator
     2019)."""
     soft = noisy(logits, temperature, draws)
     best = int(soft.argmax())
-    return one_hot(best, soft) + soft - soft.detach(), [best]
+    return one_hot(best, soft) + (soft - soft.detach()), [best]
 
 
 def gates(logits: torch.Tensor, temperature: float, draws: torch.Generator | None) -> Weighed:
     """Two drawn options, of which one is let through; the gradient reaches both (Cai et al., ProxylessNAS, ICLR
     2019)."""
-    chances = logits.detach().softmax(0)
-    two = sorted(torch.multinomial(chances, min(2, len(logits)), generator=draws).tolist())
+    two = sorted(drawn(logits, min(2, len(logits)), draws))
     soft = logits[two].softmax(0)
-    kept = int(torch.multinomial(soft.detach(), 1, generator=draws))
-    hard = one_hot(kept, soft) + soft - soft.detach()
+    kept = drawn(logits[two], 1, draws)[0]
+    hard = one_hot(kept, soft) + (soft - soft.detach())
     return torch.zeros_like(logits).index_copy(0, torch.tensor(two, device=logits.device), hard), two
 
 
 def one_path(logits: torch.Tensor, temperature: float, draws: torch.Generator | None) -> Weighed:
     """One option drawn with its softmax probability, without a gradient: to train weights on."""
-    chosen = int(torch.multinomial(logits.detach().softmax(0), 1, generator=draws))
+    chosen = drawn(logits, 1, draws)[0]
     return one_hot(chosen, logits), [chosen]
+
+
+def drawn(logits: torch.Tensor, number: int, draws: torch.Generator | None) -> list[int]:
+    """Different options, each by its softmax probability among those that are left."""
+    chances = logits.detach().cpu().softmax(0).clamp_min(1e-30)     # none is so rare that two could not be drawn
+    return torch.multinomial(chances, number, generator=draws).tolist()
 
 
 def noisy(logits: torch.Tensor, temperature: float, draws: torch.Generator | None) -> torch.Tensor:

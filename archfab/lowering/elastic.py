@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from archfab.core import BuildError, Genotype, UsageError
 from archfab.lowering import concrete
-from archfab.lowering._lend import Unlendable, centred, corner, lend
-from archfab.lowering._survey import Remembering, Survey, call, light, survey_of, weight_of
-from archfab.lowering.concrete import Builder, shapes_of
+from archfab.lowering._lend import Lent, Unlendable, centred, convolution, lend
+from archfab.lowering._survey import Remembering, call, elements, given, light, survey_of
+from archfab.lowering.concrete import shapes_of
 from archfab.space import Space
 from archfab.space.descriptions import Description
 
-
-class Maker(Builder):
-    """Builds one network with real weights and keeps the parts that are the largest at their places."""
-
-    def __init__(self, survey: Survey, parts: dict[str, nn.Module], genotype: Genotype) -> None:
-        super().__init__(genotype)
-        self.survey, self.parts = survey, parts
-
-    def made(self, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> Any:
-        module = super().made(value, args, kwargs, where)
-        place = self.survey.places.get(where)
-        if place and where not in self.parts and place.largest == call(value, args, kwargs):
-            self.parts[where] = module
-        return module
+Kernel = tuple[int, ...]
 
 
 class Elastic(nn.Module):
@@ -43,96 +32,113 @@ class Elastic(nn.Module):
     def __init__(self, space: Space, example: Any) -> None:
         super().__init__()
         self.space, self.example = space, example
-        self._survey = survey = survey_of(space, example)
+        survey = survey_of(space, example)
         self.largest, self.smallest, self.defaults = survey.largest, survey.smallest, survey.defaults
-        parts: dict[str, nn.Module] = {}
-        for name, place in survey.places.items():
-            if name not in parts:
-                Maker(survey, parts, place.variants[place.largest][1]).part(space.root, shapes_of(example), "net")
-        self.places = {name: i for i, name in enumerate(survey.places)}
-        self.parts = nn.ModuleList(parts[name] for name in survey.places)
-        self.bends = nn.ParameterDict()
-        for name, place in survey.places.items():
-            for one, other in steps(place.kernels):
-                self.bends[bend(self.places[name], one, other)] = nn.Parameter(torch.eye(math.prod(other)))
-        self._views: dict[tuple[str, str], nn.Module] = {}
         self.viewer = Viewer(self)
+        self.places = {name: i for i, name in enumerate(survey.places)}
+        self.parts = nn.ModuleList(place.make(name) for name, place in survey.places.items())
+        self.kernels = {name: parents(place.kernels) for name, place in survey.places.items()}
+        self.bends = nn.ParameterDict({bend(self.places[name], one, other): torch.eye(math.prod(other))
+                                       for name, known in self.kernels.items() for other, one in known.items() if one})
+        self._views: dict[tuple[str, str], tuple[str, Any, Callable[[], Any]]] = {}
+        self.register_load_state_dict_post_hook(Elastic._renew)
 
     def at(self, genotype: Genotype) -> nn.Module:
-        """The network of a genotype on the shared weights: nothing is copied, and training it trains them."""
+        """The network of a genotype on the shared weights: nothing is copied, and training it trains them.
+
+        Its parts serve other networks too, so that `train` or `eval` is said each time.
+        """
         self.viewer.genotype = genotype
-        return self.viewer.part(self.space.root, self.viewer.input, "net")[0]
+        try:
+            return self.viewer.part(self.space.root, self.viewer.input, "net")[0]
+        except (KeyError, BuildError):
+            self.space.check(genotype)
+            raise
 
     def extract(self, genotype: Genotype) -> nn.Module:
         """A plain network with a copy of the weights, which gives the same outputs."""
-        from archfab.lowering.concrete import build
         with torch.random.fork_rng(devices=[]):
-            net = build(self.space, genotype, self.example)
-        state = {f"{name}.{key}" if name else key: (tensor() if callable(tensor) else tensor).detach()
-                 for name, part in self.at(genotype).named_modules()
-                 for key, tensor in getattr(part, "borrowed", {}).items()}
-        net.load_state_dict(state)
+            net = concrete.build(self.space, genotype, self.example)
         first = next(self.parameters(), torch.zeros(0))
-        return net.to(first.device)
+        net.to(first.device, first.dtype)
+        net.load_state_dict({f"{name}.{key}" if name else key: (tensor() if callable(tensor) else tensor).detach()
+                             for name, part in self.at(genotype).named_modules(remove_duplicate=False)
+                             for key, tensor in getattr(part, "borrowed", {}).items()})
+        return net
 
-    def view(self, place: str, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
+    def view(self, place: str, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any],
+             genotype: Genotype) -> nn.Module:
         """The module of a call whose tensors are cut out of the part at its place."""
-        key = (place, call(value, args, kwargs))
+        key = (place, call(value, args, kwargs, genotype))
         if key not in self._views:
-            with torch.inference_mode(False), torch.enable_grad():
-                self._views[key] = self._borrow(place, value, args, kwargs)
-        return self._views[key]
+            with torch.inference_mode(False):
+                module, like = light(value, args, kwargs), partial(light, value, args, kwargs)
+                if isinstance(module, nn.Module) and elements(module):
+                    if given(args, kwargs):             # the modules that it was given are part of it now
+                        like = partial(copy.copy, copy.deepcopy(module).to("meta"))
+                    self._borrow(place, module, module)
+                self._views[key] = place, module, like
+        return self._views[key][1]
 
-    def _borrow(self, place: str, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
-        small = light(value, args, kwargs)
-        if not isinstance(small, nn.Module) or not weight_of(small):
-            return small
+    def _borrow(self, place: str, module: nn.Module, like: nn.Module) -> None:
+        """Puts shared weights in place of a module's own; `like` is such a module that still has its own."""
         if place not in self.places:
             raise BuildError(f"{place}: the shared weights have nothing here")
-        try:
-            lent = lend(self.parts[self.places[place]], small)
-        except Unlendable as error:
-            raise BuildError(f"{place}: {error}") from None
-        if (bent := self._bent(place, small)) is not None:
-            lent["weight"] = bent
-        for name, tensor in lent.items():
-            put(small, name, tensor() if callable(tensor) else tensor)
-        small.borrowed = lent                                                   # type: ignore[assignment]
-        changing = {name: tensor for name, tensor in lent.items() if callable(tensor)}
-        if changing:
-            def refresh(module: nn.Module, _: Any) -> None:
-                for name, tensor in changing.items():
-                    put(module, name, tensor())
+        part = self.parts[self.places[place]]
+        fixed = [tensor for tensor in part.parameters() if not tensor.requires_grad and tensor.is_floating_point()]
+        with torch.inference_mode(False), torch.enable_grad():
+            for tensor in fixed:
+                tensor.requires_grad_(True)         # else its views would not learn when it may learn again
+            try:
+                lent = {**lend(part, like), **self._bent(place, like)}
+            except Unlendable as error:
+                raise BuildError(f"{place}: {error}") from None
+            finally:
+                for tensor in fixed:
+                    tensor.requires_grad_(False)
+            for name, each in lent.items():
+                put(module, name, each() if callable(each) else each)
+        for first in part.parameters():
+            module.to(first.device, first.dtype)    # what no state dict has
+            break
+        if any(map(callable, lent.values())) and not hasattr(module, "borrowed"):
+            module.register_forward_pre_hook(refresh)
+        module.borrowed = lent                                                  # type: ignore[assignment]
 
-            small.register_forward_pre_hook(refresh)
-        return small
-
-    def _bent(self, place: str, small: nn.Module) -> Callable[[], torch.Tensor] | None:
-        """A smaller kernel as a learned function of the larger one, size by size (Cai et al., ICLR 2020)."""
-        weight = getattr(small, "weight", None)
-        found = self._survey.places[place].kernels
-        if not isinstance(weight, torch.Tensor) or weight.dim() < 3 or len(found) < 2:
-            return None
-        shape = tuple(weight.shape)
-        chain = [(one, other) for one, other in steps(found) if math.prod(other) >= math.prod(shape[2:])]
-        if not chain:
-            return None
+    def _bent(self, place: str, small: nn.Module) -> dict[str, Lent]:
+        """A smaller kernel as a learned function of a larger one, size by size (Cai et al., ICLR 2020)."""
+        known = self.kernels[place]
+        if not isinstance(small, _ConvNd) or len(known) < 2:
+            return {}
+        shape = tuple(small.weight.shape)
+        kernel = min((kernel for kernel in known if holds(kernel, shape[2:])), key=math.prod, default=None)
+        chain: list[tuple[Kernel, torch.Tensor]] = []
+        while kernel and (larger := known[kernel]):
+            chain.insert(0, (kernel, self.bends[bend(self.places[place], larger, kernel)]))
+            kernel = larger
+        if kernel is None or not chain:
+            return {}
         large: Any = self.parts[self.places[place]].weight
-        start = corner(large, (*shape[:2], *large.shape[2:]))
-        matrices = [self.bends[bend(self.places[place], one, other)] for one, other in chain]
+        start = convolution(large, (*shape[:2], *kernel))
 
         def computed() -> torch.Tensor:
             inner = start
-            for (_, kernel), matrix in zip(chain, matrices, strict=True):
-                inner = (centred(inner, kernel).flatten(2) @ matrix).unflatten(2, kernel)
-            return inner
+            for size, matrix in chain:
+                inner = (centred(inner, size).flatten(2) @ matrix).unflatten(2, size)
+            return centred(inner, shape[2:])
 
-        return computed
+        return {"weight": computed}
+
+    def _renew(self, _: Any = None) -> None:
+        """Cuts all views anew, where weights may lie elsewhere than before; networks that were built stay right."""
+        for place, module, like in self._views.values():
+            if hasattr(module, "borrowed"):
+                self._borrow(place, module, like())
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._views.clear()             # they look at memory that may be left behind
-        self.viewer.forget()
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)
+        self._renew()
+        return self
 
     @property
     def size(self) -> int:
@@ -149,25 +155,39 @@ class Viewer(Remembering):
         self.input = shapes_of(shared.example)
 
     def made(self, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> Any:
-        return super().made(value, args, kwargs, where) if self.inside else self.shared.view(where, value, args, kwargs)
+        if self.inside:
+            return light(value, args, kwargs, whole=True)
+        return self.shared.view(where, value, args, kwargs, self.genotype)
 
 
 def put(module: nn.Module, name: str, tensor: torch.Tensor) -> None:
     """Sets a tensor of a module where a parameter or a buffer was."""
     path, _, key = name.rpartition(".")
-    part = module.get_submodule(path) if path else module
+    part = module.get_submodule(path)
     part._parameters.pop(key, None)
     part._buffers.pop(key, None)
     setattr(part, key, tensor)
 
 
-def steps(kernels: set[tuple[int, ...]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """From each kernel size to the next smaller one."""
-    order = sorted(kernels, key=math.prod, reverse=True)
-    return list(pairwise(order))
+def refresh(module: Any, _: Any) -> None:
+    """Computes the tensors that are no views, before a module runs."""
+    for name, tensor in module.borrowed.items():
+        if callable(tensor):
+            put(module, name, tensor())
 
 
-def bend(place: int, one: tuple[int, ...], other: tuple[int, ...]) -> str:
+def parents(kernels: set[Kernel]) -> dict[Kernel, Kernel | None]:
+    """For each kernel size the next larger one that holds it."""
+    order = sorted(kernels, key=lambda kernel: (math.prod(kernel), kernel))
+    return {kernel: next((other for other in order if other != kernel and holds(other, kernel)), None)
+            for kernel in order}
+
+
+def holds(large: Kernel, small: Kernel) -> bool:
+    return all(n >= m for n, m in zip(large, small, strict=True))
+
+
+def bend(place: int, one: Kernel, other: Kernel) -> str:
     """The name of a kernel transform: its part, and the sizes that it leads between."""
     return f"{place}: {'x'.join(map(str, one))} to {'x'.join(map(str, other))}"
 
@@ -183,11 +203,10 @@ def supports(space: Space, example: tuple[Any, ...] | None) -> tuple[bool, str]:
         return False, str(error)
     if not survey.places:
         return False, "no network of it has weights"
-    weights = sum(weight_of(place.variants[place.largest][0]) for place in survey.places.values())
-    largest = survey.visit(survey.largest)[0]
     sliced = sum(len(place.variants) > 1 for place in survey.places.values())
-    return True, (f"one set of {weights:,} weights, {weights / largest:.2g} times the largest network's; "
-                  f"{sliced} of {len(survey.places)} parts are sliced, the others are paths")
+    times = survey.weights / max(1, survey.most)
+    return True, (f"one set of {survey.weights:,} weights, {times:.2g} times the largest network's; {sliced} of "
+                  f"{len(survey.places)} parts are sliced, the others are paths")
 
 
 export = supports

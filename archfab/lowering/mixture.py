@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from archfab.core import BuildError, Genotype, Label, UsageError, canonical
+from archfab.core import BuildError, Genotype, Label, UsageError, canonical, unknown
 from archfab.lowering import concrete
 from archfab.lowering._mixed import Exits, Gates, Mixed
-from archfab.lowering._survey import signature
+from archfab.lowering._survey import light, signature
 from archfab.lowering._weighting import EVERY, one_hot, weighting
 from archfab.lowering.concrete import Builder
 from archfab.lowering.elastic import Elastic
-from archfab.nn.cells import is_zero
 from archfab.space import Space
 from archfab.space.choices import Choice, Expr, Repeat, evaluate, undecided
 from archfab.space.descriptions import Description, encode
@@ -45,20 +44,22 @@ class Mixer(Builder):
         self.elastic, self.gates, self.share = elastic, gates, share
         self.viewer = elastic.viewer
         self.inside = 0
-        self.built = 0
-        self.around: dict[str, int] = {}        # for each decision that is mixed, the most parts that stand inside
+        self.built = self.tried = 0             # parts that stand in the mixture; those, and others built in vain
+        self.around: dict[str, int] = {}        # for each decision that is mixed, the most parts inside one option
 
     # --- what is decided, and what is not
 
+    def open(self, value: Any) -> Choice | None:
+        """The decision that a part or a number still hangs on itself, whatever stands inside."""
+        return undecided(value.count if isinstance(value, Repeat) else value, self.genotype)
+
     def taken(self, value: Any, where: str) -> tuple[Any, str]:
-        while isinstance(value, Choice):
-            if value.name not in self.genotype:
-                raise Undecided(value)
-            value, where = super().taken(value, where)
-        return value, where
+        if isinstance(value, Choice) and (choice := self.open(value)) is not None:
+            raise Undecided(choice)
+        return super().taken(value, where)
 
     def decided(self, value: Any, x: Any = None) -> Any:
-        if isinstance(value, Expr) and (choice := undecided(value, self.genotype)) is not None:
+        if isinstance(value, Expr) and (choice := self.open(value)) is not None:
             raise Undecided(choice)
         return super().decided(value, x)
 
@@ -78,44 +79,59 @@ class Mixer(Builder):
         finally:
             self.genotype = {key: each for key, each in self.genotype.items() if key != name}
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Counts nothing of what is built in vain."""
+        before = self.built, dict(self.around)
+        try:
+            yield
+        except Undecided:
+            self.built, self.around = before
+            raise
+
     # --- what is built
 
     def part(self, value: Any, x: Any, where: str) -> tuple[nn.Module, Any]:
-        if isinstance(value, Repeat) and undecided(value.count, self.genotype) is not None:
-            return self.exits(value, x, where)
         try:
-            return super().part(value, x, where)
+            with self.attempt():
+                inner, place = self.taken(value, where)
+                if isinstance(inner, Repeat) and self.open(inner) is not None:
+                    return self.exits(inner, x, place)
+                return super().part(inner, x, place)
         except Undecided as found:
             if self.inside:
                 raise
-            return self.mixed(found.choice, lambda: self.part(value, x, where))
+            return self.mixed(found.choice, lambda: self.part(value, x, where), own=found.choice is value)
 
-    def mixed(self, choice: Choice, build: Callable[[], tuple[nn.Module, Any]]) -> tuple[nn.Module, Any]:
+    def mixed(self, choice: Choice, build: Callable[[], tuple[nn.Module, Any]],
+              own: bool = False) -> tuple[nn.Module, Any]:
         """What `build` gives with each option of a choice, side by side.
 
+        :param own: whether that is what stands in the options, and nothing around it.
         :raises Undecided: when their shapes differ, so that a larger part has to be mixed.
         """
         options: dict[Label, nn.Module] = {}
         shapes: list[Any] = []
-        before = self.built
+        sizes = [self.around.get(choice.name, 0)]
         for label in self.gates.labels[choice.name]:
+            before = self.built
             with self.given(choice.name, label):
                 options[label], y = build()
             shapes.append(y)
+            sizes.append(0 if own else self.built - before)
             if signature(y) != signature(shapes[0]):
                 raise Undecided(choice)
-        self.around[choice.name] = max(self.around.get(choice.name, 0), self.built - before)
-        empty = [label for label in options if is_zero(choice.options[label])]
-        return Mixed(self.gates, choice.name, options, empty), shapes[0]
+        self.around[choice.name] = max(sizes)
+        return Mixed(self.gates, choice.name, list(options.values())), shapes[0]
 
     def exits(self, value: Repeat, x: Any, where: str) -> tuple[nn.Module, Any]:
         """A row whose length is open: its options leave it at different places."""
         choice = undecided(value.count, self.genotype)
         assert choice is not None
         labels = self.gates.labels[choice.name]
-        if any(undecided(value.count, {**self.genotype, choice.name: label}) for label in labels):
-            raise UsageError(f"choice '{choice.name}' decides a repeat together with other choices, which a mixture "
-                             "cannot say; let one choice decide it")
+        if any(undecided(value.count, {**self.genotype, choice.name: label}) is not None for label in labels):
+            raise UsageError(f"choice '{choice.name}' decides how often {where} repeats together with other choices, "
+                             "which a mixture cannot say; let one choice decide it")
         counts = [evaluate(value.count, {**self.genotype, choice.name: label}) for label in labels]
         parts, shapes = [], [x]
         for i, item in enumerate(value.items[:max(counts)]):
@@ -129,11 +145,21 @@ class Mixer(Builder):
 
     def flat(self, value: Any, where: str) -> Iterator[tuple[str, Any]]:
         """One item of a row; an open one stays as it is."""
-        opened = isinstance(value, Choice) and value.name not in self.genotype
-        if opened or (isinstance(value, Repeat) and undecided(value.count, self.genotype) is not None):
+        if isinstance(value, Choice) and self.open(value) is None:
+            value, where = self.taken(value, where)
+        if isinstance(value, Choice | Repeat) and self.open(value) is not None:
             yield where, value
         else:
             yield from super().flat(value, where)
+
+    def items(self, values: Any) -> list[Any]:
+        """What a container goes through itself, one part by one: an open item must be one part whatever is decided."""
+        found = super().items(values)
+        for item in found:
+            if isinstance(item, Choice | Repeat) and (choice := self.open(item)) is not None and not all(
+                    isinstance(option, Description) for option in getattr(item, "options", {None: None}).values()):
+                raise Undecided(choice)
+        return found
 
     def chain(self, row: Any, x: Any) -> tuple[nn.Module, Any]:
         modules, items, at = [], self.thinned(list(row)), 0
@@ -158,14 +184,16 @@ class Mixer(Builder):
         """The fewest items from one on that have the same shape for every option, and where they end."""
         place, item = items[at]
         try:
-            module, y = self.part(item, x, place)
+            with self.attempt():
+                module, y = self.part(item, x, place)
             return module, y, at + 1
         except Undecided as found:
             choice = found.choice
         for end in range(at + 2, len(items) + 1):
             if self.agree(choice, items[at:end], x):
                 try:
-                    module, y = self.mixed(choice, lambda end=end: self.chain(items[at:end], x))    # type: ignore
+                    with self.attempt():
+                        module, y = self.mixed(choice, lambda end=end: self.chain(items[at:end], x))    # type: ignore
                     return module, y, end
                 except Undecided:
                     continue
@@ -195,16 +223,20 @@ class Mixer(Builder):
         finally:
             self.inside -= 1
 
-    def made(self, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> Any:
-        self.built += 1
-        if self.built > MOST:
+    def leaf(self, value: Description, x: Any, where: str) -> tuple[nn.Module, Any]:
+        self.tried += 1
+        if self.tried > MOST:
             names = ", ".join(f"'{name}'" for name in list(self.genotype)[:6])
             raise UsageError(f"the options of choices {names} multiply to more than {MOST:,} parts, because each "
                              "changes the shapes that the next one meets; search them with --estimator supernet "
                              "(elastic), or let fewer sizes be open")
+        return super().leaf(value, x, where)
+
+    def made(self, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> Any:
         if self.inside:
-            return super().made(value, args, kwargs, where)
-        return self.elastic.view(where, value, args, kwargs)
+            return light(value, args, kwargs, whole=True)
+        self.built += 1
+        return self.elastic.view(where, value, args, kwargs, self.genotype)
 
 
 class Mixture(nn.Module):
@@ -220,7 +252,7 @@ class Mixture(nn.Module):
         super().__init__()
         self.space = space
         self.elastic = elastic or Elastic(space, example)
-        self.gates = Gates({**space.labels, **(allowed or {})})
+        self.gates = Gates({**space.labels, **checked(allowed or {}, space)})
         self.share = share
         mixer = self._build()
         self.parts = mixer.built
@@ -248,10 +280,16 @@ class Mixture(nn.Module):
             self.gates.set(name, *(drawn(logits, 1.0, draws) if all_of_them else rule(logits, temperature, draws)))
 
     def choose(self, genotype: Genotype) -> None:
-        """Sets the gates so that one network alone is computed; decisions that it has not got are as in the largest."""
+        """Sets the gates so that one network alone is computed; decisions that it has not got are as in the largest.
+
+        :raises UsageError: when it has an option that was dropped.
+        """
         for name, logits in zip(self.names, self.logits, strict=True):
             labels = self.gates.labels[name]
             label = genotype.get(name, self.elastic.defaults[name])
+            if label not in labels and name in genotype:
+                raise UsageError(f"option {label!r} of choice '{name}' is not in this mixture; it has: "
+                                 f"{', '.join(map(repr, labels))}")
             index = labels.index(label) if label in labels else 0
             self.gates.set(name, one_hot(index, logits.detach()), [index])
 
@@ -276,8 +314,19 @@ class Mixture(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
-        self._build()                       # the views look at memory that was left behind
+        self.gates.weights = {name: fn(weights.detach()) for name, weights in self.gates.weights.items()}
         return self
+
+
+def checked(allowed: Mapping[str, Sequence[Label]], space: Space) -> Mapping[str, Sequence[Label]]:
+    """The labels that stay open, if they are labels of the space, and some for each decision."""
+    for name, labels in allowed.items():
+        if name not in space.labels:
+            raise unknown("choice", name, list(space.labels))
+        if not labels or any(label not in space.labels[name] for label in labels):
+            raise UsageError(f"allowed has {list(labels)!r} for choice '{name}'; legal: at least one of "
+                             f"{', '.join(map(repr, space.labels[name]))}")
+    return allowed
 
 
 def supports(space: Space, example: tuple[Any, ...] | None) -> tuple[bool, str]:

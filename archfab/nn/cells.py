@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -41,6 +43,7 @@ def Zero() -> Description:
     return Describer(ZeroModule, "archfab.nn.cells:ZeroModule")()
 
 
+@lru_cache(1024)        # cells ask for the same few again and again
 def PreConv(channels: Any, kernel: Any) -> Description:
     """Activation, convolution, batch normalisation: the order used inside cells."""
     return make("Sequential", make("ReLU"), make("Conv2d", channels, kernel, padding=kernel // 2, bias=False),
@@ -94,6 +97,7 @@ def darts_operations(stride: int) -> dict[str, Any]:
             "dil3x3": depthwise(3, stride, 2), "dil5x5": depthwise(5, stride, 2)}
 
 
+@lru_cache(1024)
 def Halve(channels: Any) -> Description:
     """Half the size with every pixel still seen: two shifted strided 1x1 convolutions side by side."""
     return Describer(HalveModule, "archfab.nn.cells:HalveModule")(channels)
@@ -157,17 +161,17 @@ class CellModule(nn.Module):
             raise BuildError(f"{where}: a cell of {inputs} inputs stands where {len(states)} come in "
                              "(2 in a CellChain, else 1)")
         prepare, shapes = prepared(builder, states, width, where)
-        edges = [(source_of(builder, edge, inputs + j, where), inputs + j, edge.kwargs["op"])
-                 for j, node in enumerate(nodes) for edge in builder.items(builder.decided(node))]
+        edges = [(source, j, op, place) for j, node in enumerate(nodes, inputs)
+                 for source, op, place in incoming(builder, builder.taken(node, where), j, where)]
         outputs = list(range(inputs, inputs + len(nodes))) if concat else [inputs + len(nodes) - 1]
         edges = useful([edge for edge in edges if not is_zero(builder.decided(edge[2]))], inputs, outputs)
-        reached = [i for i in outputs if any(target == i for _, target, _ in edges)]
+        reached = [i for i in outputs if any(target == i for _, target, *_ in edges)]
         if not reached:
             last = inputs - 1
-            edges, reached = [(last, outputs[-1], Zero())], outputs[-1:]
+            edges, reached = [(last, outputs[-1], Zero(), where)], outputs[-1:]
         ops = []
-        for source, target, op in edges:
-            module, y = builder.part(op, shapes[source], f"{where}[{source}-{target}]")
+        for source, target, op, place in edges:
+            module, y = builder.part(op, shapes[source], place)
             if target in shapes and shapes[target].shape != y.shape:
                 raise BuildError(f"{where}: the edges into node {target} give {tuple(shapes[target].shape)} and "
                                  f"{tuple(y.shape)}, which cannot be added")
@@ -176,8 +180,7 @@ class CellModule(nn.Module):
         y = shapes[reached[0]]
         if len(reached) > 1:
             y = y.new_empty((y.shape[0], sum(shapes[i].shape[1] for i in reached), *y.shape[2:]))
-        return CellModule(prepare, [(s, t) for s, t, _ in edges], ops, reached), y
-
+        return CellModule(prepare, [(s, t) for s, t, *_ in edges], ops, reached), y
 
     @staticmethod
     def relax(builder: Any, x: Any, where: str, nodes: Any, inputs: int, concat: bool,
@@ -185,40 +188,48 @@ class CellModule(nn.Module):
         """The cell with its decisions open: every edge of every option, weighed by the options that have it."""
         states = x if isinstance(x, tuple) else (x,)
         prepare, shapes = prepared(builder, states, width, where)
-        edges: dict[tuple[int, int, Any], OpenEdge] = {}
+        edges: dict[Any, OpenEdge] = {}
+        always = set(shapes)                # the nodes that have a value whatever is decided
         for j, node in enumerate(nodes, inputs):
             choice, options = builder.options(node)
-            for label, listed in options.items():
-                for edge in builder.items(listed):
-                    source, op = source_of(builder, edge, j, where), edge.kwargs["op"]
-                    if is_zero(builder.options(op)[1].get(None)):
+            for index, (label, listed) in enumerate(options.items()):
+                stands = (node, where) if choice is None else (listed, f"{where}/{choice.name}={label}")
+                for source, op, place in incoming(builder, builder.taken(*stands), j, where):
+                    if source not in shapes or is_zero(builder.options(op)[1].get(None)):
                         continue
-                    key = source, j, op.name if isinstance(op, Choice) else id(op)
+                    key = place, op.name if isinstance(op, Choice) else None
                     if key not in edges:
-                        module, y = builder.part(op, shapes[source], f"{where}[{source}-{j}]")
-                        module.silent = True
+                        module, y = builder.part(op, shapes[source], place)
+                        if hasattr(module, "hush"):
+                            module.hush()
                         if shapes.setdefault(j, y).shape != y.shape:
-                            raise BuildError(f"{where}: the edges into node {j} have several shapes")
+                            builder.decided(node)       # each option by itself
                         edges[key] = OpenEdge(source, j, module, None if choice is None else choice.name, [])
-                    if choice is not None:
-                        edges[key].options.append(builder.gates.labels[choice.name].index(label))
-        outputs = list(range(inputs, inputs + len(nodes))) if concat else [inputs + len(nodes) - 1]
-        if any(i not in shapes or (concat and may_be_empty(edges.values(), i)) for i in outputs):
-            raise BuildError(f"{where}: a node that may be empty stands beside others in the output, whose channels "
-                             "then change; leave out nn.Zero there")
-        y = shapes[outputs[0]]
+                    edges[key].options.append(index)
+            firm = (edge for edge in edges.values() if edge.target == j and edge.source in always
+                    and not getattr(edge.op, "may_be_silent", False))
+            if len({index for edge in firm for index in edge.options}) == len(options):
+                always.add(j)
+        last = inputs + len(nodes) - 1
+        outputs = [i for i in range(inputs, last + 1) if i in shapes] if concat else [last]
+        y = empty = shapes[inputs - 1]          # what a cell without edges gives
+        if outputs and outputs[0] in shapes:
+            y = shapes[outputs[0]]
         if len(outputs) > 1:
             y = y.new_empty((y.shape[0], sum(shapes[i].shape[1] for i in outputs), *y.shape[2:]))
+        if not always.issuperset(outputs) and (len(outputs) > 1 or y.shape != empty.shape):
+            raise BuildError(f"{where}: a node of the output may be without edges, and then the output has another "
+                             "shape; leave out nn.Zero there")
         return OpenCell(builder.gates, prepare, list(edges.values()), outputs), y
 
 
 class OpenEdge(NamedTuple):
-    """An edge of a cell with open decisions: it counts for the options of its node that have it; for all without."""
+    """An edge of a cell with open decisions: it counts for the options of its node that have it."""
 
     source: int
     target: int
     op: nn.Module
-    name: str | None
+    name: str | None            # the decision of its node; None where there is none
     options: list[int]
 
 
@@ -235,26 +246,26 @@ class OpenCell(nn.Module):
     def forward(self, *states: torch.Tensor) -> torch.Tensor:
         values: dict[int, torch.Tensor] = {
             i: prepare(state) for i, (prepare, state) in enumerate(zip(self.prepare, states, strict=True))}
+        last = values[len(states) - 1]
         for edge in self.edges:
-            share = self.share(edge)
-            if edge.source not in values or share == 0:
+            counts, share = self.share(edge)
+            if not counts or edge.source not in values:
                 continue
             y = edge.op(values[edge.source])
             if y is None:
                 continue
-            y = y if share == 1 else y * share
+            y = y if share is None else y * share
             values[edge.target] = values[edge.target] + y if edge.target in values else y
-        found = [values[i] if i in values else torch.zeros_like(states[-1]) for i in self.outputs]
+        found = [values[i] for i in self.outputs if i in values] or [torch.zeros_like(last)]
         return found[0] if len(found) == 1 else torch.cat(found, 1)
 
-    def share(self, edge: OpenEdge) -> Any:
-        """The sum of the weights of the options that have an edge; exactly 0 or 1 where that is known."""
+    def share(self, edge: OpenEdge) -> tuple[bool, torch.Tensor | None]:
+        """Whether an edge counts in this step, and the sum of the weights of the options that have it; None for 1."""
         if edge.name is None:
-            return 1
+            return True, None
         active = [i for i in self.gates.active[edge.name] if i in edge.options]
-        if not active:
-            return 0
-        return 1 if self.gates.single(edge.name) else self.gates.weights[edge.name][active].sum()
+        whole = not active or self.gates.single(edge.name)
+        return bool(active), None if whole else self.gates.weights[edge.name][active].sum()
 
 
 class ChainModule(nn.Module):
@@ -272,12 +283,33 @@ class ChainModule(nn.Module):
 
     @staticmethod
     def assemble(builder: Any, x: Any, where: str, cells: Any) -> tuple[nn.Module, Any]:
-        before, last, modules = x, x, []
-        for i, cell in enumerate(builder.items(cells)):
-            module, y = builder.part(cell, (before, last), f"{where}[{i}]")
-            modules.append(module)
-            before, last = last, y
-        return ChainModule(modules), last
+        return chained(builder, x, laid(builder, cells, where))
+
+    @staticmethod
+    def relax(builder: Any, x: Any, where: str, cells: Any) -> tuple[nn.Module, Any]:
+        """The chain with only as many cells of each run of equal ones as are asked for."""
+        return chained(builder, x, builder.thinned(list(laid(builder, cells, where))))
+
+
+def laid(builder: Any, cells: Sequence[Any], where: str) -> Iterator[tuple[str, Any]]:
+    """The cells of a chain with their places. A choice among single cells stays, as its options have places of their
+    own; what may be several cells is laid out."""
+    for i, cell in enumerate(cells):
+        options = cell.options.values() if isinstance(cell, Choice) else [cell]
+        if all(isinstance(option, Description) for option in options):
+            yield f"{where}[{i}]", cell
+        else:
+            yield from ((f"{where}[{i}][{j}]", each) for j, each in enumerate(builder.items([cell])))
+
+
+def chained(builder: Any, x: Any, row: Iterable[tuple[str, Any]]) -> tuple[nn.Module, Any]:
+    """Cells with their places, each fed by the two before it."""
+    before, last, modules = x, x, []
+    for place, cell in row:
+        module, y = builder.part(cell, (before, last), place)
+        modules.append(module)
+        before, last = last, y
+    return ChainModule(modules), last
 
 
 def source_of(builder: Any, edge: Any, target: int, where: str) -> int:
@@ -302,22 +334,32 @@ def is_zero(op: Any) -> bool:
     return isinstance(op, Description) and op.target == "archfab.nn.cells:ZeroModule"
 
 
-def may_be_empty(edges: Iterable[OpenEdge], node: int) -> bool:
-    """Whether every edge into a node has an option that is no connection."""
-    return all(getattr(edge.op, "empty", None) for edge in edges if edge.target == node)
+def incoming(builder: Any, option: tuple[Any, str], target: int, where: str) -> Iterator[tuple[int, Any, str]]:
+    """The edges into a node, as one of its options has them: their sources, operations and places.
+
+    A choice of operations is the same part in every option of a node that has it, so it stands in the cell, `where`;
+    other operations stand in the option.
+    """
+    edges, at = option
+    seen: Counter[Any] = Counter()
+    for edge in map(builder.decided, builder.items(edges)):
+        source, op = source_of(builder, edge, target, where), edge.kwargs["op"]
+        open_ = isinstance(op, Choice)
+        place = f"{where if open_ else at}[{source}-{target}]"
+        seen[kind := (place, op.name if open_ else None)] += 1
+        yield source, op, place if seen[kind] == 1 else f"{place}#{seen[kind]}"
 
 
-def useful(edges: list[tuple[int, int, Any]], inputs: int, outputs: Sequence[int]) -> list[tuple[int, int, Any]]:
+def useful(edges: list[tuple[int, int, Any, str]], inputs: int,
+           outputs: Sequence[int]) -> list[tuple[int, int, Any, str]]:
     """The edges on some path from an input to an output, in an order in which they can be computed."""
     edges = sorted(edges, key=lambda edge: (edge[1], edge[0]))
     alive = set(range(inputs))
-    for source, target, _ in edges:
+    for source, target, *_ in edges:
         if source in alive:
             alive.add(target)
     wanted = set(outputs)
-    for source, target, _ in reversed(edges):
+    for source, target, *_ in reversed(edges):
         if target in wanted:
             wanted.add(source)
     return [edge for edge in edges if edge[0] in alive and edge[1] in wanted]
-
-

@@ -188,6 +188,8 @@ class Run:
 
     def trouble(self) -> str:
         """Why there is no network on the front, in words."""
+        if broken := [event for event in self.events if event.kind == "lesson" and event.note]:
+            return f"lesson {broken[-1].data['number']} failed: {broken[-1].note}"
         failed = [event.note for event in self.of("search", "failed")]
         if failed:
             return f"{len(failed)} networks failed; the last one so: {failed[-1]}"

@@ -1,0 +1,535 @@
+"""All networks of a space at once: with one option let through, the network; else the sums that formulas say."""
+
+import random
+
+import pytest
+import torch
+from test_elastic import (  # noqa: F401
+    ODD,
+    SPACES,
+    VISION,
+    Only2,
+    address,
+    case,
+    close,
+    normal,
+    one_thread,
+    said,
+    same_state,
+    samples,
+    shake,
+    shape_for,
+    views,
+    words,
+    zoo,
+)
+from torch.utils._pytree import tree_leaves
+
+from archfab import Space, UsageError, choose, describe, nn, repeat
+from archfab.core import BuildError
+from archfab.lowering import mixture as lowering
+from archfab.lowering._mixed import Mixed
+from archfab.lowering._weighting import weighting
+from archfab.lowering.elastic import Elastic
+from archfab.lowering.mixture import Mixture
+from archfab.nn.cells import OpenCell
+from archfab.space.choices import CHANNELS
+
+
+def mixed(space, x, seed=0, **options):
+    torch.manual_seed(seed)
+    return Mixture(space if isinstance(space, Space) else Space(space), x, **options)
+
+
+def opened(mixture, logits=None):
+    """Lets all options through by a softmax of the logits; those of the mixture itself by default."""
+    for i, name in enumerate(mixture.names):
+        values = mixture.logits[i] if logits is None else logits[i]
+        mixture.gates.set(name, values.softmax(0), list(range(len(values))))
+    return mixture
+
+
+def one_hot_is_the_network(mixture, genotype, x):
+    """Whether the mixture with one option let through each says what the network says, and ends in its state."""
+    mixture.choose(genotype)
+    twin = mixture.elastic.extract(genotype)
+    return close(said(mixture, x, False), said(twin, x, False)) and close(said(mixture, x, True), said(twin, x, True)) \
+        and same_state(mixture.elastic.extract(genotype).state_dict(), twin.state_dict())
+
+
+def gradients(mixture, x):
+    """Whether the derivatives by the logits are those of finite differences, and all of them reach something."""
+    mixture = mixture.double().eval()
+    logits = [normal(len(each), seed=i).double().requires_grad_() for i, each in enumerate(mixture.logits)]
+
+    def loss(*logits):
+        return (opened(mixture, logits)(x) * torch.linspace(-1, 1, 2)).sum()
+
+    found = torch.autograd.grad(loss(*logits), logits)
+    return torch.autograd.gradcheck(loss, logits) and all(bool((each != 0).all()) for each in found)
+
+
+# --- one option let through
+
+CASES = [(None, "mobile"), (None, "cell"), (None, "darts"), (None, "attention"), (15, "cell"), (0, "zoo"),
+         *(pytest.param(15, name, marks=pytest.mark.slow) for name in ("mobile", "darts", "attention")),
+         *(pytest.param(28, name, marks=pytest.mark.slow) for name in VISION.spaces)]
+
+
+@pytest.mark.parametrize(("size", "name"), CASES)
+def test_one_option_let_through_is_the_network(size, name):
+    space, x = case(size, name)
+    mixture = mixed(space, x)
+    shake(mixture.elastic)
+    for genotype in [mixture.elastic.largest, mixture.elastic.smallest, *samples(space, 6 if name != "zoo" else 12)]:
+        assert one_hot_is_the_network(mixture, genotype, x), genotype
+
+
+def test_cells_with_missing_edges_and_dead_nodes_are_the_networks():
+    space, x = case(None, "cell")
+    mixture = mixed(space, x)
+    shake(mixture.elastic)
+    source = random.Random(1)
+    seen = 0
+    for _ in range(25):
+        genotype = {name: source.choice(["none", "none", *labels]) for name, labels in space.labels.items()}
+        seen += genotype["cell.0-1"] == "none" and genotype["cell.1-3"] != "none"       # an edge out of a dead node
+        assert one_hot_is_the_network(mixture, genotype, x), genotype
+    assert seen and one_hot_is_the_network(mixture, dict.fromkeys(space.labels, "none"), x)
+
+
+def nested(name, **more):
+    """An operation whose absence stands in an option of an option."""
+    return choose(f"{name}.kind", conv=nn.Sequential(nn.Conv2d(CHANNELS, 1), nn.BatchNorm2d()), **more,
+                  other=choose(f"{name}.other", none=nn.Zero(), skip=nn.Identity()))
+
+
+def sided(name, first, *others):
+    return choose(name, one=[nn.Edge(0, first)], two=[nn.Edge(*edge) for edge in others])
+
+
+def conv():
+    return nn.Conv2d(3, choose("k", 1, 3), padding="same")
+
+
+CELLS = {
+    "nested": lambda: nn.Cell([[nn.Edge(0, nested("a"))], [nn.Edge(0, nested("b")), nn.Edge(1, nested("c"))]]),
+    "an option without edges": lambda: nn.Cell([choose("n", some=[nn.Edge(0, conv())], none=[]),
+                                                [nn.Edge(1, conv()), nn.Edge(0, nn.Identity())]]),
+    "an option of a missing edge": lambda: nn.Cell([choose("n", some=[nn.Edge(0, conv())], none=[
+        nn.Edge(0, nn.Zero())]), [nn.Edge(1, nn.BatchNorm2d())]]),
+    "nothing ever": lambda: nn.Cell([[nn.Edge(0, nn.Zero())], [nn.Edge(1, conv()), nn.Edge(0, conv())]]),
+    "two alike": lambda: nn.Cell([choose("n", two=[nn.Edge(0, nested("a")), nn.Edge(0, nested("a"))],
+                                         one=[nn.Edge(0, nested("a"))])]),
+    "sources": lambda: nn.Cell([[nn.Edge(0, conv())], [nn.Edge(choose("from", 0, 1), conv())]]),
+    "edges": lambda: nn.Cell([[choose("edge", a=nn.Edge(0, conv()), b=nn.Edge(0, nn.Identity()))],
+                              [nn.Edge(0, conv()), choose("more", yes=[nn.Edge(1, conv())], no=[])]]),
+    "nodes in nodes": lambda: nn.Cell([choose("n", a=choose("m", x=[nn.Edge(0, conv())], y=[nn.Edge(
+        0, nn.Identity())]), b=[nn.Edge(0, nn.BatchNorm2d())])]),
+    "width": lambda: nn.Cell([[nn.Edge(0, nested("a"))], [nn.Edge(1, nested("b"))]], width=5),
+    "widths": lambda: nn.Cell([[nn.Edge(0, nested("a"))]], width=choose("width", 3, 5)),
+    "concat": lambda: nn.Cell([sided("n", conv(), (0, nn.Identity())), sided("m", conv(), (0, conv()), (1, conv()))],
+                              concat=True),
+    "concat of one": lambda: nn.Cell([[], [nn.Edge(0, conv())]], concat=True),
+    "chain": lambda: nn.CellChain(*(nn.Cell([sided(f"n{i}", conv(), (1, nn.Identity()))], 2) for i in range(3))),
+    "chain of choices": lambda: nn.CellChain(*(choose(f"c{i}", **{
+        str(w): nn.Cell([[nn.Edge(0, nn.Conv2d(CHANNELS, 1)), nn.Edge(1, nn.Identity())]], 2, width=w)
+        for w in (2, 3)}) for i in range(3))),
+    "chain of open length": lambda: nn.CellChain(
+        nn.Cell([[nn.Edge(0, conv())]], 2), repeat(choose("depth", 1, 2, 3), lambda i: nn.Cell([[nn.Edge(
+            1, conv())]], 2))),
+    "shapes": lambda: nn.Cell([choose("n", a=[nn.Edge(0, nn.Conv2d(4, 1))], b=[nn.Edge(0, nn.Conv2d(2, 1))])]),
+}
+ROWS = {
+    "none before a layer": lambda: [choose("op", none=nn.Zero(), conv=nn.Conv2d(8, 1)), nn.Conv2d(4, 3)],
+    "in place": lambda: [choose("op", relu=nn.ReLU(inplace=True), same=nn.Identity(), tanh=nn.Tanh()), nn.Conv2d(2, 1)],
+    "exits": lambda: [nn.Conv2d(3, 1), repeat(choose("depth", 0, 1, 3), lambda i: [nn.Conv2d(3, 1), nn.ReLU(
+        inplace=True)])],
+    "exits of several shapes": lambda: [repeat(choose("depth", 1, 2, 3), lambda i: nn.Conv2d(3 + i, 1))],
+    "exits in an option": lambda: choose("op", none=nn.Identity(), row=repeat(
+        choose("depth", 1, 2), lambda i: nn.Conv2d(3, choose(f"k{i}", 1, 3), padding="same"))),
+    "exits with widths": lambda: repeat(
+        choose("depth", 1, 2), lambda i: [nn.Conv2d(choose(f"w{i}", 4, 8), 1), nn.Conv2d(3, 1)]),
+    "exits by arithmetic": lambda: repeat(choose("depth", 1, 2) * 2 - 1, lambda i: nn.Conv2d(3, 1)),
+    "options in options": lambda: choose("a", x=choose("b", u=nn.Conv2d(3, 1), v=[nn.Tanh(), nn.Conv2d(3, 1)]),
+                                         y=nn.Conv2d(3, 3, padding=1)),
+    "shared": lambda: [nn.Conv2d(choose("width", 4, 8), 1), nn.ReLU(), nn.Conv2d(choose("width", 4, 8), 1)],
+    "sums": lambda: nn.Conv2d(choose("a", 2, 4) + choose("b", 0, 2), 1),
+    "squeeze": lambda: nn.MBConv(choose("width", 3, 6), 3, choose("expand", 1, 2), squeeze=2),
+    "shortcut": lambda: nn.ResidualBlock(choose("width", 3, 4), choose("k", 1, 3)),
+    "given": lambda: [nn.AdaptiveAvgPool2d(1), nn.Flatten(), describe(Only2)(nn.Linear(choose("w", 2, 3)), choose(
+        "kind", "a", "b"))],
+}
+
+
+@pytest.mark.parametrize("name", [*CELLS, *ROWS])
+def test_every_network_of_a_small_space_is_in_its_mixture(name):
+    space = Space([{**CELLS, **ROWS}[name](), *([] if name == "given" else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]),
+                   nn.Linear(2)])
+    x = normal(3, 3, 5, 5)
+    ok, because = lowering.supports(space, (x,))
+    assert ok is bool(space.labels), because
+    mixture = mixed(space, x)
+    shake(mixture.elastic)
+    for genotype in space if space.size <= 40 else samples(space, 40):
+        assert one_hot_is_the_network(mixture, genotype, x), genotype
+    if name not in ("nothing ever", "concat of one"):
+        assert gradients(mixture, x.double())
+
+
+# --- sums
+
+def test_a_mixture_of_operations_is_the_sum_by_hand():
+    space = Space([nn.Linear(4), choose("op", linear=nn.Linear(4), none=nn.Zero(), tanh=[nn.Linear(4), nn.Tanh()]),
+                   choose("end", same=nn.Identity(), relu=nn.ReLU()), nn.Linear(2)])
+    mixture, x = mixed(space, torch.zeros(1, 3)), normal(5, 3)
+    with torch.no_grad():
+        mixture.logits[0].copy_(torch.tensor([0.5, -1.0, 0.2]))
+        mixture.logits[1].copy_(torch.tensor([0.1, 0.9]))
+    mixture.weigh("softmax")
+    net = {label: mixture.elastic.extract({"op": label, "end": "same"}) for label in ("linear", "tanh")}
+    u, v = mixture.logits[0].softmax(0), mixture.logits[1].softmax(0)
+    h = net["linear"][0](x)
+    h = u[0] * net["linear"][1](h) + u[2] * net["tanh"][2](net["tanh"][1](h))
+    h = v[0] * h + v[1] * h.relu()
+    assert torch.allclose(mixture(x), net["linear"][-1](h), atol=1e-6)
+    assert mixture.chances()["end"] == pytest.approx(v.tolist())
+
+
+def test_a_size_is_mixed_around_what_hangs_on_it():
+    space = Space([nn.Linear(4), nn.ReLU(), nn.Linear(choose("width", 2, 6)), nn.Tanh(), nn.Linear(3), nn.ReLU(),
+                   nn.Linear(2)])
+    mixture, x = opened(mixed(space, torch.zeros(1, 3))), normal(5, 3)
+    with torch.no_grad():
+        mixture.logits[0].copy_(torch.tensor([0.4, -0.3]))
+    opened(mixture)
+    w = mixture.logits[0].softmax(0)
+    large = mixture.elastic.extract({"width": 6})
+    h = large[:2](x)
+    narrow = torch.tanh(h @ large[2].weight[:2].T + large[2].bias[:2]) @ large[4].weight[:, :2].T + large[4].bias
+    h = w[0] * narrow + w[1] * large[2:5](h)
+    assert torch.allclose(mixture(x), large[5:](h), atol=1e-6)
+    assert [type(part).__name__ for part in mixture.net] == ["Linear", "ReLU", "Mixed", "ReLU", "Linear"]
+    assert mixture.parts == 4 + 2 * 3 and mixture.single == 7 and mixture.outer == []
+
+
+def test_a_length_is_mixed_by_leaving_early():
+    space = Space([repeat(choose("depth", 1, 2, 4), lambda i: nn.Linear(3)), nn.Linear(2)])
+    mixture, x = mixed(space, torch.zeros(1, 3)), normal(5, 3)
+    opened(mixture)
+    w, deep = mixture.logits[0].softmax(0), mixture.elastic.extract({"depth": 4})
+    h = w[0] * deep[:1](x) + w[1] * deep[:2](x) + w[2] * deep[:4](x)
+    assert torch.allclose(mixture(x), deep[-1](h), atol=1e-6)
+    assert mixture.parts == 5
+
+
+def test_a_node_is_the_sum_of_its_edges_by_the_options_that_have_them():
+    one, other, third = (nn.Conv2d(3, 1, bias=False) for _ in range(3))
+    op = choose("op", a=other, none=nn.Zero())
+    space = Space(nn.Cell([[nn.Edge(0, nn.Identity())], choose("node", x=[nn.Edge(0, one), nn.Edge(1, op)], y=[
+        nn.Edge(0, one)], z=[nn.Edge(1, op), nn.Edge(0, third)])]))
+    mixture, x = mixed(space, torch.zeros(1, 3, 4, 4)), normal(2, 3, 4, 4)
+    opened(mixture)
+    assert type(mixture.net) is OpenCell
+    node, (a, _) = (dict(zip(mixture.names, mixture.logits, strict=True))[name].softmax(0) for name in ("node", "op"))
+    cells = {label: mixture.elastic.extract({"node": label, "op": "a"} if label != "y" else {"node": label})
+             for label in "xyz"}
+    y = {(label, edge): op(x) for label, cell in cells.items() for edge, op in zip(cell.edges, cell.ops, strict=True)}
+    wanted = node[0] * y["x", (0, 2)] + node[1] * y["y", (0, 2)] + node[2] * y["z", (0, 2)] \
+        + (node[0] + node[2]) * a * y["x", (1, 2)]
+    assert torch.allclose(mixture(x), wanted, atol=1e-6) and torch.equal(y["x", (1, 2)], y["z", (1, 2)])
+    assert [(edge.source, edge.target, edge.options) for edge in mixture.net.edges] == [
+        (0, 1, [0]), (0, 2, [0]), (1, 2, [0, 2]), (0, 2, [1]), (0, 2, [2])]
+
+
+def test_what_an_option_writes_in_place_no_other_one_sees():
+    space = Space([choose("op", relu=nn.ReLU(inplace=True), same=nn.Identity()), nn.Flatten()])
+    mixture, x = opened(mixed(space, torch.zeros(1, 3, 2, 2))), normal(4, 3, 2, 2)
+    w, before = mixture.logits[0].softmax(0), x.clone()
+    assert torch.allclose(mixture(x), (w[0] * before.relu() + w[1] * before).flatten(1), atol=1e-6)
+
+
+def test_options_may_return_several_tensors():
+    space = Space(choose("op", one=nn.GRU(4, batch_first=True), two=nn.GRU(4, num_layers=1, batch_first=True)))
+    mixture, x = opened(mixed(space, torch.zeros(1, 5, 3))), normal(2, 5, 3)
+    w, nets = mixture.logits[0].softmax(0), [mixture.elastic.extract({"op": label}) for label in ("one", "two")]
+    for found, one, other in zip(mixture(x), nets[0](x), nets[1](x), strict=True):
+        assert torch.allclose(found, w[0] * one + w[1] * other, atol=1e-6)
+
+
+# --- gradients
+
+@pytest.mark.parametrize(("size", "name"), [(None, "cell"), pytest.param(None, "darts", marks=pytest.mark.slow)])
+def test_derivatives_by_logits_are_those_of_finite_differences(size, name):
+    space, x = case(size, name)
+    mixture, x = mixed(space, x).double().eval(), x[:2].double()
+    shake(mixture.elastic)
+    logits = [normal(len(each), seed=i).double().requires_grad_() for i, each in enumerate(mixture.logits)]
+
+    def loss(values):
+        return opened(mixture, values)(x).logsumexp(1).sum()
+
+    found = torch.autograd.grad(loss(logits), logits)
+    for k in range(0, len(logits), 5):
+        for i in range(len(logits[k])):
+            with torch.no_grad():
+                up, down = (loss([each + (1e-5 * sign * torch.eye(len(each))[i] if j == k else 0)
+                                  for j, each in enumerate(logits)]) for sign in (1, -1))
+            assert float((up - down) / 2e-5) == pytest.approx(float(found[k][i]), rel=1e-5, abs=1e-7)
+
+
+GATED = {
+    "row": lambda: [choose("op", a=nn.Linear(3), b=nn.Linear(3), c=nn.Linear(3))],
+    "cell": lambda: [nn.Cell([choose("op", **{label: [nn.Edge(0, nn.Linear(3))] for label in "abc"})])],
+    "length": lambda: [repeat(choose("op", 1, 2, 3), lambda i: nn.Linear(3))],
+}
+
+
+@pytest.mark.parametrize("name", GATED)
+def test_the_gradient_of_gates_is_that_of_proxylessnas_of_both_that_were_drawn(name):
+    """dL/da_i = sum_j dL/dg_j p_j (delta_ij - p_i), dL/dg_j = <dL/dy, y_j>, with L = <c, y> of the output."""
+    space = Space([*GATED[name](), nn.Flatten()])
+    mixture, x, c = mixed(space, torch.zeros(1, 3)).double(), normal(2, 3).double(), normal(2, 3, seed=9).double()
+    labels = mixture.gates.labels["op"]
+    values = [(c * mixture.elastic.extract({"op": label})(x)).sum() for label in labels]
+    for seed in range(8):
+        mixture.zero_grad()
+        mixture.weigh("gates", 1.0, torch.Generator().manual_seed(seed))
+        two, kept = mixture.gates.active["op"], int(mixture.gates.weights["op"].argmax())
+        y = mixture(x)
+        assert close(y, mixture.elastic.extract({"op": labels[kept]})(x))
+        (c * y).sum().backward()
+        p = mixture.logits[0].detach()[two].softmax(0)
+        wanted = torch.zeros(3, dtype=torch.float64)
+        for i, at in enumerate(two):
+            wanted[at] = sum(values[two[j]] * p[j] * (float(i == j) - p[i]) for j in range(2))
+        assert torch.allclose(mixture.logits[0].grad, wanted, atol=1e-12) and bool((wanted[two] != 0).all())
+
+
+def test_the_hard_choice_computes_one_option_and_its_gradient_is_soft():
+    space = Space([choose("op", a=nn.Linear(3), b=nn.Linear(3)), nn.Flatten()])
+    mixture, x = mixed(space, torch.zeros(1, 3)), normal(2, 3)
+    mixture.weigh("hard_gumbel", 1.0, torch.Generator().manual_seed(0))
+    (best,) = mixture.gates.active["op"]
+    y = mixture(x)
+    y.sum().backward()
+    label = mixture.gates.labels["op"][best]
+    assert close(y, mixture.elastic.extract({"op": label})(x)) and bool((mixture.logits[0].grad != 0).all())
+    learnt = {address(parameter) for parameter in mixture.weights() if parameter.grad is not None}
+    assert learnt == {address(tensor) for tensor in views(mixture.elastic.at({"op": label})).values()}
+
+
+def test_what_is_let_through_alone_is_not_weighed_and_trains_the_weights_alone():
+    space, x = case(None, "darts")
+    mixture = mixed(space, x)
+    mixture.weigh("one_path", 1.0, torch.Generator().manual_seed(1))
+    genotype = space.fix({name: mixture.gates.labels[name][mixture.gates.active[name][0]] for name in mixture.names})
+    twin = mixture.elastic.extract(genotype)
+    for net in (mixture, twin):
+        net.train()(x).logsumexp(1).sum().backward()
+    assert all(each.grad is None for each in mixture.logits)
+    found = sum(float(each.grad.square().sum()) for each in mixture.weights() if each.grad is not None)
+    assert found == pytest.approx(sum(float(each.grad.square().sum()) for each in twin.parameters()), rel=1e-3)
+
+
+# --- the logits and the weights
+
+def test_logits_and_weights_are_apart_and_together_all_parameters():
+    space, x = case(None, "cell")
+    mixture = mixed(space, x)
+    weights, logits = set(map(id, mixture.weights())), set(map(id, mixture.logits))
+    assert not weights & logits and weights | logits == set(map(id, mixture.parameters()))
+    assert [len(each) for each in mixture.logits] == [len(space.labels[name]) for name in mixture.names]
+    assert weights == set(map(id, mixture.elastic.parameters()))
+
+
+def test_a_seed_gives_the_same_mixture_and_the_weights_of_the_elastic_net():
+    space, x = case(None, "cell")
+    one, again, other = (mixed(space, x, seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(one[key], again[key]) for key in one) and list(one) == list(again)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+    torch.manual_seed(3)
+    alone = Elastic(space, x).state_dict()
+    assert all(torch.equal(one[f"elastic.{key}"], alone[key]) for key in alone)
+    shared = Elastic(space, x)
+    assert mixed(space, x, elastic=shared).elastic is shared
+
+
+@pytest.mark.parametrize("name", ["mobile", "darts"])
+def test_equal_seeds_draw_the_same_gates(name):
+    space, x = case(None, name)
+    mixture = mixed(space, x)
+    for kind in ("gumbel", "hard_gumbel", "gates", "one_path"):
+        found = []
+        for seed in (5, 5, 6):
+            mixture.weigh(kind, 1.0, torch.Generator().manual_seed(seed))
+            found.append((dict(mixture.gates.active), [each.tolist() for each in mixture.gates.weights.values()]))
+        assert found[0] == found[1] != found[2]
+
+
+def test_gates_are_those_of_the_weighting_decision_by_decision():
+    space, x = case(None, "cell")
+    mixture = mixed(space, x)
+    mixture.weigh("gumbel", 0.5, torch.Generator().manual_seed(2))
+    source = torch.Generator().manual_seed(2)
+    for name, logits in zip(mixture.names, mixture.logits, strict=True):
+        weights, active = weighting("gumbel")(logits, 0.5, source)
+        assert torch.equal(mixture.gates.weights[name], weights) and mixture.gates.active[name] == active
+    with pytest.raises(UsageError, match="no weighting named 'hard'; known: "):
+        mixture.weigh("hard")
+
+
+def test_of_decisions_that_are_passes_through_the_whole_network_one_is_drawn():
+    space, x = case(None, "mobile")
+    mixture = mixed(space, x)
+    assert mixture.outer == ["width"]
+    mixture.weigh("softmax", 1.0, torch.Generator().manual_seed(2))
+    assert len(mixture.gates.active["width"]) == 1 and len(mixture.gates.active["stage1.1.block"]) == 3
+    mixture.train()(x).sum().backward()
+    assert all(bool((each.grad != 0).any()) for name, each in zip(mixture.names, mixture.logits, strict=True)
+               if name in ("width", "stage1.depth", "stage1.1.block"))
+
+
+@pytest.mark.parametrize("change", ["double", "channels_last", "load"])
+def test_a_mixture_stays_right_when_its_weights_move(change):
+    space, x = case(None, "cell")
+    mixture, (genotype, *_) = mixed(space, x), samples(space, 1)
+    mixture.weigh("softmax")
+    if change == "double":
+        mixture, x = mixture.double(), x.double()
+    elif change == "load":
+        mixture.load_state_dict(mixed(space, x, 9).state_dict(), assign=True)
+    else:
+        mixture.to(memory_format=torch.channels_last)
+    mixture(x).sum().backward()         # by the gates that were set before
+    mixture.weigh("softmax")
+    mixture(x).sum().backward()
+    assert all(each.grad is not None and each.grad.dtype == each.dtype == x.dtype for each in mixture.logits)
+    shake(mixture.elastic)
+    assert one_hot_is_the_network(mixture, genotype, x)
+
+
+# --- fewer options, fewer parts
+
+def test_options_that_are_not_allowed_are_left_out():
+    space, x = case(None, "cell")
+    every, allowed = mixed(space, x), {"cell.0-1": ["skip", "conv3x3"], "cell.0-3": ["conv1x1"]}
+    some = mixed(space, x, allowed=allowed)
+    assert every.parts - some.parts > 10
+    assert some.gates.labels == {**every.gates.labels, **allowed}
+    assert [len(each) for each in some.logits] == [2, 5, 5, 1, 5, 5]
+    (genotype, *_) = samples(space, 1)
+    kept = {**genotype, "cell.0-1": "conv3x3", "cell.0-3": "conv1x1"}
+    assert one_hot_is_the_network(some, kept, x)
+    with pytest.raises(UsageError, match=r"option 'none' of choice 'cell.0-1' is not in this mixture; it has: 'skip'"):
+        some.choose({**kept, "cell.0-1": "none"})
+    some.weigh("softmax")
+    assert torch.isfinite(some(x)).all()
+
+
+@pytest.mark.parametrize(("allowed", "message"), [
+    ({"cell.0-9": ["skip"]}, "no choice named 'cell.0-9'; known: .*did you mean"),
+    ({"cell.0-1": ["skip", "conv"]}, r"allowed has \['skip', 'conv'\] for choice 'cell.0-1'; legal: .*'conv1x1'"),
+    ({"cell.0-1": []}, r"allowed has \[\] for choice 'cell.0-1'; legal: at least one of 'none'")])
+def test_what_cannot_be_allowed_is_refused(allowed, message):
+    space, x = case(None, "cell")
+    with pytest.raises(UsageError, match=message):
+        mixed(space, x, allowed=allowed)
+
+
+@pytest.mark.parametrize(("name", "between"), [("cell", 0), ("darts", 1)])
+def test_runs_of_equal_cells_are_thinned(name, between):
+    """Two stages of three cells; in the space `darts` a reduction stands between them."""
+    task = VISION(cells=3)
+    space, x = Space(task.space(name)), normal(2, *task.example()[0].shape[1:])
+    elastic = Elastic(space, x)
+    for share, left in ((1.0, 3), (0.7, 2), (0.3, 1)):
+        mixture = mixed(space, x, elastic=elastic, share=share)
+        assert sum(isinstance(part, OpenCell) for part in mixture.net.modules()) == 2 * left + between
+        assert mixture.train()(x).shape == (2, 10)
+
+
+# --- what cannot be mixed
+
+@pytest.mark.parametrize(("root", "message"), [
+    (lambda: [nn.Linear(4), nn.Linear(choose("width", 2, 3))],
+     r"choice 'width' changes the shape of what the network gives.*; end the network in a part of one shape, such as "
+     r"nn.Classifier"),
+    (lambda: [*(nn.Linear(choose(f"w{i}", *range(2, 9))) for i in range(6)), nn.Linear(2)],
+     r"choices 'w0'.* multiply to more than 20,000 parts.*--estimator supernet.*or let fewer sizes be open"),
+    (lambda: [repeat(choose("a", 1, 2) * choose("b", 1, 2), lambda i: nn.Linear(3)), nn.Linear(2)],
+     r"choice 'a' decides how often net\[0\] repeats together with other choices.*; let one choice decide it")])
+def test_what_cannot_be_mixed_is_refused_by_its_choice_with_what_to_do(root, message):
+    space, x = Space(root()), torch.zeros(2, 3)
+    with pytest.raises(UsageError, match=message):
+        Mixture(space, x)
+    ok, because = lowering.supports(space, (x,))
+    assert not ok and because
+
+
+@pytest.mark.parametrize("root", [
+    lambda: nn.Cell([[nn.Edge(0, choose("a", none=nn.Zero(), conv=nn.Conv2d(3, 1)))], [nn.Edge(0, nn.Identity())]],
+                    concat=True),
+    lambda: nn.Cell([[nn.Edge(0, choose("a", none=nn.Zero(), conv=nn.Conv2d(3, 1)))], [nn.Edge(1, nn.Identity())]],
+                    concat=True),
+    lambda: nn.Cell([choose("a", some=[nn.Edge(0, nn.Conv2d(3, 1))], none=[]), [nn.Edge(0, nn.Identity())]],
+                    concat=True),
+    lambda: nn.Cell([[nn.Edge(0, nested("a"))], [nn.Edge(0, nn.Identity())]], concat=True),
+    lambda: nn.Cell([[nn.Edge(0, choose("a", none=nn.Zero(), conv=nn.Conv2d(4, 1)))]])])
+def test_a_cell_whose_output_changes_its_shape_where_edges_are_missing_is_refused(root):
+    space, x = Space([root(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2)]), torch.zeros(2, 3, 4, 4)
+    ok, because = lowering.supports(space, (x,))
+    shapes = {Elastic(space, x).at(genotype)[0](x).shape for genotype in space}
+    assert len(shapes) > 1 and (not ok or type(mixed(space, x).net[0]) is Mixed)
+    if not ok:
+        assert "CellModule: a node of the output may be without edges" in because and "leave out nn.Zero" in because
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_spaces_are_judged_and_never_raise(name):
+    for root in (ODD[name](), [ODD[name](), nn.Linear(2)], nn.Cell([ODD[name]()]), nn.CellChain(ODD[name]())):
+        space = Space(root)
+        for example in ((torch.zeros(2, 3),), None):
+            ok, because = lowering.supports(space, example)
+            assert isinstance(ok, bool) and isinstance(because, str) and because
+            if ok:
+                mixture = mixed(space, example)
+                assert tree_leaves(mixture(*example)) and mixture.names
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_spaces_with_views_are_mixed_or_refused_by_name(name):
+    space = Space([SPACES[name](), *([nn.Linear(2)] if name == "unlike" else [nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                                                                             nn.Linear(2)])])
+    x = shape_for(name) + normal(*shape_for(name).shape)
+    ok, because = lowering.supports(space, (x,))
+    if not ok:
+        assert any(f"'{choice}'" in because for choice in space.labels) or "CellModule" in because
+        return
+    mixture = mixed(space, x)
+    shake(mixture.elastic)
+    for genotype in samples(space, 12):
+        assert one_hot_is_the_network(mixture, genotype, x), genotype
+
+
+def test_judging_a_space_draws_nothing_and_says_how_much_is_computed():
+    space, x = Space([nn.Linear(4), choose("op", a=nn.Linear(4), b=[nn.Linear(4), nn.Tanh()]), nn.Linear(2)]), \
+        torch.zeros(1, 3)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    ok, because = lowering.supports(space, (x,))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert ok and because == "all 1 decisions are mixed, in 5 parts where one network has up to 4"
+    ok, because = lowering.supports(Space(nn.Linear(2)), (x,))
+    assert (ok, because) == (False, "it has no decisions")
+    with pytest.raises((BuildError, UsageError)):
+        Mixture(Space(nn.Conv2d(8, 9)), torch.zeros(1, 3, 5, 5))
+
+
+def test_a_mixture_holds_no_weights_of_its_own():
+    space, x = case(None, "mobile")
+    mixture = mixed(space, x)
+    shared = {address(tensor) for tensor in (*mixture.elastic.parameters(), *mixture.elastic.buffers())}
+    found = [tensor for tensor in views(mixture.net).values() if isinstance(tensor, torch.Tensor)]
+    assert len(found) > 1000 and {address(tensor) for tensor in found if tensor.dim() != 4} <= shared
+    assert not list(mixture.net.parameters())

@@ -1,0 +1,286 @@
+"""Shared weights in a run: trained in lessons, kept, resumed, used again, checked, and refused where they are wrong."""
+
+import json
+import random
+import shutil
+import time
+
+import pytest
+import torch
+from torch import nn as tnn
+
+import archfab
+from archfab import Space, UsageError, nn, registry
+from archfab.core import Diverged, Event
+from archfab.deliver import load_model, replay
+from archfab.estimators import _shared
+from archfab.learning import recalibrate
+from archfab.runs import Run, Store
+from archfab.runs.shared import lessons, trust
+from archfab.search import resume
+
+VISION = registry.load("tasks", "vision")
+SMALL = {"space": "attention", "estimator": "supernet", "trials": 4, "deliver": 1, "threads": 1,
+         "trial_budget": archfab.Budget(steps=25), "full_budget": archfab.Budget(steps=6)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run_of(folder, task=None, watcher=None, **changed):
+    options = {"lessons": 2, "sampling": "spos", "check": 3, **changed.pop("options", {})}
+    return archfab.search(task or "vision", run=folder, options=options, watcher=watcher, **{**SMALL, **changed})
+
+
+def log(folder):
+    store = Store.open(folder)
+    rows = [row[:5] for row in store.rows()]
+    store.close()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run with a supernet."""
+    return run_of(tmp_path_factory.mktemp("runs") / "one")
+
+
+def test_a_run_teaches_scores_checks_and_delivers(trained):
+    kinds = [event.kind for event in trained.events]
+    assert kinds[:2] == ["lesson", "lesson"] and kinds.count("ok") == 8 and kinds.count("checked") == 3
+    assert [row["number"] for row in lessons(trained)] == [1, 2]
+    document = trained.plain()
+    assert document["lessons"] == 2 and document["ranking"]["number"] == 3
+    assert any("shared weights" in sentence for sentence in document["verdict"])
+    assert "Shared weights" in trained.report().read_text()
+    json.dumps(document, allow_nan=False)
+    assert _shared.lessons_in(trained.folder / "shared") == [1, 2]
+
+
+def test_a_delivered_network_has_its_shared_weights_and_can_be_derived_again(trained):
+    member = next(member for member in trained.front if member.delivered)
+    task = VISION()
+    estimator = registry.load("estimators", "supernet")(supernet=str(trained.folder))
+    ours, _ = estimator.network(task, Space(task.space("attention")), member.genotype, random.Random(0))
+    theirs = load_model(member.bundle)
+    assert all(torch.equal(a, b) for a, b in zip(ours.cpu().state_dict().values(), theirs.state_dict().values(),
+                                                 strict=True))
+    assert replay(member.bundle)["same"]
+
+
+def test_another_search_uses_the_weights_as_they_are(trained, tmp_path):
+    again = run_of(tmp_path / "two", space=None, strategy="evolution", device="cortex-m7",
+                   options={"supernet": str(trained.folder)})
+    assert not lessons(again) and not any(event.kind == "checked" for event in again.events)
+    assert again.spec.space == trained.spec.space
+    assert trust(again)[1].startswith(trust(trained)[1].rstrip(".")[:40]) and "one" in trust(again)[1]
+    known = next(event for event in trained.events if event.kind == "ok")
+    found, _ = estimator(trained.folder).estimate(VISION(), Space(VISION().space("attention")), known.trial.genotype,
+                                                  archfab.Budget(), random.Random(1))
+    assert found["error"] == known.metrics["error"] and found["loss"] == known.metrics["loss"]
+
+
+class Stop:
+    """Interrupts a run after some events of a kind."""
+
+    def __init__(self, kind, number):
+        self.kind, self.number = kind, number
+
+    def __call__(self, spec, folder):
+        def watch(phase, log, elapsed):
+            if sum(event.kind == self.kind for event in log.events) == self.number:
+                raise KeyboardInterrupt
+        return watch
+
+
+@pytest.mark.parametrize(("kind", "number"), [("lesson", 1), ("lesson", 2), ("ok", 2), ("checked", 1)])
+def test_a_run_interrupted_anywhere_goes_on_to_the_same_end(trained, tmp_path, kind, number):
+    with pytest.raises(KeyboardInterrupt):
+        run_of(tmp_path / "one", watcher=Stop(kind, number))
+    resume(tmp_path / "one")
+    assert log(tmp_path / "one") == log(trained.folder)
+
+
+def test_a_lesson_that_was_kept_but_not_logged_is_given_again_with_equal_weights(trained, tmp_path):
+    """Killed between the two: the file of lesson 2 is there, its event is not."""
+    with pytest.raises(KeyboardInterrupt):
+        run_of(tmp_path / "one", watcher=Stop("lesson", 1))
+    shutil.copy(_shared.file_of(trained.folder / "shared", 2), tmp_path / "one" / "shared")
+    resume(tmp_path / "one")
+    one, other = (torch.load(_shared.file_of(folder / "shared", 2), weights_only=True)["weights"]
+                  for folder in (tmp_path / "one", trained.folder))
+    assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+@pytest.mark.slow
+def test_a_run_with_shared_weights_that_is_killed_goes_on_to_the_same_end(tmp_path):
+    from test_resume import kill_and_resume, undisturbed
+    words = ["search", "vision", "--space", "attention", "--estimator", "supernet", "--lessons", "3", "--trials", "3",
+             "--check", "2", "--steps", "4", "--deliver", "0", "--no-random", "--run", "one"]
+    kill_and_resume(words, tmp_path, [random.Random(time.time_ns()).uniform(4, 8) for _ in range(3)])
+    assert log(tmp_path / "runs" / "one") == undisturbed(words, tmp_path)
+
+
+# --- learning
+
+def test_lessons_make_the_loss_small(trained):
+    first, last = (row["loss"] for row in lessons(trained))
+    assert last < first
+
+
+def test_enas_alternates_between_trials_and_lessons_on_the_controllers_networks(tmp_path):
+    run = run_of(tmp_path / "enas", strategy="reinforce", trials=6, deliver=0, random=False,
+                 options={"sampling": "policy", "every": 2, "lessons": 3, "check": 0})
+    kinds = [event.kind for event in run.events if event.kind in ("lesson", "ok")]
+    assert kinds == ["lesson", "ok", "ok"] * 3
+    assert len(run.kept()) == 2                         # scores count from the last lesson on
+
+
+def test_recalibrated_statistics_are_the_means_over_the_batches():
+    task = VISION()
+    model = tnn.Sequential(tnn.Conv2d(1, 4, 3), tnn.BatchNorm2d(4), tnn.Dropout(0.5))
+    task.place(model)
+    with torch.no_grad():
+        model[1].running_mean.fill_(9.0)
+    recalibrate(model, task, 3)
+    batches = list(task.batches("train", random.Random("recalibrate")))[:3]
+    with torch.no_grad():
+        inner = [model[0](x) for x, _ in batches]
+    assert torch.allclose(model[1].running_mean, torch.stack([x.mean((0, 2, 3)) for x in inner]).mean(0), atol=1e-5)
+    assert torch.allclose(model[1].running_var, torch.stack([x.var((0, 2, 3)) for x in inner]).mean(0), atol=1e-4)
+    assert not model.training and model[1].momentum == 0.1
+
+
+def test_shares_of_the_training_data_are_apart_and_stay_the_same():
+    task = VISION(shift=0.0, flip="no")
+
+    def images(part, seed):
+        return {x.numpy().tobytes() for batch, _ in task.batches("train", random.Random(seed), part) for x in batch}
+
+    one, other = images((0.0, 0.5), 0), images((0.5, 1.0), 1)
+    assert images((0.0, 0.5), 2) == one and one | other == images((0.0, 1.0), 3)
+    assert len(one & other) <= len(task.parts["train"][1]) - len(one | other)       # but for images that are equal
+
+
+# --- what is refused
+
+def estimator(folder, **options):
+    return registry.load("estimators", "supernet")(supernet=str(folder), **options)
+
+
+def scored(folder, space="attention"):
+    task = VISION()
+    space = Space(task.space(space))
+    genotype = space.sample(random.Random(0))
+    return estimator(folder).estimate(task, space, genotype, archfab.Budget(), random.Random(0))
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    folder = tmp_path / "copy"
+    (folder / "shared").mkdir(parents=True)
+    for path in (trained.folder / "shared").iterdir():
+        shutil.copy(path, folder / "shared")
+    return folder
+
+
+def test_weights_that_are_not_finite_are_refused_with_their_name(copied):
+    path = _shared.file_of(copied / "shared", 2)
+    state = torch.load(path, weights_only=True)
+    name = next(name for name, tensor in state["weights"].items() if tensor.dim() > 1)
+    state["weights"][name][0, 0] = float("nan")
+    torch.save(state, path)
+    with pytest.raises(UsageError, match=f"not finite.*{name}"):
+        scored(copied)
+
+
+def test_weights_of_another_space_are_refused(copied):
+    with pytest.raises(UsageError, match="belong to another space"):
+        scored(copied, "cell")
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\3\4 broken"])
+def test_damaged_weights_are_refused(copied, content):
+    _shared.file_of(copied / "shared", 2).write_bytes(content)
+    with pytest.raises(UsageError, match="cannot be read"):
+        scored(copied)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (print, ("this must not run",))
+
+
+def test_a_pickle_among_the_weights_is_not_run(copied, capsys):
+    path = _shared.file_of(copied / "shared", 2)
+    torch.save({"format": 1, "lesson": 2, "space": Bomb(), "weights": {}, "optimizers": {}}, path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        scored(copied)
+    assert "must not run" not in capsys.readouterr().out
+
+
+def test_a_run_without_shared_weights_is_refused_before_anything_starts(tmp_path):
+    archfab.search("toy", trials=2, run=tmp_path / "toy")
+    with pytest.raises(UsageError, match="no shared weights"):
+        run_of(tmp_path / "two", options={"supernet": str(tmp_path / "toy")})
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_space_whose_weights_cannot_be_shared_is_refused_before_anything_starts(tmp_path):
+    space = Space([nn.Flatten(), nn.Linear(archfab.choose("width", 4, 8), bias=archfab.choose("bias", True, False)),
+                   nn.Linear(10)])
+    try:
+        run_of(tmp_path / "one", space=space, options={"check": 0}, deliver=0)
+    except UsageError as error:
+        assert "bias" in str(error) and "label" in str(error)
+        assert not (tmp_path / "one").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_the_reason(tmp_path):
+    class Broken(VISION):
+        def loss(self, answer, batch):
+            return super().loss(answer, batch) * float("nan")
+
+    run = run_of(tmp_path / "one", task=Broken(), deliver=0, options={"check": 0})
+    assert not run.front and "lesson 1 failed" in str([event.data for event in run.events])
+    assert "lesson" in run.trouble() and "nan" in run.trouble()
+
+
+def test_a_task_without_batches_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(UsageError, match="no batches.*another estimator"):
+        archfab.search("toy", estimator="supernet", run=tmp_path / "one")
+
+
+def test_keeping_weights_that_diverged_is_an_error(tmp_path):
+    net = tnn.Linear(2, 2)
+    with torch.no_grad():
+        net.weight[0, 0] = float("inf")
+    with pytest.raises(Diverged, match="weight"):
+        _shared.keep(tmp_path, 1, Space(nn.Linear(2)), net, {})
+
+
+def test_only_the_last_two_lessons_stay_on_disk(tmp_path):
+    for lesson in range(1, 6):
+        _shared.keep(tmp_path, lesson, Space(nn.Linear(2)), tnn.Linear(2, 2), {})
+    assert _shared.lessons_in(tmp_path) == [4, 5]
+
+
+# --- whether it can be trusted
+
+@pytest.mark.parametrize(("alone", "words"), [
+    ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "rank networks as training alone does"),
+    ([0.6, 0.2, 0.5, 0.1, 0.4, 0.3], "can NOT be trusted"),
+    ([0.1, 0.2, 0.3], "too few"), ([0.1], "Too few")])
+def test_the_verdict_says_whether_shared_weights_rank_well(trained, alone, words):
+    run = Run(trained.folder)
+    source = next(event for event in run.events if event.kind == "ok")
+    from dataclasses import replace
+    trials = [replace(source.trial, number=1000 + i) for i in range(len(alone))]
+    run.events = [Event("ok", trial, {"error": i / 10}) for i, trial in enumerate(trials)] + [
+        Event("checked", trial, {"error": value}) for trial, value in zip(trials, alone, strict=True)]
+    assert words in trust(run)[1]

@@ -190,6 +190,10 @@ class Estimator(ABC):
         """Scores by name, and the training curve (empty where there is none). A score named `test_...` is
         reported and never shown to a strategy."""
 
+    def ready(self, task: Task, space: Space) -> None:
+        """Raises `UsageError` where it cannot score networks of this space for this task; asked before a run begins."""
+        return None
+
     def lesson(self, lessons: Sequence[Event], tried: float) -> Lesson | None:
         """The lesson that is due after those and so many trials of the search, if one is."""
         return None

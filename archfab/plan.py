@@ -130,6 +130,7 @@ def check_lowering(bench: Workbench) -> None:
         if not possible:
             kind = "" if lowering == "concrete" else f" with the estimator {bench.spec.estimator} ({lowering})"
             raise UsageError(f"this space cannot be searched{kind}: {because}")
+        bench.estimator.ready(bench.task, bench.space)
 
 
 def check_limits(bench: Workbench) -> None:

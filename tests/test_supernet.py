@@ -199,9 +199,21 @@ def test_weights_that_are_not_finite_are_refused_with_their_name(copied):
         scored(copied)
 
 
-def test_weights_of_another_space_are_refused(copied):
+def test_weights_of_another_space_are_refused_before_anything_starts(copied, tmp_path):
     with pytest.raises(UsageError, match="belong to another space"):
         scored(copied, "cell")
+    with pytest.raises(UsageError, match="belong to another space"):
+        run_of(tmp_path / "two", space="cell", options={"supernet": str(copied)})
+    assert not (tmp_path / "two").exists()
+
+
+def test_weights_that_do_not_fit_are_refused(copied):
+    path = _shared.file_of(copied / "shared", 2)
+    state = torch.load(path, weights_only=True)
+    del state["weights"][next(iter(state["weights"]))]
+    torch.save(state, path)
+    with pytest.raises(UsageError, match="do not fit"):
+        scored(copied)
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\3\4 broken"])
@@ -252,7 +264,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_reason(tmp_path):
 
 
 def test_a_task_without_batches_is_refused_with_what_to_do(tmp_path):
-    with pytest.raises(UsageError, match="no batches.*another estimator"):
+    with pytest.raises(UsageError, match=r"no batches.*another estimator"):
         archfab.search("toy", estimator="supernet", run=tmp_path / "one")
 
 

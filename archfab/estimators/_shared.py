@@ -100,8 +100,9 @@ def restore(state: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str,
         for name, optimizer in optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
     except (RuntimeError, KeyError, ValueError) as error:
-        raise UsageError(f"the shared weights in {where} do not fit this space's networks: "
-                         f"{(str(error).splitlines() or [''])[0]}; were they trained by another method?") from None
+        first = " ".join(str(error).split())[:200]
+        raise UsageError(f"the shared weights in {where} do not fit this space's networks; were they trained by another "
+                         f"method, or by another version of archfab? ({first})") from None
 
 
 def not_finite(state: Mapping[str, torch.Tensor]) -> str | None:

@@ -62,6 +62,10 @@ class Supernet(Estimator):
         from archfab.estimators._shared import space_of
         return space_of(self.source / "shared")
 
+    def ready(self, task: Task, space: Space) -> None:
+        if self.source:
+            self._at(task, space, None)
+
     def lesson(self, lessons: Sequence[Event], tried: float) -> Lesson | None:
         if self.source:
             return None

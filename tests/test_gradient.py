@@ -1,0 +1,270 @@
+"""Strategies that learn by gradients: what each asks of its lessons, what it ends in, and runs of each."""
+
+import random
+
+import pytest
+import torch
+from test_supernet import Stop, log
+
+import archfab
+from archfab import Space, UsageError, choose, nn, registry
+from archfab.core import Event, Lesson, Trial
+from archfab.estimators._bilevel import Learner
+from archfab.runs.shared import lessons
+from archfab.search import resume
+from archfab.strategies.pdarts import DROPOUT, KEPT
+
+NAMES = [name for name in registry.names("strategies") if registry.load("strategies", name).estimator == "relaxed"]
+CELL = Space(nn.nasbench201_cell())
+OPS = list(CELL.labels["cell.0-1"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make(name, space=CELL, limits=(), hints=None, **options):
+    from archfab.core import Limit
+    strategy = registry.load("strategies", name)(space, {"error": "min"}, [Limit.parse(text) for text in limits],
+                                                 **options)
+    strategy.hints = hints
+    return strategy
+
+
+def taught(strategy, chances):
+    """A lesson that found these chances of the five operations, the same on every edge or by edge."""
+    asked = strategy.ask(0, random.Random(0))
+    assert isinstance(asked, Lesson)
+    open_ = asked.data.get("allowed") or {}
+    labels = {name: list(open_.get(name, each)) for name, each in strategy.space.labels.items()}
+    if not isinstance(chances, dict):
+        chances = dict.fromkeys(labels, chances)
+    found = {name: [dict(zip(OPS, chances[name], strict=True))[label] for label in labels[name]] for name in labels}
+    strategy.tell(Event("lesson", data={"labels": labels, "chances": found}))
+    return asked.data
+
+
+def by_edge(**leading):
+    """Chances in which each edge leans to the operation named, edge by edge; the others to conv3x3."""
+    found = {}
+    for name in CELL.labels:
+        op = leading.get("e" + name[-3] + name[-1], "conv3x3")
+        found[name] = [0.5 if op == each else 0.3 if each == "conv1x1" else 0.1 for each in OPS]
+    return found
+
+
+# --- what each method is made of
+
+def test_seven_strategies_learn_by_gradients():
+    assert NAMES == ["darts", "darts_plus", "fair_darts", "fbnet", "gdas", "pdarts", "proxyless"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lessons_come_first_and_then_the_most_probable_network(name):
+    strategy = make(name, lessons=4)
+    asked = [taught(strategy, [0.1, 0.05, 0.2, 0.6, 0.05]) for _ in range(4)]
+    assert len(asked) == 4
+    trial = strategy.ask(0, random.Random(0))
+    assert isinstance(trial, Trial) and set(trial.genotype.values()) == {"conv3x3"}
+    strategy.tell(Event("asked", trial))
+    second = strategy.ask(1, random.Random(0))
+    assert sorted(second.genotype.values()) == ["conv1x1", *["conv3x3"] * 5]        # one edge takes its second best
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_limits_hold_for_the_networks_that_are_proposed(name):
+    heavy = {"none": 0, "skip": 0, "pool": 0, "conv1x1": 1, "conv3x3": 9}
+    strategy = make(name, lessons=4, limits=["params<=20"],
+                    hints=lambda genotype: {"params": float(sum(heavy[op] for op in genotype.values())), "macs": 1.0})
+    for _ in range(4):
+        taught(strategy, [0.1, 0.05, 0.2, 0.6, 0.05])
+    found = strategy.ask(0, random.Random(0)).genotype
+    best = max(strategy.gap(genotype) * -1 for genotype in CELL
+               if sum(heavy[op] for op in genotype.values()) <= 20)
+    assert sum(heavy[op] for op in found.values()) <= 20 and -strategy.gap(found) == pytest.approx(best)
+
+
+def test_darts_plus_stops_before_skips_take_over_and_keeps_what_was_before():
+    strategy = make("darts_plus", lessons=10, skips=2)
+    for leaning in (by_edge(), by_edge(e01="skip"), by_edge(e01="skip", e02="skip")):
+        asked = taught(strategy, leaning)
+    assert asked["skip_penalty"] > 0 and asked["skips"]["cell.0-1"] == ["skip"]
+    trial = strategy.ask(0, random.Random(0))
+    assert isinstance(trial, Trial) and sorted(trial.genotype.values()) == [*["conv3x3"] * 5, "skip"]
+
+
+def test_darts_alone_goes_on_into_the_collapse():
+    strategy = make("darts", lessons=3)
+    for leaning in (by_edge(), by_edge(e01="skip"), by_edge(e01="skip", e02="skip", e12="skip")):
+        taught(strategy, leaning)
+    assert list(strategy.ask(0, random.Random(0)).genotype.values()).count("skip") == 3
+
+
+def test_pdarts_drops_options_deepens_and_limits_skips():
+    strategy = make("pdarts", lessons=9, skips=1, warm=0.4)
+    leaning = by_edge(e01="skip", e02="skip", e12="skip", e03="pool")
+    asked = [taught(strategy, leaning) for _ in range(9)]
+    assert [round(each["share"], 2) for each in asked] == [0.33] * 3 + [0.67] * 3 + [1.0] * 3
+    assert [each["fresh"] for each in asked] == [True, False, False] * 3
+    assert [each["learns"] for each in asked] == [False, False, True] * 3
+    opened = [len((each["allowed"] or CELL.labels)["cell.0-1"]) for each in asked]
+    assert opened == [5] * 3 + [4] * 3 + [2] * 3 and KEPT == (1.0, 0.625, 0.375)
+    assert asked[0]["skip_dropout"] == 0 and asked[3]["skip_dropout"] == DROPOUT[1] > asked[4]["skip_dropout"]
+    found = strategy.ask(0, random.Random(0)).genotype
+    assert list(found.values()).count("skip") == 1 and list(found.values()).count("conv1x1") == 2
+
+
+def test_temperatures_fall():
+    gdas, fbnet = make("gdas", lessons=5), make("fbnet", lessons=5)
+    flat = [0.2] * 5
+    hot = [taught(gdas, flat)["temperature"] for _ in range(5)]
+    warm = [taught(fbnet, flat)["temperature"] for _ in range(5)]
+    assert hot[0] == 10 and hot == sorted(hot, reverse=True) and hot[-1] == pytest.approx(10 - 0.8 * 9.9)
+    assert warm[0] == 5 and warm == sorted(warm, reverse=True)
+
+
+def test_costs_are_asked_for_by_name_before_the_first_lesson():
+    strategy = make("fbnet", hints=lambda genotype: {"macs": 1.0, "params": 2.0}, cost="latency_ms")
+    with pytest.raises(UsageError, match=r"latency_ms.*macs, params.*--device"):
+        strategy.ask(0, random.Random(0))
+    known = make("proxyless", lessons=4, warm=0.5, hints=lambda genotype: {"macs": 1.0})
+    flat = [0.2] * 5
+    asked = [taught(known, flat) for _ in range(4)]
+    assert ["cost" in each for each in asked] == [False, False, True, True] and asked[2]["cost"]["name"] == "macs"
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("darts", {"order": 3}), ("darts", {"lessons": 0}), ("darts", {"rate": 0}), ("darts", {"warm": 1}),
+    ("gdas", {"cold": 0}), ("gdas", {"hot": 0.01}), ("pdarts", {"lessons": 2}), ("darts_plus", {"skips": 0}),
+    ("fair_darts", {"zero_one": -1}), ("fbnet", {"weight": -1})])
+def test_options_without_sense_are_refused(name, options):
+    with pytest.raises(UsageError):
+        make(name, **options)
+
+
+# --- lessons really given
+
+def learner(weighting="softmax", **data):
+    task = registry.load("tasks", "vision")()
+    torch.manual_seed(0)
+    lesson = {"of": 2, "rate": 0.05, "weighting": weighting, **data}
+    return Learner(task, Space(task.space("cell")), lesson), lesson
+
+
+def test_a_warm_up_lesson_leaves_the_decisions_alone_and_another_does_not():
+    one, lesson = learner()
+    before = one.mixture.chances()
+    one.epoch({**lesson, "learns": False}, 1, random.Random(0))
+    assert one.mixture.chances() == before
+    one.epoch(lesson, 2, random.Random(0))
+    assert one.mixture.chances() != before
+
+
+def test_decisions_do_not_move_weights_and_weights_do_not_move_decisions():
+    one, lesson = learner()
+    batches = list(one.task.batches("train", random.Random(0)))
+    weights = [w.detach().clone() for w in one.mixture.elastic.parameters()]
+    for order in (1, 2):
+        one.decide(batches[0], batches[1], {**lesson, "order": order}, 0)
+        assert all(torch.equal(a, b) for a, b in zip(weights, one.mixture.elastic.parameters(), strict=True))
+    chances = one.mixture.chances()
+    one.learn(batches[0], lesson, 0)
+    assert one.mixture.chances() == chances
+    assert not all(torch.equal(a, b) for a, b in zip(weights, one.mixture.elastic.parameters(), strict=True))
+
+
+def test_gates_move_two_options_and_keep_the_chances_of_the_rest():
+    one, lesson = learner("gates", path="one_path")
+    batches = list(one.task.batches("train", random.Random(0)))
+    before = one.mixture.chances()
+    one.decide(batches[0], batches[1], lesson, 7)
+    for name, found in one.mixture.chances().items():
+        drawn = one.mixture.gates.active[name]
+        assert len(drawn) == 2
+        for i, (old, new) in enumerate(zip(before[name], found, strict=True)):
+            assert (i in drawn) or new == pytest.approx(old, abs=1e-6)
+
+
+def test_skip_dropout_leaves_skips_out_as_often_as_it_says_and_keeps_the_mean():
+    one, lesson = learner(skips={"cell.0-1": ["skip"]}, skip_dropout=0.3)
+    found = []
+    for seed in range(400):
+        one.weigh("softmax", lesson, seed)
+        found.append(float(one.mixture.gates.weights["cell.0-1"][1]))
+    plain = one.mixture.chances()["cell.0-1"][1]
+    dropped = sum(value == 0 for value in found)
+    assert 85 < dropped < 155 and sum(found) / 400 == pytest.approx(plain, rel=0.15)
+
+
+# --- runs
+
+FAST = {"trials": 1, "deliver": 0, "random": False, "threads": 1, "trial_budget": archfab.Budget(steps=3)}
+SPACES = ["cell", "mobile", "attention"]
+
+
+@pytest.mark.parametrize(("name", "space"), [
+    pytest.param(name, space, marks=() if space == "cell" or name == "proxyless" else pytest.mark.slow)
+    for name in NAMES for space in SPACES])
+def test_every_method_runs_on_every_space(name, space, tmp_path):
+    least = 3 if name == "pdarts" else 2
+    run = archfab.search("vision", space=space, strategy=name, device="cortex-m7", run=tmp_path / "one",
+                         options={"lessons": least, "warm": 0.0, "batch": 128}, **FAST)
+    found = lessons(run)
+    assert len(found) == least and run.count("search", "ok") == 1
+    decided = run.front[0].genotype
+    chances = {key: dict(zip(found[-1]["labels"][key], found[-1]["chances"][key], strict=True)) for key in
+               found[-1]["chances"]}
+    if name != "darts_plus":
+        assert all(chances[key][label] == max(chances[key].values()) for key, label in decided.items()
+                   if key in chances)
+    assert "Shared weights" in run.report().read_text()
+
+
+def test_a_gradient_run_interrupted_goes_on_to_the_same_end(tmp_path):
+    options = {"lessons": 2, "batch": 128}
+    archfab.search("vision", space="cell", strategy="gdas", run=tmp_path / "whole", options=options, **FAST)
+    with pytest.raises(KeyboardInterrupt):
+        archfab.search("vision", space="cell", strategy="gdas", run=tmp_path / "one", options=options,
+                       watcher=Stop("lesson", 1), **FAST)
+    resume(tmp_path / "one")
+    assert log(tmp_path / "one") == log(tmp_path / "whole")
+
+
+def test_a_cost_in_the_loss_makes_cheaper_networks(tmp_path):
+    found = {}
+    for weight in (0.0, 30.0):
+        run = archfab.search("vision", space="cell", strategy="proxyless", device="cortex-m7",
+                             run=tmp_path / str(weight), **FAST,
+                             options={"lessons": 3, "warm": 0.0, "rate": 0.1, "weight": weight})
+        found[weight] = run.front[0].metrics["latency_ms"]
+    assert found[30.0] < found[0.0]
+
+
+# --- what is refused
+
+def test_a_gradient_strategy_takes_no_other_estimator(tmp_path):
+    with pytest.raises(UsageError, match=r"darts.*--estimator training.*leave it out"):
+        archfab.search("vision", strategy="darts", estimator="training", run=tmp_path / "one")
+
+
+def test_a_space_that_cannot_be_mixed_is_refused_before_anything_starts(tmp_path):
+    space = [nn.Flatten(), nn.Linear(choose("classes", 10, 12))]
+    with pytest.raises(UsageError, match=r"mixture.*'classes'.*nn\.Classifier"):
+        archfab.search("vision", space=space, strategy="darts", run=tmp_path / "one")
+    assert not (tmp_path / "one").exists()
+
+
+def test_gradient_strategies_are_not_compared_on_tables(archfab):
+    answer = archfab("compare-strategies", "--strategies", "random", "darts", "--runs", "1", code=2)
+    assert "darts" in answer.err and "table" in answer.err
+
+
+def test_the_share_of_decisions_that_lean_to_each_option_is_counted():
+    from archfab.runs.shared_picture import shares
+    rows = [{"number": 1, "labels": {"a": ["skip", "conv"], "b": ["skip", "conv"], "c": [1, 2]},
+             "chances": {"a": [0.6, 0.4], "b": [0.2, 0.8], "c": [0.5, 0.5]}}]
+    assert shares(rows) == {"skip": [(1, 0.5)], "conv": [(1, 0.5)]}

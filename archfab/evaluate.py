@@ -65,6 +65,14 @@ class Workbench:
                 return declared
         return Space.from_data(self.spec.space)
 
+    def space_now(self) -> str | None:
+        """The hash of the space as its file or task declares it now; None where it cannot be read."""
+        try:
+            declared, _ = find_space(self.task, self.spec.space_from)
+        except UsageError:
+            return None
+        return declared.hash if self.spec.space_from else None
+
     @cached_property
     def estimator(self) -> Estimator:
         return registry.load("estimators", self.spec.estimator)(**self.spec.estimator_options)

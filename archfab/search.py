@@ -73,6 +73,12 @@ def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = No
         store.close()
         raise UsageError("this run's task was given as an object; give it again: archfab.resume(run, task=...)")
     bench = Workbench(spec, task, folder=store.folder)
+    declared = bench.space_now() if bench.estimator.lowering != "concrete" else None
+    if declared not in (None, bench.space.hash):
+        store.close()
+        raise UsageError(f"the space {spec.space_from} is another one than when this run began (hash "
+                         f"{bench.space.hash} then, {declared} now), so its shared weights do not fit it; restore it, "
+                         "or begin a new run")
     now, then = environment(bench), store.environment()
     for what in ("device numbers", "torch", "data", "task file"):
         if now[what] != then.get(what, now[what]):

@@ -126,6 +126,20 @@ def test_a_run_with_shared_weights_that_is_killed_goes_on_to_the_same_end(tmp_pa
     assert log(tmp_path / "runs" / "one") == undisturbed(words, tmp_path)
 
 
+def test_a_space_that_changed_since_is_refused_at_resume(tmp_path):
+    file = tmp_path / "space.py"
+    text = ("from archfab import nn, choose\n"
+            "space = nn.Sequential(nn.Flatten(), nn.Linear(choose('w', 4, {})), nn.Linear(10))")
+    file.write_text(text.format(8))
+    with pytest.raises(KeyboardInterrupt):
+        run_of(tmp_path / "one", space=str(file), watcher=Stop("lesson", 1), options={"check": 0})
+    file.write_text(text.format(16))
+    with pytest.raises(UsageError, match=r"another one than when this run began.*restore it"):
+        resume(tmp_path / "one")
+    file.write_text(text.format(8))
+    assert resume(tmp_path / "one").finished
+
+
 # --- learning
 
 def test_lessons_make_the_loss_small(trained):

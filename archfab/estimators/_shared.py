@@ -101,8 +101,8 @@ def restore(state: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str,
             optimizer.load_state_dict(state["optimizers"][name])
     except (RuntimeError, KeyError, ValueError) as error:
         first = " ".join(str(error).split())[:200]
-        raise UsageError(f"the shared weights in {where} do not fit this space's networks; were they trained by another "
-                         f"method, or by another version of archfab? ({first})") from None
+        raise UsageError(f"the shared weights in {where} do not fit this space's networks; were they trained by "
+                         f"another method, or by another version of archfab? ({first})") from None
 
 
 def not_finite(state: Mapping[str, torch.Tensor]) -> str | None:

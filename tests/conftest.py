@@ -21,6 +21,16 @@ def shared_data():
     return DATA
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """The networks of tests are tiny: on a busy machine more threads only wait for each other."""
+    import torch
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Answer:
     def __init__(self, done: subprocess.CompletedProcess):
         self.code, self.out, self.err = done.returncode, done.stdout, done.stderr

@@ -23,13 +23,7 @@ VISION = registry.load("tasks", "vision")
 TOKENS, CLASSES = 16, 10     # of the digits: 8x8 pixels, patches of 2x2
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The networks are tiny: on a busy machine more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,7 @@ from archfab.evaluate import Workbench
 from archfab.lowering.mixture import Mixture
 from archfab.strategies._gradient import Gradient
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small_case(seed=0):

@@ -3,6 +3,7 @@
 import gc
 import random
 import weakref
+from functools import cache
 
 import pytest
 import torch
@@ -91,8 +92,9 @@ CASES = [(None, "mobile"), (None, "cell"), (None, "darts"), (None, "attention"),
          pytest.param(15, "darts", marks=pytest.mark.slow)]
 
 
+@cache
 def case(size, name):
-    """A space with inputs of its networks."""
+    """A space with inputs of its networks; always the same, so that it is gone through once."""
     if name == "zoo":
         return zoo(), words()
     task = VISION(size=size)
@@ -293,6 +295,15 @@ def test_views_made_in_inference_mode_learn_later():
             int((p.grad != 0).sum()) for p in twin.parameters())
 
 
+def test_values_computed_in_inference_mode_may_stand_in_a_gradient_later():
+    shared, x = made(Space(ROWS["rooted"]()), normal(3, 7)), normal(3, 7)
+    with torch.inference_mode():
+        net = shared.at(shared.largest)
+    twin = shared.extract(shared.largest)
+    step(net, twin, [torch.optim.SGD(each.parameters(), 0.1) for each in (shared, twin)], x)
+    assert same_state(shared.extract(shared.largest).state_dict(), twin.state_dict())
+
+
 def test_views_made_while_weights_are_frozen_learn_once_they_are_not():
     space, x = case(None, "cell")
     shared = made(space, x).requires_grad_(False)
@@ -457,6 +468,9 @@ SPACES = {
     "shared option": lambda: choose("outer", **{
         name: [nn.Conv2d(3, 1), choose("inner", a=nn.Conv2d(3, choose("k", 1, 3)), b=nn.BatchNorm2d())]
         for name in ("one", "two", "three")}),
+    "one block again": lambda: repeat(choose("depth", 1, 3), lambda i: choose(
+        "op", wide=nn.Conv2d(16, 1), narrow=choose("kind", one=nn.Conv2d(choose("width", 2, 4), 1),
+                                                   two=nn.Conv2d(12 - choose("width", 2, 4), 1)))),
     "dead nodes": lambda: nn.Cell([source(1), source(2), source(3)]),
     "sums of kernels": lambda: nn.Conv2d(4, choose("a", 1, 2) + choose("b", 0, 2, 4), padding=3),
     "flat kernels": lambda: nn.Conv2d(4, (choose("high", 1, 3, 5), choose("wide", 1, 3, 5)), padding=2),
@@ -565,7 +579,9 @@ def test_a_class_without_a_rule_may_stand_where_its_shapes_do_not_change():
     (lambda: describe(Only2)(choose("op", a=nn.Linear(7), b=nn.LayerNorm()), "a"),
      r"choice 'op' cannot.*its part 'inner' is a \w+ in one network and a \w+ in another; choose between whole"),
     (lambda: nn.Conv2d(choose("out", 2, 3), choose("kernel", 1, 9)),
-     r"largest network cannot.*net/Conv2d.*Kernel size.*; leave"),
+     r"the largest network cannot.*net/Conv2d.*Kernel size.*; leave out the options"),
+    (lambda: nn.Conv2d(2, choose("kernel", 3, 9), padding=choose("more", 1, 0)),
+     r"the largest network with more=0 cannot be built: net/Conv2d cannot take.*; leave out the options"),
     (lambda: describe(Mute)(choose("a", 2, 3) * choose("b", 2, 3)), r"choice '[ab]'.*(and '[ab]')? cannot share")])
 def test_a_refusal_names_the_choice_and_what_to_do(root, message):
     shape = (2, 3, 7, 7) if root().target.endswith("Conv2d") else (2, 7)

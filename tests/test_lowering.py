@@ -17,13 +17,7 @@ VISION = registry.load("tasks", "vision")
 SPACES = VISION.spaces
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The networks are tiny: on a busy machine more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=[None, 15], ids=["8x8", "15x15"])

@@ -71,7 +71,8 @@ def gradients(mixture, x):
 
 # --- one option let through
 
-CASES = [(None, "mobile"), (None, "cell"), (None, "darts"), (None, "attention"), (15, "cell"), (0, "zoo"),
+CASES = [(None, "mobile"), (None, "cell"), (None, "darts"), (None, "attention"), (15, "cell"),
+         pytest.param(0, "zoo", marks=pytest.mark.slow),
          *(pytest.param(15, name, marks=pytest.mark.slow) for name in ("mobile", "darts", "attention")),
          *(pytest.param(28, name, marks=pytest.mark.slow) for name in VISION.spaces)]
 
@@ -82,6 +83,18 @@ def test_one_option_let_through_is_the_network(size, name):
     mixture = mixed(space, x)
     shake(mixture.elastic)
     for genotype in [mixture.elastic.largest, mixture.elastic.smallest, *samples(space, 6 if name != "zoo" else 12)]:
+        assert one_hot_is_the_network(mixture, genotype, x), genotype
+
+
+def test_layers_of_every_kind_are_mixed_where_their_sizes_are_fixed():
+    space, x = case(0, "zoo")
+    fixed = {"width": 16, "hidden": 8, "wide": 12, "norms": 4, "up": 8, "out": 4, "square": 3}
+    mixture = mixed(space, x, allowed={name: [label] for name, label in fixed.items()})
+    shake(mixture.elastic)
+    assert mixture.outer == [] and len({"cell", "layers", "bias", "heads", "inner", "encoders", "kernel"} & {
+        *mixture.names}) == 7
+    for genotype in samples(space, 8):
+        genotype = {name: fixed.get(name, label) for name, label in genotype.items()}
         assert one_hot_is_the_network(mixture, genotype, x), genotype
 
 
@@ -239,7 +252,14 @@ def test_a_node_is_the_sum_of_its_edges_by_the_options_that_have_them():
         + (node[0] + node[2]) * a * y["x", (1, 2)]
     assert torch.allclose(mixture(x), wanted, atol=1e-6) and torch.equal(y["x", (1, 2)], y["z", (1, 2)])
     assert [(edge.source, edge.target, edge.options) for edge in mixture.net.edges] == [
-        (0, 1, [0]), (0, 2, [0]), (1, 2, [0, 2]), (0, 2, [1]), (0, 2, [2])]
+        (0, 1, [0]), (0, 2, [0]), (0, 2, [1]), (0, 2, [2]), (1, 2, [0, 2])]
+
+
+def test_edges_that_lead_nowhere_are_left_out():
+    cell = nn.Cell([[nn.Edge(0, conv())], [nn.Edge(0, nn.Zero())], [nn.Edge(0, conv()), nn.Edge(2, conv())]])
+    mixture = mixed(cell, torch.zeros(1, 3, 4, 4))
+    assert [(edge.source, edge.target) for edge in mixture.net.edges] == [(0, 3)]
+    assert sum(name.startswith("net/CellModule[") for name in mixture.elastic.places) == 1
 
 
 def test_what_an_option_writes_in_place_no_other_one_sees():
@@ -439,11 +459,12 @@ def test_what_cannot_be_allowed_is_refused(allowed, message):
 
 @pytest.mark.parametrize(("name", "between"), [("cell", 0), ("darts", 1)])
 def test_runs_of_equal_cells_are_thinned(name, between):
-    """Two stages of three cells; in the space `darts` a reduction stands between them."""
-    task = VISION(cells=3)
+    """Two stages of cells; in the space `darts` a reduction stands between them."""
+    cells = 2 if between else 3
+    task = VISION(cells=cells)
     space, x = Space(task.space(name)), normal(2, *task.example()[0].shape[1:])
     elastic = Elastic(space, x)
-    for share, left in ((1.0, 3), (0.7, 2), (0.3, 1)):
+    for share, left in ((1.0, cells), (0.6, cells - 1), (0.1, 1)):
         mixture = mixed(space, x, elastic=elastic, share=share)
         assert sum(isinstance(part, OpenCell) for part in mixture.net.modules()) == 2 * left + between
         assert mixture.train()(x).shape == (2, 10)
@@ -456,10 +477,11 @@ def test_runs_of_equal_cells_are_thinned(name, between):
      r"choice 'width' changes the shape of what the network gives.*; end the network in a part of one shape, such as "
      r"nn.Classifier"),
     (lambda: [*(nn.Linear(choose(f"w{i}", *range(2, 9))) for i in range(6)), nn.Linear(2)],
-     r"choices 'w0'.* multiply to more than 20,000 parts.*--estimator supernet.*or let fewer sizes be open"),
+     r"choices 'w0'.* multiply to more than 2,000 parts.*--estimator supernet.*or let fewer sizes be open"),
     (lambda: [repeat(choose("a", 1, 2) * choose("b", 1, 2), lambda i: nn.Linear(3)), nn.Linear(2)],
      r"choice 'a' decides how often net\[0\] repeats together with other choices.*; let one choice decide it")])
-def test_what_cannot_be_mixed_is_refused_by_its_choice_with_what_to_do(root, message):
+def test_what_cannot_be_mixed_is_refused_by_its_choice_with_what_to_do(root, message, monkeypatch):
+    monkeypatch.setattr(lowering, "MOST", 2000)
     space, x = Space(root()), torch.zeros(2, 3)
     with pytest.raises(UsageError, match=message):
         Mixture(space, x)

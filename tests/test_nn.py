@@ -12,14 +12,7 @@ from archfab import CHANNELS, Space, UsageError, choose, describe, nn
 from archfab.hardware.workload import record_genotype
 from archfab.lowering.concrete import BuildError, build
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The networks are tiny: on a busy machine more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def made(description, *inputs, seed=0, **genotype):

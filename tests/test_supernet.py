@@ -24,12 +24,7 @@ SMALL = {"space": "attention", "estimator": "supernet", "trials": 4, "deliver": 
          "trial_budget": archfab.Budget(steps=25), "full_budget": archfab.Budget(steps=6)}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run_of(folder, task=None, watcher=None, **changed):

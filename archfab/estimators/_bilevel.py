@@ -120,9 +120,11 @@ class Learner:
         """Sets the gates; the same seed draws the same options. Skips are left out now and then where that is asked."""
         draws = torch.Generator().manual_seed(seed)
         self.mixture.weigh(kind, data.get("temperature", 1.0), draws)
-        if dropped := data.get("skip_dropout", 0.0):
-            for name, labels in data["skips"].items():
+        for name, labels in data.get("skips", {}).items():
+            if dropped := data.get("skip_dropout", 0.0):
                 self.drop(name, labels, dropped, draws)
+            if beside := data.get("auxiliary", 0.0):
+                self.add_skip(name, labels, beside)
 
     def drop(self, name: str, labels: Sequence[Any], chance: float, draws: torch.Generator) -> None:
         """Leaves skips out with a chance, and weighs them the more when they stay (dropout on an operation)."""
@@ -134,6 +136,18 @@ class Learner:
                 kept = float(torch.rand((), generator=draws)) >= chance
                 factor[gates.labels[name].index(label)] = 1 / (1 - chance) if kept else 0.0
         gates.set(name, weights * factor, active)
+
+
+    def add_skip(self, name: str, labels: Sequence[Any], share: float) -> None:
+        """Puts a skip with a fixed weight beside the options, so that skips are not chosen only because they let
+        gradients through (Chu et al., DARTS-, ICLR 2021)."""
+        gates = self.mixture.gates
+        weights, active = gates.weights[name], gates.active[name]
+        more = torch.zeros_like(weights, requires_grad=False)
+        for label in labels:
+            if label in gates.labels[name]:
+                more[gates.labels[name].index(label)] = share
+        gates.set(name, weights + more, active)
 
 
 def structure(data: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -193,6 +207,8 @@ def with_costs(loss: torch.Tensor, mixture: Mixture, data: Mapping[str, Any]) ->
                   for label in labels if name in chances and label in mixture.gates.labels[name]]
         if shares:
             loss = loss + penalty * torch.stack(shares).mean()
+    if penalty := data.get("even", 0.0):
+        loss = loss + penalty * torch.stack([logits.logsumexp(0) for logits in mixture.logits]).mean()
     if penalty := data.get("zero_one", 0.0):
         open_ = torch.cat([logits.sigmoid() for logits in mixture.logits])
         loss = loss - penalty * ((open_ - 0.5) ** 2).mean()

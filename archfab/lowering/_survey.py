@@ -46,7 +46,8 @@ class Remembering(Builder):
         if found is None:
             found = self.first(value, x, where)
             if len(self._known) > REMEMBERED:
-                self.forget()
+                self._known.clear()
+                self._spelled.clear()
             self._known[key] = found
         return self.again(found)
 
@@ -64,10 +65,6 @@ class Remembering(Builder):
             return super().argument(value, x, where)
         finally:
             self.inside -= 1
-
-    def forget(self) -> None:
-        self._known.clear()
-        self._spelled.clear()
 
     def _spell(self, value: Any) -> tuple[tuple[str, ...], int | str]:
         """The decisions in a part, and what tells it apart: itself, or its text where a container has just made it."""
@@ -208,25 +205,35 @@ class Surveyor(Remembering):
         for _ in range(PASSES):
             before = dict(labels)
             for name, options in self.space.labels.items():
-                sizes: dict[Label, tuple[int, int]] = {}
-                for label in sorted(options, key=lambda label: label != before[name]):
-                    try:
-                        weights, work = self.visit(self.changed(labels, name, label), labels)
-                        sizes[label] = sign * weights, sign * work
-                    except BuildError as error:
-                        which = "the largest network" if label == before[name] else \
-                            f"the network with choice '{name}' at {label} and all others as in the largest one"
-                        if sign > 0:
-                            raise UsageError(f"{which} cannot be built: {error}; leave out the options that do not "
-                                             "fit") from None
-                labels[name] = max(sizes, key=sizes.__getitem__)        # of equal ones the first: what it was
+                order = sorted(options, key=lambda label: label != before[name])        # of equal ones the first stays
+                found = {label: self.size(self.changed(labels, name, label), labels, sign > 0) for label in order}
+                sizes = {label: (sign * size[0], sign * size[1]) for label, size in found.items() if size}
+                labels[name] = max(sizes, key=sizes.__getitem__, default=before[name])
             if labels == before:
                 break
         return labels
 
+    def size(self, genotype: Genotype, labels: Genotype, must: bool) -> tuple[int, int] | None:
+        """What `visit` says of a network; None where it cannot be built.
+
+        :raises UsageError: where it cannot be built, but must be.
+        """
+        try:
+            return self.visit(genotype, labels)
+        except BuildError as error:
+            if not must:
+                return None
+            other = ", ".join(f"{name}={label}" for name, label in genotype.items() if labels[name] != label)
+            raise UsageError(f"the largest network{' with ' * bool(other)}{other} cannot be built: {error}; leave out "
+                             "the options that do not fit") from None
+
     def changed(self, labels: dict[str, Label], name: str, label: Label) -> dict[str, Label]:
-        """A network with one decision changed, and with what that needs."""
-        wanted = {name: label} if name in self.complete({}, labels) else {**self._paths[name], name: label}
+        """A network with one decision changed, and with no more others than that needs."""
+        wanted = {**self._paths[name], name: label}
+        for other in self._paths[name]:
+            fewer = {key: each for key, each in wanted.items() if key != other}
+            if name in self.complete(fewer, labels):
+                wanted = fewer
         return self.complete(wanted, labels)
 
     def complete(self, wanted: Genotype, labels: Genotype) -> dict[str, Label]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from archfab.core import BuildError, Genotype, UsageError
 from archfab.lowering import concrete
@@ -105,10 +104,10 @@ class Elastic(nn.Module):
             module.register_forward_pre_hook(refresh)
         module.borrowed = lent                                                  # type: ignore[assignment]
 
-    def _bent(self, place: str, small: nn.Module) -> dict[str, Lent]:
+    def _bent(self, place: str, small: Any) -> dict[str, Lent]:
         """A smaller kernel as a learned function of a larger one, size by size (Cai et al., ICLR 2020)."""
         known = self.kernels[place]
-        if not isinstance(small, _ConvNd) or len(known) < 2:
+        if len(known) < 2:
             return {}
         shape = tuple(small.weight.shape)
         kernel = min((kernel for kernel in known if holds(kernel, shape[2:])), key=math.prod, default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -188,39 +188,42 @@ class CellModule(nn.Module):
         """The cell with its decisions open: every edge of every option, weighed by the options that have it."""
         states = x if isinstance(x, tuple) else (x,)
         prepare, shapes = prepared(builder, states, width, where)
-        edges: dict[Any, OpenEdge] = {}
-        always = set(shapes)                # the nodes that have a value whatever is decided
+        listed: dict[Any, tuple[Any, ...]] = {}
+        numbers: dict[int, int] = {}            # options of each node
         for j, node in enumerate(nodes, inputs):
             choice, options = builder.options(node)
-            for index, (label, listed) in enumerate(options.items()):
-                stands = (node, where) if choice is None else (listed, f"{where}/{choice.name}={label}")
+            numbers[j] = len(options)
+            for index, (label, option) in enumerate(options.items()):
+                stands = (node, where) if choice is None else (option, f"{where}/{choice.name}={label}")
                 for source, op, place in incoming(builder, builder.taken(*stands), j, where):
-                    if source not in shapes or is_zero(builder.options(op)[1].get(None)):
+                    if is_zero(builder.options(op)[1].get(None)):
                         continue
+                    name = None if choice is None else choice.name
                     key = place, op.name if isinstance(op, Choice) else None
-                    if key not in edges:
-                        module, y = builder.part(op, shapes[source], place)
-                        if hasattr(module, "hush"):
-                            module.hush()
-                        if shapes.setdefault(j, y).shape != y.shape:
-                            builder.decided(node)       # each option by itself
-                        edges[key] = OpenEdge(source, j, module, None if choice is None else choice.name, [])
-                    edges[key].options.append(index)
-            firm = (edge for edge in edges.values() if edge.target == j and edge.source in always
-                    and not getattr(edge.op, "may_be_silent", False))
-            if len({index for edge in firm for index in edge.options}) == len(options):
-                always.add(j)
+                    listed.setdefault(key, (source, j, op, place, name, []))[-1].append(index)
         last = inputs + len(nodes) - 1
+        edges = []
+        for source, target, op, place, name, having in useful(
+                list(listed.values()), inputs, range(inputs, last + 1) if concat else [last]):
+            module, y = builder.part(op, shapes[source], place)
+            if hasattr(module, "hush"):
+                module.hush()
+            if shapes.setdefault(target, y).shape != y.shape:
+                builder.decided(nodes[target - inputs])         # each option by itself
+            edges.append(OpenEdge(source, target, module, name, having))
         outputs = [i for i in range(inputs, last + 1) if i in shapes] if concat else [last]
         y = empty = shapes[inputs - 1]          # what a cell without edges gives
         if outputs and outputs[0] in shapes:
             y = shapes[outputs[0]]
         if len(outputs) > 1:
             y = y.new_empty((y.shape[0], sum(shapes[i].shape[1] for i in outputs), *y.shape[2:]))
-        if not always.issuperset(outputs) and (len(outputs) > 1 or y.shape != empty.shape):
-            raise BuildError(f"{where}: a node of the output may be without edges, and then the output has another "
-                             "shape; leave out nn.Zero there")
-        return OpenCell(builder.gates, prepare, list(edges.values()), outputs), y
+        at_times = set(outputs) - filled(edges, inputs, numbers)
+        if at_times and (len(outputs) > 1 or y.shape != empty.shape):
+            names = sorted({repr(name) for edge in edges if edge.target in at_times
+                            for name in (edge.name, getattr(edge.op, "name", None)) if name})
+            raise BuildError(f"{where}: a node of the output may be without edges by choice {' and '.join(names)}, and "
+                             "then the output has another shape; leave out nn.Zero and options without edges there")
+        return OpenCell(builder.gates, prepare, edges, outputs), y
 
 
 class OpenEdge(NamedTuple):
@@ -350,8 +353,18 @@ def incoming(builder: Any, option: tuple[Any, str], target: int, where: str) -> 
         yield source, op, place if seen[kind] == 1 else f"{place}#{seen[kind]}"
 
 
-def useful(edges: list[tuple[int, int, Any, str]], inputs: int,
-           outputs: Sequence[int]) -> list[tuple[int, int, Any, str]]:
+def filled(edges: Sequence[OpenEdge], inputs: int, numbers: Mapping[int, int]) -> set[int]:
+    """The nodes that have a value whatever is decided: one by edges that are always there, in each of its options."""
+    found = set(range(inputs))
+    for node, number in numbers.items():
+        firm = (edge for edge in edges if edge.target == node and edge.source in found
+                and not getattr(edge.op, "may_be_silent", False))
+        if len({index for edge in firm for index in edge.options}) == number:
+            found.add(node)
+    return found
+
+
+def useful(edges: list[tuple[Any, ...]], inputs: int, outputs: Sequence[int]) -> list[tuple[Any, ...]]:
     """The edges on some path from an input to an output, in an order in which they can be computed."""
     edges = sorted(edges, key=lambda edge: (edge[1], edge[0]))
     alive = set(range(inputs))

@@ -1,4 +1,4 @@
-"""DARTS that stops before skip connections take over, and pays for them (Liang et al., DARTS+, 2019)."""
+"""DARTS that stops before skip connections take over, and is not drawn to them (Liang et al., DARTS+, 2019)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from archfab.strategies._gradient import Gradient
 
 
 class DartsPlus(Gradient):
-    """DARTS with early stopping and a penalty on skip connections.
+    """DARTS with early stopping, an auxiliary skip and a penalty on skips, and logits that are kept even.
 
     :param lessons: most epochs in which the mixture is trained.
     :param rate: learning rate of the logits (Adam).
     :param warm: share of the lessons in which the weights alone learn.
     :param skips: skip connections in one cell that end the lessons; the decisions before them count.
+    :param auxiliary: weight of a skip beside all options at the start; it falls to 0 (DARTS-, Chu et al., ICLR 2021).
     :param penalty: weight of the mean chance of skips in the loss of the decisions; 0: none.
+    :param even: weight, at the end, of the mean log-sum-exp of the logits in that loss; it grows from 0 (beta-DARTS,
+        Ye et al., CVPR 2022).
     """
 
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, lessons: int = 50,
-                 rate: float = 3e-3, warm: float = 0.0, skips: int = 2, penalty: float = 0.5) -> None:
+                 rate: float = 3e-3, warm: float = 0.0, skips: int = 2, auxiliary: float = 1.0,
+                 penalty: float = 0.0, even: float = 0.0) -> None:
         super().__init__(space, goals, limits, lessons=lessons, rate=rate, warm=warm)
-        if skips < 1 or penalty < 0:
-            raise UsageError("skips are a whole number from 1 up, the penalty a number from 0 up")
-        self.most, self.penalty = skips, penalty
+        if skips < 1 or min(auxiliary, penalty, even) < 0:
+            raise UsageError("skips are a whole number from 1 up; auxiliary, penalty and even are numbers from 0 up")
+        self.most, self.auxiliary, self.penalty, self.even = skips, auxiliary, penalty, even
         self.kept: dict[str, dict[Label, float]] = {}
 
     def lesson(self) -> dict[str, Any]:
-        return {"weighting": "softmax", "decay": 1e-3, "skips": self.skips, "skip_penalty": self.penalty}
+        return {"weighting": "softmax", "decay": 0.0 if self.even else 1e-3, "skips": self.skips,
+                "auxiliary": self.auxiliary * (1 - self.progress), "skip_penalty": self.penalty,
+                "even": self.even * self.progress}
 
     def taught(self, data: Mapping[str, Any]) -> None:
         super().taught(data)

@@ -151,6 +151,8 @@ class Strategy(ABC):
     table's tens of thousands a second."""
     estimator: str | None = None
     """The estimator that a strategy needs, where not every one will do."""
+    multifidelity = False
+    """Whether it asks for trials of a share of the budget."""
 
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = ()) -> None:
         self.space = space
@@ -181,6 +183,14 @@ class Estimator(ABC):
     """Where the run keeps the weights that its networks share; set before the first lesson."""
     taught = 0
     """After how many lessons a network is to be scored; set before each trial."""
+    trials: int | None = None
+    """How many trials the search has, where it is bounded by that."""
+    multifidelity = True
+    """Whether a shorter trial is cheaper and says less: what strategies of several fidelities need."""
+    delivers = False
+    """Whether `network` has networks that are ready for delivery."""
+    same = False
+    """Whether a network that it delivers is the same whatever the seed."""
     check = 0
     """How many networks are trained alone at the end of a search, to see whether its scores rank them alike."""
 

@@ -109,6 +109,7 @@ class Workbench:
         if job.kind == "baseline":
             return self._baseline()
         self.estimator.folder = self.folder and self.folder / "shared"
+        self.estimator.trials = self.spec.trials
         if job.kind == "lesson":
             return self._teach(**job.data)
         assert job.trial

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from archfab import registry
-from archfab.core import Budget, Device, Limit, Spec, Task, UsageError, identity, unknown
+from archfab.core import Budget, Device, Estimator, Limit, Spec, Task, UsageError, identity, unknown
 from archfab.evaluate import Workbench, find_space, load_device
 from archfab.registry import settled, typed
 
@@ -46,6 +46,7 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
         check=scorer.check if live.example() is not None else 0,
         deliver=deliver if live.example() is not None else 0, seeds=seeds, random=random and strategy != "random",
         workers=workers, threads=threads or max(1, (os.cpu_count() or 1) // workers), seed=seed)
+    refuse_pointless(strategy, proposer, estimator, scorer, full_budget)
     bench = Workbench(spec, live, declared)
     proposer(declared, spec.objectives, bench.limits, **given["strategy"])
     if workers > 1 and spec.task == "object":
@@ -53,6 +54,17 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
     check_lowering(bench)
     check_limits(bench)
     return bench
+
+
+def refuse_pointless(strategy: str, proposer: Any, estimator: str, scorer: Estimator, full: Budget | None) -> None:
+    """Refuses what would have no effect."""
+    if proposer.multifidelity and not scorer.multifidelity:
+        raise UsageError(f"the strategy {strategy} asks for shorter trials, which the estimator {estimator} scores "
+                         "like whole ones; take a strategy of one fidelity, such as auto or evolution")
+    if full and scorer.delivers:
+        raise UsageError(f"the estimator {estimator} delivers networks that are trained already, so a full budget "
+                         "would change nothing; to train them from scratch: --retrain yes; to tune them: "
+                         "--finetune EPOCHS")
 
 
 def estimator_for(proposer: Any, strategy: str, estimator: str | None) -> str | None:
@@ -122,9 +134,12 @@ def check_lowering(bench: Workbench) -> None:
     """Refuses a space that the estimator cannot lower, or in which some option can never be built, so that nothing
     fails late."""
     lowering = bench.estimator.lowering
-    if lowering != "concrete" and type(bench.task).batches is Task.batches:
+    given: Any = type(bench.task)
+    lacks = given.batches is Task.batches or given.loss is Task.loss or not bench.task.recipe
+    if lowering != "concrete" and lacks:
+        other = f"strategy than {bench.spec.strategy}" if lowering == "mixture" else "estimator"
         raise UsageError(f"the estimator {bench.spec.estimator} trains weights that networks share, for which the task "
-                         f"'{bench.task.name}' gives no batches (Task.batches and Task.loss); take another estimator")
+                         f"'{bench.task.name}' lacks batches, loss or recipe (see Task); take another {other}")
     if bench.example is not None:
         possible, because = registry.load("lowerings", lowering)(bench.space, bench.example)
         if not possible:

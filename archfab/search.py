@@ -11,11 +11,12 @@ from random import Random
 from typing import Any
 
 from archfab import registry
-from archfab.core import Budget, Event, Executor, Job, Lesson, Spec, Strategy, Task, Trial, UsageError, unknown
+from archfab.core import Budget, Event, Executor, Job, Lesson, Spec, Strategy, Task, Trial, UsageError, key_of, unknown
 from archfab.evaluate import Workbench, repeated, seen
 from archfab.plan import environment, plain_budget, plan
 from archfab.runs import Log, Run, Store, unfinished
 
+LESSONS = 0.6           # share of an arm's time that lessons may take, where a search is bounded in time
 REJECTIONS = 1000       # rejected proposals, one after another, that end an arm
 
 
@@ -101,7 +102,7 @@ def export_networks(folder: Path, idents: Sequence[str], seeds: int | None = Non
     if bench.example is None:
         raise UsageError(f"the task '{spec.task}' has no networks, so none that could be exported")
     store = Store.open(folder)
-    taught = len(Log(spec, store.events()).lessons)
+    taught = len(Log(spec, store.events()).given)
     with working(bench, store) as executor:
         for member in chosen:
             trial = Trial(member.trial, member.genotype, member.arm)
@@ -169,7 +170,7 @@ def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Execut
     strategy = make_strategy(arm, bench)
     waits = bench.estimator.isolate
     for event in log.events:
-        if event.kind == "lesson" or (event.trial is not None and event.trial.arm == arm):
+        if event.kind in ("lesson", "ended") or (event.trial is not None and event.trial.arm == arm):
             strategy.tell(seen(event))
 
     def happened(event: Event) -> None:
@@ -186,11 +187,14 @@ def explore(arm: str, bench: Workbench, log: Log, store: Store, executor: Execut
                 why = "the strategy has nothing left to try"
                 break
             if isinstance(asked, Lesson):
-                if not log.pending:                 # a trial is scored with the weights that it was asked under
-                    teach(asked, log, executor, happened)
-                    store.commit()
-                    continue
-                break
+                if log.pending:                     # a trial is scored with the weights that it was asked under
+                    break
+                if too_long(bench, log, store.elapsed):
+                    happened(Event("ended", data={"phase": "lessons", "why": "the time is up"}))
+                else:
+                    teach(timed(asked, bench, log, store.elapsed), log, executor, happened)
+                store.commit()
+                continue
             trial = replace(asked, number=log.next_number, arm=arm)
             happened(Event("asked", trial))
             submit(trial, log, executor, happened)
@@ -207,7 +211,8 @@ def propose(arm: str, bench: Workbench, log: Log, strategy: Strategy) -> Trial |
     """What comes next: a lesson that the estimator or the strategy needs, or a trial."""
     number = log.next_number
     seed = f"{bench.spec.seed}:{arm}:{number}" + (f":{len(log.lessons)}" if log.lessons else "")
-    due = bench.estimator.lesson(log.lessons, log.done["search"]) if arm == "search" else None
+    teaches = arm == "search" and "lessons" not in log.ended
+    due = bench.estimator.lesson(log.lessons, log.done["search"]) if teaches else None
     if due is None:
         return strategy.ask(number, Random(seed))
     if not due.data.get("proposals"):
@@ -215,6 +220,25 @@ def propose(arm: str, bench: Workbench, log: Log, strategy: Strategy) -> Trial |
     drawn = (strategy.ask(number, Random(f"{seed}:{i}")) for i in range(due.data["proposals"]))
     return replace(due, data={**due.data, "proposals": [dict(each.genotype) for each in drawn
                                                         if isinstance(each, Trial)]})
+
+
+def lesson_time(bench: Workbench) -> float:
+    """Seconds of the search that lessons may take; infinite where it is not bounded in time."""
+    share = LESSONS * (0.5 if bench.spec.random else 1.0)
+    return share * bench.spec.seconds if bench.spec.seconds else float("inf")
+
+
+def too_long(bench: Workbench, log: Log, elapsed: float) -> bool:
+    """Whether another lesson like those before would leave too little time for trials; the first is always given."""
+    return bool(log.lessons) and elapsed * (1 + 1 / len(log.lessons)) > lesson_time(bench)
+
+
+def timed(lesson: Lesson, bench: Workbench, log: Log, elapsed: float) -> Lesson:
+    """The first lesson is told how much time there is, so that their number and schedules are made for it."""
+    minutes = (lesson_time(bench) - elapsed) / 60
+    if log.lessons or not bench.spec.seconds or "minutes" in lesson.data:
+        return lesson
+    return replace(lesson, data={**lesson.data, "minutes": max(0.01, minutes)})
 
 
 def teach(lesson: Lesson, log: Log, executor: Executor, happened: Callable[[Event], None]) -> None:
@@ -227,7 +251,7 @@ def submit(trial: Trial, log: Log, executor: Executor, happened: Callable[[Event
     """Runs a trial, or repeats the outcome of one that tried the same network before."""
     before = log.known.get(log.key(trial))
     if before is None:
-        executor.submit(Job("try", trial, {"taught": len(log.lessons)}))
+        executor.submit(Job("try", trial, {"taught": len(log.given)}))
     else:
         happened(repeated(before, trial))
 
@@ -239,7 +263,7 @@ def enough(arm: str, bench: Workbench, log: Log, elapsed: float) -> str:
         return f"lesson {len(log.lessons)} failed: {log.lessons[-1].note}"
     running = sum(trial.fidelity for trial in log.pending.values() if trial.arm == arm)
     share = 0.5 if arm == "search" and spec.random else 1.0
-    most = spec.trials if arm == "search" else log.done["search"]
+    most = spec.trials if arm == "search" else log.recent
     if most is not None and log.done[arm] + running >= most - 1e-9:
         return "the trials are used"
     if spec.seconds is not None and elapsed >= share * spec.seconds:
@@ -256,7 +280,8 @@ def check_scores(bench: Workbench, log: Log, store: Store, executor: Executor,
     """Trains networks alone, from the best to the worst by their scores, to see whether these rank as that does."""
     store.commit()
     run = Run(store.folder)
-    scored = {event.trial.number: event for arm in ("search", "random") for event in run.kept(arm) if event.trial}
+    scored = {key_of(event.trial.genotype): event for arm in ("random", "search") for event in run.kept(arm)
+              if event.trial}
     ranked = sorted(scored.values(), key=lambda event: (run.point(event)[0], event.trial and event.trial.number))
     chosen = spread(ranked, bench.spec.check)
     left = [event.trial for event in chosen if event.trial and event.trial.number not in log.checked]
@@ -279,7 +304,7 @@ def deliver_front(bench: Workbench, log: Log, store: Store, executor: Executor,
     left = [trials[member.trial] for member in chosen if member.trial not in log.delivered]
     for trial in left:
         executor.submit(Job("deliver", trial, {"folder": str(store.folder), "seeds": bench.spec.seeds,
-                                               "taught": len(log.lessons)}))
+                                               "taught": len(log.given)}))
     for _ in left:
         record(executor.next())
         store.commit()

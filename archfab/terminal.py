@@ -64,7 +64,7 @@ class Progress(Line):
             return self.lessons(log, elapsed)
         if phase in ("search", "random"):
             self._take_in(log)
-            most = self.spec.trials if phase == "search" else log.done["search"]
+            most = self.spec.trials if phase == "search" else log.recent
             words.append(f"{count(log.done[phase])}{f'/{count(most)}' if most else ''} trials")
             words += self.best()
             words.append(f"{clock(elapsed)} so far")

@@ -115,22 +115,22 @@ def test_the_expected_cost_at_one_hot_is_the_devices_own_figure(space_name):
 
 
 def test_the_gradient_of_the_expected_cost_is_that_of_the_sum_over_options():
-    cost = {"base": 10.0, "table": {"a": {"labels": [1, 2, 3], "more": [0.0, 4.0, -2.0]}}}
+    cost = {"base": 10.0, "table": {"a": {"labels": [1, 2, 3], "costs": [10.0, 14.0, 8.0]}}}
     logits = torch.tensor([0.2, -0.3, 0.5], dtype=torch.double, requires_grad=True)
 
     def total(x):
         return expected_cost(cost, {"a": x.softmax(0)}, {"a": [1, 2, 3]})
 
     p = [math.exp(v) for v in (0.2, -0.3, 0.5)]
-    assert float(total(logits)) == pytest.approx(10 + (4 * p[1] - 2 * p[2]) / sum(p))
+    assert float(total(logits)) == pytest.approx(10 * 1.4 ** (p[1] / sum(p)) * 0.8 ** (p[2] / sum(p)))
     assert torch.autograd.gradcheck(total, (logits,))
 
 
 def test_a_table_serves_options_that_were_dropped_and_labels_that_look_alike():
-    cost = {"base": 1.0, "table": {"a": {"labels": [1, 1.0, True, "1"], "more": [0.0, 1.0, 2.0, 3.0]}}}
+    cost = {"base": 1.0, "table": {"a": {"labels": [1, 1.0, True, "1"], "costs": [1.0, 2.0, 3.0, 4.0]}}}
     chances = {"a": torch.tensor([0.0, 1.0])}
-    assert float(expected_cost(cost, chances, {"a": [1, True]})) == 3.0
-    assert float(expected_cost(cost, chances, {"a": ["1", 1.0]})) == 2.0
+    assert float(expected_cost(cost, chances, {"a": [1, True]})) == pytest.approx(3.0)
+    assert float(expected_cost(cost, chances, {"a": ["1", 1.0]})) == pytest.approx(2.0)
 
 
 def two_ops():
@@ -150,7 +150,7 @@ def test_what_is_paid_for_skips_and_indecision_pushes_where_it_says():
     assert skips[0] > 0 > skips[1]                      # descent makes the skip less likely
     zero_one = gradient(zero_one=1.0)
     assert zero_one[0] < 0 < zero_one[1]                # descent moves each sigmoid away from a half
-    cost = {"base": 2.0, "least": 1.0, "weight": 0.5, "table": {"op": {"labels": ["skip", "conv"], "more": [0., 3.]}}}
+    cost = {"base": 2.0, "weight": 0.5, "table": {"op": {"labels": ["skip", "conv"], "costs": [2.0, 5.0]}}}
     for form in ("plus", "times"):
         loss = with_costs(torch.ones((), requires_grad=True), mixture, {"cost": {**cost, "form": form}})
         found = torch.autograd.grad(loss, mixture.logits[0])[0]

@@ -19,7 +19,7 @@ MAY = {
     "records": set(), "core": {"records"}, "space": {"registry"}, "metrics": set(), "registry": set(),
     "nn": {"space"}, "lowering": {"space", "nn"}, "learning": set(),
     "strategies": {"space", "metrics", "surrogates"}, "sampling": {"space"},
-    "estimators": {"space", "learning", "lowering", "tables", "registry", "sampling"},
+    "estimators": {"space", "learning", "lowering", "tables", "registry", "sampling", "hardware"},
     "surrogates": {"space", "metrics"}, "tables": {"space", "metrics"},
     "comparison": {"space", "metrics", "registry", "tables", "runs", "report"},
     "tasks": {"space", "nn", "learning", "registry", "tables"}, "hardware": {"space", "lowering"},

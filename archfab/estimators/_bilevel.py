@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from archfab.core import Diverged, Task
+from archfab.core import Diverged, Task, UsageError
+from archfab.estimators._student import PROBE, lessons_in
 from archfab.learning import make_optimizer, rate
 from archfab.lowering.mixture import Mixture
 from archfab.space import Space
@@ -21,6 +23,8 @@ from archfab.space import Space
 HELD = 0.5          # share of the training data that the decisions learn from; the weights learn from the rest
 LEAST = 0.02        # share of the learning rate below which it does not fall: lessons may end early
 SMALL = 0.01        # the finite difference of the second order moves the weights by this much, in norm
+
+TINY = 1e-9         # a cost of nothing, in a logarithm
 
 Loss = Callable[[], torch.Tensor]
 
@@ -58,11 +62,14 @@ class Learner:
         draws = random.Random(rng.getrandbits(60))
         held = itertools.chain.from_iterable(self.task.batches("train", rng, (1 - HELD, 1.0))
                                              for _ in itertools.count())
-        batches = list(self.task.batches("train", rng, (0.0, 1 - HELD)))
-        losses, judged = [], []
-        for i, batch in enumerate(batches):
-            progress = min(1.0, (number - 1 + i / len(batches)) / data["of"])
-            share = max(LEAST, rate(progress, min(self.task.recipe.warmup, 1 / data["of"])))
+        steps, (first, length) = math.ceil(self.task.steps_an_epoch * (1 - HELD)), data.get("stage", (0, data["of"]))
+        losses, judged, total, start = [], [], data["of"], time.monotonic()
+        for i, batch in enumerate(self.task.batches("train", rng, (0.0, 1 - HELD))):
+            if data.get("minutes") and i == min(PROBE, steps - 1):
+                total = min(total, lessons_in(60 * data["minutes"], (time.monotonic() - start) / max(1, i), steps))
+                length = min(length, total)
+            progress = min(1.0, (number - 1 - first + i / steps) / length)
+            share = max(LEAST, rate(progress, min(self.task.recipe.warmup, 1 / length)))
             for group in self.optimizer.param_groups:
                 group["lr"] = self.task.recipe.lr * share
             if data.get("learns", True):
@@ -70,7 +77,9 @@ class Learner:
             losses.append(self.learn(batch, data, draws.getrandbits(60)))
             if not math.isfinite(losses[-1] + sum(judged[-1:])):
                 raise Diverged(f"the loss is {losses[-1]} at step {i + 1} of lesson {number}; a smaller --lr may help")
-        found = {"loss": sum(losses) / len(losses), "chances": self.mixture.chances(), "of": data["of"],
+        if not losses:
+            raise UsageError(f"the training data of the task '{self.task.name}' gives no batch to learn from")
+        found = {"loss": sum(losses) / len(losses), "chances": self.mixture.chances(), "of": total,
                  "labels": {name: self.mixture.gates.labels[name] for name in self.mixture.names}}
         return {**found, "held": sum(judged) / len(judged)} if judged else found
 
@@ -119,6 +128,7 @@ class Learner:
     def weigh(self, kind: str, data: Mapping[str, Any], seed: int) -> None:
         """Sets the gates; the same seed draws the same options. Skips are left out now and then where that is asked."""
         draws = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)             # dropout masks are the same too
         self.mixture.weigh(kind, data.get("temperature", 1.0), draws)
         for name, labels in data.get("skips", {}).items():
             if dropped := data.get("skip_dropout", 0.0):
@@ -198,8 +208,7 @@ def with_costs(loss: torch.Tensor, mixture: Mixture, data: Mapping[str, Any]) ->
     if cost := data.get("cost"):
         expected = expected_cost(cost, chances, mixture.gates.labels)
         if cost["form"] == "times":
-            loss = loss * (torch.log1p(expected.clamp_min(0) / cost["least"])
-                           / math.log1p(cost["base"] / cost["least"])) ** cost["weight"]
+            loss = loss * (torch.log1p(expected / cost["base"]) / math.log(2)) ** cost["weight"]
         else:
             loss = loss + cost["weight"] * expected / cost["base"]
     if penalty := data.get("skip_penalty", 0.0):
@@ -217,17 +226,19 @@ def with_costs(loss: torch.Tensor, mixture: Mixture, data: Mapping[str, Any]) ->
 
 def expected_cost(cost: Mapping[str, Any], chances: Mapping[str, torch.Tensor],
                   labels: Mapping[str, Sequence[Any]]) -> torch.Tensor:
-    """base + the sum over decisions of sum_i p_i (what option i costs more than the one in the base network).
+    """base * exp(the sum over decisions of sum_i p_i log(c_i / base)), c_i the cost with option i in the base network.
 
-    The table is taken around one network, whose own cost on the device is the base; there it is exact.
+    The table is taken around one network, whose own cost on the device is the base: there, and where one decision
+    differs, it is exact. Logarithms add up what options save, so that the whole stays above 0, as costs do.
     """
-    total = torch.as_tensor(float(cost["base"]))
+    base = max(float(cost["base"]), TINY)
+    total = torch.zeros(())
     for name, table in cost["table"].items():
         if name in chances:
-            known = dict(zip(map(repr, table["labels"]), table["more"], strict=True))
-            more = torch.tensor([known[repr(label)] for label in labels[name]], dtype=chances[name].dtype)
-            total = total + (chances[name] * more.to(chances[name].device)).sum()
-    return total
+            known = dict(zip(map(repr, table["labels"]), table["costs"], strict=True))
+            parts = [math.log(max(known[repr(label)], TINY) / base) for label in labels[name]]
+            total = total + (chances[name] * torch.tensor(parts).to(chances[name])).sum()
+    return base * total.exp()
 
 
 @torch.no_grad()

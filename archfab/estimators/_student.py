@@ -9,13 +9,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
-from archfab.core import Diverged, Genotype, Label, Task
+from archfab.core import Diverged, Genotype, Label, Task, UsageError
 from archfab.learning import make_optimizer, rate
 from archfab.lowering.elastic import Elastic
 from archfab.space import Space
 
-PROBE = (5, 15)     # steps between which the time of a step is measured, where lessons are bounded by time
+PROBE = 15          # steps after which the time of a step is known, where lessons are bounded by time
+
+
+def lessons_in(seconds: float, pace: float, steps: int) -> int:
+    """How many epochs fit into a time, at so many seconds a step; at least two."""
+    return max(2, int(seconds / (pace * steps)))
 
 
 class Student:
@@ -27,6 +33,7 @@ class Student:
         task.place(self.net)
         self.optimizer = make_optimizer(self.net, task.recipe)
         self.lessons = 0
+        self.teaches = True
         self.proposals: list[Genotype] = []
         self._memory: dict[str, Any] = {}
 
@@ -38,21 +45,23 @@ class Student:
         """
         total, steps, losses, start = data["of"], self.task.steps_an_epoch, [], time.monotonic()
         for i, batch in enumerate(self.task.batches("train", rng)):
-            if data.get("minutes") and i == PROBE[0]:
-                start = time.monotonic()
-            if data.get("minutes") and i == min(PROBE[1], steps - 1):
-                pace = (time.monotonic() - start) / max(1, i - PROBE[0])
-                total = max(2, int(60 * data["minutes"] / (pace * steps)))
+            if i == steps:
+                raise UsageError(f"the task '{self.task.name}' gives more batches in an epoch than its steps_an_epoch "
+                                 f"says ({steps}); set it to their number")
+            if data.get("minutes") and i == min(PROBE, steps - 1):
+                total = lessons_in(60 * data["minutes"], (time.monotonic() - start) / max(1, i), steps)
             progress = min(1.0, (number - 1 + i / steps) / total)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.task.recipe.lr * rate(progress, min(self.task.recipe.warmup, 1 / total))
             self.optimizer.zero_grad(set_to_none=True)
-            losses.append(step(self, batch, progress, rng))
+            losses.append(float(step(self, batch, progress, rng)))
             if not math.isfinite(losses[-1]):
                 raise Diverged(f"the loss is {losses[-1]} at step {i + 1} of lesson {number}; a smaller --lr may help")
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.task.recipe.clip)
             self.optimizer.step()
-        return {"loss": sum(losses) / max(1, len(losses)), "of": total}
+        if not losses:
+            raise UsageError(f"the training data of the task '{self.task.name}' gives no batch to learn from")
+        return {"loss": sum(losses) / len(losses), "of": total}
 
     def learn(self, genotype: Genotype, batch: Any, like: Any = None, labels: bool = False,
               share: float = 1.0) -> tuple[float, Any]:
@@ -66,7 +75,7 @@ class Student:
         if like is not None:
             loss = loss + self.task.distance(answer, like)
         (loss * share).backward()
-        return float(loss.detach()), answer.detach()
+        return float(loss.detach()), pytree.tree_map_only(torch.Tensor, torch.Tensor.detach, answer)
 
     @torch.no_grad()
     def answer(self, genotype: Genotype, batch: Any) -> Any:
@@ -83,10 +92,8 @@ class Student:
 
     def macs(self, genotype: Genotype) -> int:
         """Multiply-accumulates of a network on one example."""
-        from torch.utils.flop_counter import FlopCounterMode
-        with FlopCounterMode(display=False) as counted, torch.no_grad():
-            self.net.at(genotype).eval()(*(x.to(next(self.net.parameters()).device) for x in self.task.example() or ()))
-        return counted.get_total_flops() // 2
+        from archfab.hardware.workload import record_genotype
+        return record_genotype(self.space, genotype, self.task.example() or ()).macs
 
     def remember(self, name: str, make: Callable[[], Any]) -> Any:
         """Something that a rule needs in every step, made once."""

@@ -34,8 +34,9 @@ class Relaxed(Training):
         if "weighting" not in data:
             raise UsageError("the estimator relaxed gives the lessons of gradient strategies (darts and kin)")
         assert self.folder is not None
-        seed_torch(rng)
+        seed_torch(random.Random(rng.getrandbits(60)))      # of a new mixture; one that is read needs none
         learner = self._at(task, space, number - 1, data)
+        seed_torch(rng)
         found = learner.epoch(data, number, rng)
         keep(self.folder, number, space, learner.mixture, learner.optimizers)
         learner.lessons = number

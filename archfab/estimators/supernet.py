@@ -29,25 +29,29 @@ class Supernet(Estimator):
     :param every: with `--sampling policy`, trials between two lessons.
     :param batches: batches of training data from which running statistics are taken.
     :param finetune: epochs that a delivered network is trained on, at a tenth of the usual learning rate.
+    :param retrain: whether a delivered network is trained from scratch instead, as one found otherwise is.
     :param check: networks that are trained alone to see whether shared weights rank as that does; 0: none.
     """
 
     lowering = "elastic"
+    multifidelity = False
     paths = ("supernet",)
 
     def __init__(self, *, supernet: str | None = None, sampling: str = "sandwich", lessons: int = 30,
                  minutes: float = 0.0, every: int = 10, batches: int = 8, finetune: float = 0.0,
-                 check: int = 6) -> None:
+                 retrain: bool = False, check: int = 6) -> None:
         if min(lessons, every, batches) < 1 or min(minutes, finetune, check) < 0:
             raise UsageError("lessons, every and batches are numbers from 1 up; minutes, finetune and check from 0 up")
         self.step: Callable[..., float] = registry.load("sampling", sampling)
         self.sampling, self.lessons, self.minutes, self.every = sampling, lessons, minutes, every
-        self.batches, self.finetune = batches, finetune
+        self.batches, self.finetune, self.retrain = batches, finetune, retrain
+        if retrain and finetune:
+            raise UsageError("a delivered network is either tuned (--finetune) or trained from scratch (--retrain yes)")
+        self.delivers = not retrain
+        self.same = not finetune
         self.source = Path(supernet) if supernet else None
         self.check = 0 if self.source else check
         self._student: Student | None = None
-        if self.source:
-            self.space()
 
     @staticmethod
     def sources(name: str) -> tuple[str, list[Path]]:
@@ -60,7 +64,10 @@ class Supernet(Estimator):
         if self.source is None:
             return None
         from archfab.estimators._shared import space_of
-        return space_of(self.source / "shared")
+        try:
+            return space_of(self.source / "shared")
+        except UsageError as error:
+            raise UsageError(f"{error} (a space of your own file is given again: --space FILE)") from None
 
     def ready(self, task: Task, space: Space) -> None:
         if self.source:
@@ -71,6 +78,8 @@ class Supernet(Estimator):
             return None
         total = lessons[0].data.get("of", self.lessons) if lessons else self.lessons
         follows = self.sampling == "policy"
+        if follows and self.trials:
+            total = min(total, 1 + (self.trials - 1) // self.every)
         due = min(total, 1 + int(tried // self.every)) if follows else total
         if len(lessons) >= due:
             return None
@@ -83,8 +92,9 @@ class Supernet(Estimator):
         from archfab.estimators._shared import keep
         from archfab.learning import seed_torch
         assert self.folder is not None
+        seed_torch(random.Random(rng.getrandbits(60)))      # of new weights; those that are read need none
+        student = self._at(task, space, number - 1, teaching=True)
         seed_torch(rng)
-        student = self._at(task, space, number - 1)
         student.proposals = data.get("proposals", [])
         start = time.monotonic()
         found = student.epoch(self.step, number, data, rng)
@@ -99,6 +109,8 @@ class Supernet(Estimator):
 
     def network(self, task: Task, space: Space, genotype: Genotype,
                 rng: random.Random) -> tuple[Any, list[dict[str, float]]] | None:
+        if self.retrain:
+            return None
         model = self._ready(task, space, genotype)
         if not self.finetune:
             return model, []
@@ -112,19 +124,22 @@ class Supernet(Estimator):
         recalibrate(model, task, self.batches)
         return model
 
-    def _at(self, task: Task, space: Space, lessons: int | None) -> Student:
+    def _at(self, task: Task, space: Space, lessons: int | None, teaching: bool = False) -> Student:
         """The shared weights after so many lessons; of another run, after its last one."""
         from archfab.estimators._shared import file_of, read, restore
         from archfab.estimators._student import Student
-        if self._student is not None and lessons in (None, self._student.lessons):
-            return self._student
+        known = self._student
+        if known is not None and lessons in (None, known.lessons) and (known.teaches or not teaching):
+            return known
         folder = self.source / "shared" if self.source else self.folder
         assert folder is not None
         student = Student(task, space)
         if lessons != 0:
             state = read(folder, lessons, space)
-            restore(state, student.net, {"weights": student.optimizer}, file_of(folder, state["lesson"]))
+            restore(state, student.net, {"weights": student.optimizer} if teaching else {},
+                    file_of(folder, state["lesson"]))
             student.lessons = state["lesson"]
+        student.teaches = teaching
         self._student = student
         return student
 

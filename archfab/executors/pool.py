@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from archfab.core import Event, Executor, Job, Spec, Trial, identity
+from archfab.core import Event, Executor, Job, Spec, Trial, UsageError, identity
 from archfab.evaluate import Workbench
 
 ATTEMPTS = 2
@@ -76,6 +76,8 @@ class Pool(Executor):
                 answer = json.loads(line)
                 if "fault" in answer:
                     raise OSError(answer["fault"])
+                if "request" in answer:
+                    raise UsageError(answer["request"])
                 return event_from(answer, job)
             self._workers.remove(worker)
             if job is not None and (event := self._died(worker, job)):
@@ -117,8 +119,16 @@ class Pool(Executor):
         if job.kind == "deliver":
             assert job.trial
             return Event("delivered", job.trial, note=note, data={"id": identity(job.trial.genotype)})
-        kinds: dict[str, Any] = {"try": "failed", "lesson": "lesson", "check": "checked"}
-        return Event(kinds.get(job.kind, "baseline"), job.trial, note=note)
+        return Event(OUTCOMES[job.kind], job.trial, note=note, data=numbered(job))
+
+
+OUTCOMES: dict[str, Any] = {"try": "failed", "lesson": "lesson", "check": "checked", "deliver": "delivered",
+                            "baseline": "baseline"}
+"""The kind of the event that says that a job came to nothing."""
+
+
+def numbered(job: Job) -> dict[str, Any]:
+    return {"number": job.data["number"]} if job.kind == "lesson" else {}
 
 
 def event_from(data: dict[str, Any], job: Job) -> Event:
@@ -152,10 +162,13 @@ def work() -> None:
             answer = {**asdict(event), "trial": None}
         except OSError as error:                        # a full disk is the run's trouble, not the network's
             answer = {"fault": str(error)}
+        except UsageError as error:                     # shared weights that cannot be used, say
+            answer = {"request": str(error)}
         try:
             text = json.dumps(answer, allow_nan=False)
         except (TypeError, ValueError) as error:        # a task answered with something that is no plain data
-            text = json.dumps({"kind": "failed", "note": f"{type(error).__name__}: {error}"})
+            text = json.dumps({"kind": OUTCOMES[data["kind"]], "note": f"{type(error).__name__}: {error}",
+                               "data": numbered(Job(data["kind"], None, data["data"]))})
         answers.write(text + "\n")
         answers.flush()
 

@@ -23,6 +23,7 @@ class Log:
         self.whole = 0                                      # different networks tried at the whole trial budget
         self.delivered: dict[int, Event] = {}
         self.lessons: list[Event] = []
+        self.recent = 0.0                                   # of the search, in whole trials since the last lesson
         self.checked: dict[int, Event] = {}
         for event in events:
             self.add(event)
@@ -39,6 +40,7 @@ class Log:
         elif event.kind == "lesson":
             self.lessons.append(event)
             self.whole = 0
+            self.recent = 0.0
         elif trial is None:
             pass
         elif event.kind == "delivered":
@@ -54,6 +56,12 @@ class Log:
             else:
                 self.rejections[trial.arm] = 0
                 self.done[trial.arm] += trial.fidelity
+                self.recent += trial.fidelity if trial.arm == "search" else 0
+
+    @property
+    def given(self) -> list[Event]:
+        """The lessons that did not fail."""
+        return [event for event in self.lessons if not event.note]
 
     def key(self, trial: Trial) -> Any:
         """What makes two trials the same: the network, how long it is trained, and what was taught before."""

@@ -53,7 +53,7 @@ def title(run: Run) -> str:
 
 
 def front_panel(axis: Any, run: Run, first: str, other: str) -> None:
-    for arm, look, words in (("random", {"facecolors": "none", "edgecolors": OTHER}, "random search, equal budget"),
+    for arm, look, words in (("random", {"facecolors": "none", "edgecolors": OTHER}, "random search, as many trials"),
                              ("search", {"color": OTHER}, f"tried by {run.spec.strategy}")):
         events = run.kept(arm)
         if events:

@@ -97,7 +97,8 @@ class Run:
         """The networks of an arm that were scored at the whole trial budget and keep the limits; each once. Scores by
         shared weights count from the last lesson on."""
         found: dict[frozenset[Any], Event] = {}
-        last = max((i for i, event in enumerate(self.events) if event.kind == "lesson"), default=-1)
+        last = max((i for i, event in enumerate(self.events) if event.kind == "lesson" and not event.note),
+                   default=-1)
         for event in self.events[last + 1:]:
             if event.kind == "ok" and event.trial and event.trial.arm == arm and event.trial.fidelity == 1 \
                     and self.spec.keeps(event.metrics):

@@ -67,6 +67,8 @@ def against_random(run: Run) -> str:
         return ""
     trials = {arm: run.count(arm, "ok", "failed") for arm in ("search", "random")}
     budget = f"{trials['random']} random trials"
+    if run.spec.estimator == "relaxed":
+        budget += f" (without the {sum(e.kind == 'lesson' for e in run.events)} lessons that the search had besides)"
     if run.spec.seconds and trials["random"] != trials["search"]:
         budget += f" (as many as fitted into the same time as its own {trials['search']})"
     figures = f"hypervolume {volumes['search']:.3f} against {volumes['random']:.3f}, one run of each"

@@ -1,5 +1,4 @@
-"""The sandwich with its random networks drawn where they are needed: of several of like cost, the one that does worst
-on the batch (Wang et al., AttentiveNAS, CVPR 2021)."""
+"""The sandwich with the worst of several networks of like cost between (Wang et al., AttentiveNAS, CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -15,7 +14,10 @@ NETWORKS = 2        # such networks a step
 
 
 def step(student: Any, batch: Any, progress: float, rng: random.Random) -> float:
-    """Learns on the largest network from the labels, on the smallest and the attended ones from the largest."""
+    """Learns on the largest network from the labels, on the smallest and the attended ones from the largest.
+
+    Differs from the paper: candidates come from a fixed pool whose costs are known, and the worst one is taken, always.
+    """
     pool = student.remember("pool", lambda: costed(student))
     others = [student.net.smallest, *(attended(student, pool, batch, rng) for _ in range(NETWORKS))]
     share = 1 / (1 + len(others))

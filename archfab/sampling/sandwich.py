@@ -9,7 +9,10 @@ BETWEEN = 2         # random networks a step
 
 
 def step(student: Any, batch: Any, progress: float, rng: random.Random) -> float:
-    """Learns on the largest network from the labels, on the smallest and random ones from what the largest says."""
+    """Learns on the largest network from the labels, on the smallest and random ones from what the largest says.
+
+    Differs from the paper: gradients are averaged, the task's own schedule is used, all networks are regularised alike.
+    """
     others = [student.net.smallest, *(student.draw(rng) for _ in range(BETWEEN))]
     share = 1 / (1 + len(others))
     loss, answer = student.learn(student.net.largest, batch, share=share)

@@ -1,5 +1,4 @@
-"""First the largest network alone, then smaller kernels, depths and widths one after the other (Cai et al.,
-Once-for-All, ICLR 2020)."""
+"""First the largest, then smaller kernels, depths, widths as well (Cai et al., Once-for-All, ICLR 2020)."""
 
 from __future__ import annotations
 
@@ -17,7 +16,11 @@ NETWORKS = 2        # smaller networks a step
 
 
 def step(student: Any, batch: Any, progress: float, rng: random.Random) -> float:
-    """Learns on the largest network; later on smaller ones, from the labels and from what the largest says."""
+    """Learns on the largest network; later on smaller ones, from the labels and from what the largest says.
+
+    Differs from the paper: the teacher is the largest network as it is now, not a frozen copy of it; channels are not
+    sorted by importance; one schedule of the learning rate serves all stages.
+    """
     opened = next(opened for until, opened in STAGES if progress <= until or until == 1)
     if not opened:
         return student.learn(student.net.largest, batch)[0]

@@ -12,7 +12,7 @@ from archfab.core import Event, Genotype, Goals, Label, Lesson, Limit, Strategy,
 from archfab.space import Space
 
 SKIPS = ("torch.nn:Identity", "archfab.nn.cells:HalveModule")
-MOST = 3000         # networks looked at for one that keeps the limits
+MOST = 200          # networks looked at in the order of their probability for one that keeps the limits
 
 
 class Gradient(Strategy):
@@ -55,6 +55,9 @@ class Gradient(Strategy):
             self.taught(event.data)
             if self.done >= self.total:
                 self.begin()
+        elif event.kind == "ended" and event.data.get("phase") == "lessons":
+            self.total = self.done
+            self.begin()
         elif event.trial is not None and event.kind in ("asked", "ok", "failed", "rejected"):
             self.tried.add(key_of(event.trial.genotype))
             self.advance()
@@ -63,6 +66,7 @@ class Gradient(Strategy):
         """Takes in what a lesson found."""
         self.chances = {name: dict(zip(data["labels"][name], found, strict=True))
                         for name, found in data["chances"].items()}
+        self.total = max(self.done, min(self.total, data.get("of", self.total)))
 
     # --- the networks that come of it
 
@@ -82,24 +86,38 @@ class Gradient(Strategy):
         was found to be reachable by changing one decision after another."""
         looked = 0
         while self.queue and not self.fits(self.queue[0][2]):
+            if looked == MOST:
+                self.queue = [(0.0, 0, found)] if (found := self.downhill(self.queue[0][2])) else []
+                return
             _, _, genotype = heapq.heappop(self.queue)
             looked += 1
-            if looked > MOST:
-                self.queue = []
-                return
             for near in self.space.neighbours(genotype):
                 if key_of(near) not in self.seen:
                     self.seen.add(key_of(near))
                     heapq.heappush(self.queue, (self.gap(near), len(self.seen), near))
 
+    def downhill(self, genotype: dict[str, Label]) -> dict[str, Label] | None:
+        """A network that keeps the limits, by changing one decision after another to the neighbour that breaks them the
+        least, the likeliest of several; None where the last one still breaks them."""
+        over = self.excess(genotype)
+        while over > 0:
+            least, _, near = min(((self.excess(near), self.gap(near), near) for near in
+                                  self.space.neighbours(genotype)), key=lambda found: found[:2])
+            if least >= over:
+                return None
+            over, genotype = least, near
+        return genotype if key_of(genotype) not in self.tried else None
+
     def fits(self, genotype: Genotype) -> bool:
         """Whether a network is new and keeps the limits, as far as its figures are known."""
-        if key_of(genotype) in self.tried:
-            return False
+        return key_of(genotype) not in self.tried and not self.excess(genotype)
+
+    def excess(self, genotype: Genotype) -> float:
+        """By how much a network breaks the limits, as far as its figures are known."""
         if not self.limits or self.hints is None:
-            return True
+            return 0.0
         known = self.hints(genotype)
-        return not any(limit.excess(known) for limit in self.limits)
+        return sum(limit.excess(known) for limit in self.limits)
 
     def gap(self, genotype: Genotype) -> float:
         """By how much less probable a network's options are than the most probable ones, as a logarithm."""
@@ -116,22 +134,20 @@ class Gradient(Strategy):
         for name, label in self.space.walk(
                 lambda node: best(chances.get(node.name), self.space.labels[node.name])).items():
             if label in self.skips.get(name, ()):
-                cell = name.partition(".")[0]
+                cell = name.partition(".")[0] if "." in name else ""
                 counts[cell] = counts.get(cell, 0) + 1
         return max(counts.values(), default=0)
 
     def costs(self, name: str, weight: float, form: str) -> dict[str, Any]:
-        """What each option costs more than the likely network's, from the hints: a table around that network."""
+        """What the network costs with each option in place of the likely one, from the hints: a table around the likely
+        network. An option that cannot be built beside the others counts as the likely one does."""
         assert self.hints is not None
         base = self.likely()
         at = self.hints(base)[name]
-        table: dict[str, Any] = {}
-        for choice, label in base.items():
-            more = [self.hints(self.space.fix({**base, choice: other})).get(name, at) - at if other != label else 0.0
-                    for other in self.space.labels[choice]]
-            table[choice] = {"labels": list(self.space.labels[choice]), "more": more}
-        least = max(at + sum(min(row["more"]) for row in table.values()), at / 100)
-        return {"name": name, "base": at, "least": least, "table": table, "weight": weight, "form": form}
+        table = {choice: {"labels": list(self.space.labels[choice]),
+                          "costs": [self.hints(self.space.fix({**base, choice: other})).get(name, at)
+                                    for other in self.space.labels[choice]]} for choice in base}
+        return {"name": name, "base": at, "table": table, "weight": weight, "form": form}
 
 
 def best(chances: Mapping[Label, float] | None, labels: Sequence[Label]) -> Label:

@@ -37,6 +37,8 @@ class ASHA(Halving):
     :param least: the shortest trial, as a share of a whole one.
     """
 
+    multifidelity = True
+
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, eta: int = 3,
                  least: float = 1 / 9) -> None:
         super().__init__(space, goals, limits, eta, least)

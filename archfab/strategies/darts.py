@@ -11,7 +11,10 @@ from archfab.strategies._gradient import Gradient
 
 
 class Darts(Gradient):
-    """Differentiable architecture search, of the first or of the second order.
+    """Differentiable architecture search, of the first or of the second order: see `estimators/_bilevel.py`.
+
+    Differs from the paper: each declared decision has its logits, so in the space `darts` the pairs of inputs of a node
+    have some, and there is no zero; the step ahead of the second order is a plain gradient step.
 
     :param lessons: epochs in which the mixture is trained.
     :param rate: learning rate of the logits (Adam).

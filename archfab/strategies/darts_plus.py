@@ -11,7 +11,9 @@ from archfab.strategies._gradient import Gradient
 
 
 class DartsPlus(Gradient):
-    """DARTS with early stopping, an auxiliary skip and a penalty on skips, and logits that are kept even.
+    """DARTS with early stopping, an auxiliary skip, a penalty on skips, and logits that are kept even.
+
+    Of DARTS+ is the early stop; the rest are remedies of others and of ours, each of which can be left out.
 
     :param lessons: most epochs in which the mixture is trained.
     :param rate: learning rate of the logits (Adam).

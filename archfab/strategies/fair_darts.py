@@ -13,6 +13,8 @@ from archfab.strategies._gradient import Gradient
 class FairDarts(Gradient):
     """DARTS with a sigmoid for each option and a loss that draws it to 0 or 1.
 
+    Differs from the paper: every decision takes its strongest option; there is no threshold below which none is taken.
+
     :param lessons: epochs in which the mixture is trained.
     :param rate: learning rate of the logits (Adam).
     :param warm: share of the lessons in which the weights alone learn.

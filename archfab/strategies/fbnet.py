@@ -16,6 +16,10 @@ COLDER = 4.05       # the temperature falls by exp(-this) over the lessons: 0.95
 class FBNet(Gradient):
     """Loss times a power of the logarithm of the expected cost, which a table of the device's figures tells.
 
+    loss * log2(1 + E / base)^weight, E the expected cost and base that of the likely network. Differs from the paper:
+    the table is taken anew around the likely network in each lesson, and half of the data teaches the decisions, not a
+    fifth.
+
     :param lessons: epochs in which the mixture is trained.
     :param rate: learning rate of the logits (Adam).
     :param warm: share of the lessons in which the weights alone learn.

@@ -13,6 +13,8 @@ from archfab.strategies._gradient import Gradient
 class Gdas(Gradient):
     """One path a step, so that a lesson costs little more than the training of one network.
 
+    w = onehot(argmax(log p + g)) + s - stop(s), s = softmax((log p + g) / temperature), g Gumbel noise.
+
     :param lessons: epochs in which the mixture is trained.
     :param rate: learning rate of the logits (Adam).
     :param warm: share of the lessons in which the weights alone learn.

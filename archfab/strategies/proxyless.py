@@ -14,6 +14,8 @@ from archfab.strategies.fbnet import FBNet
 class Proxyless(FBNet):
     """Weights learn on one drawn path, decisions on two; the loss has the expected cost added.
 
+    loss + weight * E / base, E the expected cost and base that of the likely network; the table is FBNet's.
+
     :param lessons: epochs in which the mixture is trained.
     :param rate: learning rate of the logits (Adam).
     :param warm: share of the lessons in which the weights alone learn.

@@ -232,6 +232,17 @@ def test_damaged_weights_are_refused(copied, content):
         scored(copied)
 
 
+class Scale(tnn.Module):
+    """A user's part that does not say how a smaller one is cut out of a larger."""
+
+    def __init__(self, num_features):
+        super().__init__()
+        self.weight = tnn.Parameter(torch.ones(num_features))
+
+    def forward(self, x):
+        return x * self.weight
+
+
 class Bomb:
     def __reduce__(self):
         return (print, ("this must not run",))
@@ -253,9 +264,8 @@ def test_a_run_without_shared_weights_is_refused_before_anything_starts(tmp_path
 
 
 def test_a_space_whose_weights_cannot_be_shared_is_refused_before_anything_starts(tmp_path):
-    space = Space([nn.Flatten(), nn.Linear(archfab.choose("width", 4, 8), bias=archfab.choose("bias", True, False)),
-                   nn.Linear(10)])
-    with pytest.raises(UsageError, match=r"'bias'.*label"):
+    space = [nn.Flatten(), nn.Linear(archfab.choose("width", 4, 8)), archfab.describe(Scale)(), nn.Linear(10)]
+    with pytest.raises(UsageError, match=r"elastic.*'width'.*Scale.*lend\(self, small\)"):
         run_of(tmp_path / "one", space=space, options={"check": 0}, deliver=0)
     assert not (tmp_path / "one").exists()
 

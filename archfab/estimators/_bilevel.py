@@ -216,8 +216,6 @@ def with_costs(loss: torch.Tensor, mixture: Mixture, data: Mapping[str, Any]) ->
                   for label in labels if name in chances and label in mixture.gates.labels[name]]
         if shares:
             loss = loss + penalty * torch.stack(shares).mean()
-    if penalty := data.get("even", 0.0):
-        loss = loss + penalty * torch.stack([logits.logsumexp(0) for logits in mixture.logits]).mean()
     if penalty := data.get("zero_one", 0.0):
         open_ = torch.cat([logits.sigmoid() for logits in mixture.logits])
         loss = loss - penalty * ((open_ - 0.5) ** 2).mean()

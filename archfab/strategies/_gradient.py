@@ -12,7 +12,7 @@ from archfab.core import Event, Genotype, Goals, Label, Lesson, Limit, Strategy,
 from archfab.space import Space
 
 SKIPS = ("torch.nn:Identity", "archfab.nn.cells:HalveModule")
-MOST = 200          # networks looked at in the order of their probability for one that keeps the limits
+MOST = 500          # networks looked at in the order of their probability for one that keeps the limits
 
 
 class Gradient(Strategy):

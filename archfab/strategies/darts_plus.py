@@ -11,7 +11,7 @@ from archfab.strategies._gradient import Gradient
 
 
 class DartsPlus(Gradient):
-    """DARTS with early stopping, an auxiliary skip, a penalty on skips, and logits that are kept even.
+    """DARTS with early stopping, an auxiliary skip, and a penalty on skips.
 
     Of DARTS+ is the early stop; the rest are remedies of others and of ours, each of which can be left out.
 
@@ -21,23 +21,20 @@ class DartsPlus(Gradient):
     :param skips: skip connections in one cell that end the lessons; the decisions before them count.
     :param auxiliary: weight of a skip beside all options at the start; it falls to 0 (DARTS-, Chu et al., ICLR 2021).
     :param penalty: weight of the mean chance of skips in the loss of the decisions; 0: none.
-    :param even: weight, at the end, of the mean log-sum-exp of the logits in that loss; it grows from 0 (beta-DARTS,
-        Ye et al., CVPR 2022).
     """
 
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, lessons: int = 50,
                  rate: float = 3e-3, warm: float = 0.0, skips: int = 2, auxiliary: float = 1.0,
-                 penalty: float = 0.0, even: float = 0.0) -> None:
+                 penalty: float = 0.0) -> None:
         super().__init__(space, goals, limits, lessons=lessons, rate=rate, warm=warm)
-        if skips < 1 or min(auxiliary, penalty, even) < 0:
-            raise UsageError("skips are a whole number from 1 up; auxiliary, penalty and even are numbers from 0 up")
-        self.most, self.auxiliary, self.penalty, self.even = skips, auxiliary, penalty, even
+        if skips < 1 or min(auxiliary, penalty) < 0:
+            raise UsageError("skips are a whole number from 1 up; auxiliary and penalty are numbers from 0 up")
+        self.most, self.auxiliary, self.penalty = skips, auxiliary, penalty
         self.kept: dict[str, dict[Label, float]] = {}
 
     def lesson(self) -> dict[str, Any]:
-        return {"weighting": "softmax", "decay": 0.0 if self.even else 1e-3, "skips": self.skips,
-                "auxiliary": self.auxiliary * (1 - self.progress), "skip_penalty": self.penalty,
-                "even": self.even * self.progress}
+        return {"weighting": "softmax", "decay": 1e-3, "skips": self.skips,
+                "auxiliary": self.auxiliary * (1 - self.progress), "skip_penalty": self.penalty}
 
     def taught(self, data: Mapping[str, Any]) -> None:
         super().taught(data)

@@ -31,8 +31,8 @@ from archfab.tables import Table, read_table
 SUPERNETS: dict[str, dict[str, Any]] = {
     "spos": {"lessons": 100}, "fairnas": {"lessons": 25}, "sandwich": {"lessons": 40}}
 GRADIENTS: dict[str, dict[str, Any]] = {
-    "darts": {"lessons": 40}, "fair_darts": {"lessons": 30}, "darts_plus": {"lessons": 30, "skips": 1}, "pdarts": {"lessons": 30},
-    "gdas": {"lessons": 100}, "fbnet": {"lessons": 30}, "proxyless": {"lessons": 100}}
+    "darts": {"lessons": 40}, "fair_darts": {"lessons": 30}, "darts_plus": {"lessons": 30, "skips": 1},
+    "pdarts": {"lessons": 30}, "gdas": {"lessons": 100}, "fbnet": {"lessons": 30}, "proxyless": {"lessons": 100}}
 AIM = 93.5
 
 

@@ -28,7 +28,6 @@ from torch.utils._pytree import tree_leaves
 from archfab import Space, UsageError, choose, describe, nn, repeat
 from archfab.core import BuildError
 from archfab.lowering import mixture as lowering
-from archfab.lowering._mixed import Mixed
 from archfab.lowering._weighting import weighting
 from archfab.lowering.elastic import Elastic
 from archfab.lowering.mixture import Mixture
@@ -145,9 +144,6 @@ CELLS = {
                               concat=True),
     "concat of one": lambda: nn.Cell([[], [nn.Edge(0, conv())]], concat=True),
     "chain": lambda: nn.CellChain(*(nn.Cell([sided(f"n{i}", conv(), (1, nn.Identity()))], 2) for i in range(3))),
-    "chain of choices": lambda: nn.CellChain(*(choose(f"c{i}", **{
-        str(w): nn.Cell([[nn.Edge(0, nn.Conv2d(CHANNELS, 1)), nn.Edge(1, nn.Identity())]], 2, width=w)
-        for w in (2, 3)}) for i in range(3))),
     "chain of open length": lambda: nn.CellChain(
         nn.Cell([[nn.Edge(0, conv())]], 2), repeat(choose("depth", 1, 2, 3), lambda i: nn.Cell([[nn.Edge(
             1, conv())]], 2))),
@@ -267,6 +263,11 @@ def test_what_an_option_writes_in_place_no_other_one_sees():
     mixture, x = opened(mixed(space, torch.zeros(1, 3, 2, 2))), normal(4, 3, 2, 2)
     w, before = mixture.logits[0].softmax(0), x.clone()
     assert torch.allclose(mixture(x), (w[0] * before.relu() + w[1] * before).flatten(1), atol=1e-6)
+    row = repeat(choose("depth", 0, 1, 2), lambda i: nn.ReLU(inplace=True))
+    mixture, x = opened(mixed([row, nn.Linear(1)], torch.zeros(1, 3))), normal(4, 3)
+    w, before = mixture.logits[0].softmax(0), x.clone()
+    wanted = w[0] * before + (w[1] + w[2]) * before.relu()
+    assert torch.allclose(mixture(x), mixture.elastic.extract({"depth": 0})[-1](wanted), atol=1e-6)
 
 
 def test_options_may_return_several_tensors():
@@ -410,6 +411,13 @@ def test_of_decisions_that_are_passes_through_the_whole_network_one_is_drawn():
                if name in ("width", "stage1.depth", "stage1.1.block"))
 
 
+def test_a_decision_that_is_a_part_itself_is_no_pass_however_large_it_is():
+    space = Space(choose("op", a=[nn.Linear(2), nn.Tanh()], b=[nn.Linear(2), nn.ReLU()]))
+    mixture = mixed(space, torch.zeros(1, 3))
+    mixture.weigh("softmax")
+    assert mixture.outer == [] and mixture.gates.active == {"op": [0, 1]} and mixture.single == 2
+
+
 @pytest.mark.parametrize("change", ["double", "channels_last", "load"])
 def test_a_mixture_stays_right_when_its_weights_move(change):
     space, x = case(None, "cell")
@@ -489,22 +497,36 @@ def test_what_cannot_be_mixed_is_refused_by_its_choice_with_what_to_do(root, mes
     assert not ok and because
 
 
+def open_edge(source=0):
+    return nn.Edge(source, choose("a", none=nn.Zero(), conv=nn.Conv2d(CHANNELS, 1)))
+
+
+def half():
+    return nn.Edge(0, nn.Conv2d(2, 1))
+
+
 @pytest.mark.parametrize("root", [
-    lambda: nn.Cell([[nn.Edge(0, choose("a", none=nn.Zero(), conv=nn.Conv2d(3, 1)))], [nn.Edge(0, nn.Identity())]],
-                    concat=True),
-    lambda: nn.Cell([[nn.Edge(0, choose("a", none=nn.Zero(), conv=nn.Conv2d(3, 1)))], [nn.Edge(1, nn.Identity())]],
-                    concat=True),
-    lambda: nn.Cell([choose("a", some=[nn.Edge(0, nn.Conv2d(3, 1))], none=[]), [nn.Edge(0, nn.Identity())]],
-                    concat=True),
+    lambda: nn.Cell([[open_edge()], [nn.Edge(0, nn.Identity())]], concat=True),
+    lambda: nn.Cell([[open_edge()], [nn.Edge(1, nn.Identity())]], concat=True),
     lambda: nn.Cell([[nn.Edge(0, nested("a"))], [nn.Edge(0, nn.Identity())]], concat=True),
-    lambda: nn.Cell([[nn.Edge(0, choose("a", none=nn.Zero(), conv=nn.Conv2d(4, 1)))]])])
+    lambda: nn.Cell([choose("a", some=[half()], none=[]), [half()]], concat=True),
+    lambda: nn.Cell([[open_edge()], [nn.Edge(1, nn.Conv2d(5, 1))]])])
 def test_a_cell_whose_output_changes_its_shape_where_edges_are_missing_is_refused(root):
-    space, x = Space([root(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2)]), torch.zeros(2, 3, 4, 4)
+    space = Space([nn.Conv2d(4, 1), root(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2)])
+    x = torch.zeros(2, 3, 4, 4)
+    shared = Elastic(space, x)
+    assert len({shared.at(genotype)[:2](x).shape for genotype in space}) > 1
     ok, because = lowering.supports(space, (x,))
-    shapes = {Elastic(space, x).at(genotype)[0](x).shape for genotype in space}
-    assert len(shapes) > 1 and (not ok or type(mixed(space, x).net[0]) is Mixed)
-    if not ok:
-        assert "CellModule: a node of the output may be without edges" in because and "leave out nn.Zero" in because
+    assert not ok and "net[1]/CellModule: a node of the output may be without edges by choice 'a" in because
+    assert "another shape; leave out nn.Zero and options without edges there" in because
+
+
+def test_where_a_missing_edge_changes_the_shape_what_follows_is_mixed_with_it():
+    edge = nn.Edge(0, choose("a", none=nn.Zero(), conv=nn.Conv2d(4, 1)))
+    space = Space([nn.Cell([[edge]]), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2)])
+    mixture, x = mixed(space, torch.zeros(1, 3, 4, 4)), normal(2, 3, 4, 4)
+    assert [type(part).__name__ for part in mixture.net] == ["Mixed"]
+    assert all(one_hot_is_the_network(mixture, genotype, x) for genotype in space)
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from archfab.space.descriptions import Description, encode
 from archfab.space.report import ways
 
 REMEMBERED = 100_000        # parts kept before they are forgotten and built again
+DRAWN = 32                  # networks that are gone through besides the extremes and what differs from them in one
 PASSES = 5                  # over all decisions, in search of the largest and the smallest network
 
 
@@ -152,6 +154,7 @@ class Place:
                 changed = [f"'{name}'" for name, label in small.genotype.items() if largest.genotype[name] != label]
                 which = f"choice {' and '.join(changed)}" if changed else "networks"
                 raise UsageError(f"{which} cannot share weights at {where}: {error}") from None
+            small.module.to("meta")         # it may have been made with weights of its own
         return weights_of(large)
 
 
@@ -185,11 +188,11 @@ class Surveyor(Remembering):
     def survey(self) -> Survey:
         defaults = self.best({name: most(labels) for name, labels in self.space.labels.items()}, 1)
         largest, smallest = self.complete({}, defaults), self.complete({}, self.best(defaults, -1))
+        source = random.Random(0)
+        for _ in range(DRAWN):      # sizes that more than one change leads to
+            self.size(self.space.walk(lambda node: source.choice(self.space.labels[node.name])), defaults, False)
         weights, _ = self.visit(largest, defaults)
         total = sum(place.check(where) for where, place in self.places.items())
-        for place in self.places.values():
-            for variant in place.variants.values():
-                variant.module.to("meta")       # those that could not be made without weights lose them
         return Survey(self.places, largest, smallest, defaults, total, weights)
 
     def visit(self, genotype: Genotype, defaults: Genotype) -> tuple[int, int]:
@@ -243,10 +246,12 @@ class Surveyor(Remembering):
     # --- every part is built where it may stand, whatever else is decided
 
     def first(self, value: Any, x: Any, where: str) -> Any:
+        weights, work, build = self._weights, self._work, super().first
         if isinstance(value, Choice):
             self._others(value, x, where)
-        weights, work = self._weights, self._work
-        module, y = super().first(value, x, where)
+            label, build = self.genotype[value.name], self.part     # its option may be a choice, so it is a part too
+            value, where = value.options[label], f"{where}/{value.name}={label}"
+        module, y = build(value, x, where)
         found = module, y, self._weights - weights, self._work - work
         self._weights, self._work = weights, work
         return found
@@ -294,18 +299,15 @@ class Surveyor(Remembering):
         self._walked.add(value.name)
         return value, dict(value.options)
 
-    def thinned(self, items: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-        return items
-
     def flat(self, value: Any, where: str) -> Iterator[tuple[str, Any]]:
         """One item of a row; a choice stays as it is, so that all its options are seen."""
-        if isinstance(value, Choice):
-            yield where, value
-        else:
-            yield from super().flat(value, where)
+        return iter([(where, value)]) if isinstance(value, Choice) else super().flat(value, where)
 
     def items(self, values: Any) -> list[Any]:
         return Builder(self.genotype).items(values)
+
+    def thinned(self, row: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        return row
 
     # --- what is built
 

@@ -61,7 +61,7 @@ class Elastic(nn.Module):
         first = next(self.parameters(), torch.zeros(0))
         net.to(first.device, first.dtype)
         net.load_state_dict({f"{name}.{key}" if name else key: (tensor() if callable(tensor) else tensor).detach()
-                             for name, part in self.at(genotype).named_modules(remove_duplicate=False)
+                             for name, part in self.at(genotype).named_modules()
                              for key, tensor in getattr(part, "borrowed", {}).items()})
         return net
 

@@ -17,7 +17,7 @@ from torch import nn
 from archfab.core import BuildError, Genotype, Label, UsageError, canonical, unknown
 from archfab.lowering import concrete
 from archfab.lowering._mixed import Exits, Gates, Mixed
-from archfab.lowering._survey import light, signature
+from archfab.lowering._survey import signature
 from archfab.lowering._weighting import EVERY, one_hot, weighting
 from archfab.lowering.concrete import Builder
 from archfab.lowering.elastic import Elastic
@@ -234,7 +234,7 @@ class Mixer(Builder):
 
     def made(self, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> Any:
         if self.inside:
-            return light(value, args, kwargs, whole=True)
+            return super().made(value, args, kwargs, where)
         self.built += 1
         return self.elastic.view(where, value, args, kwargs, self.genotype)
 

@@ -217,12 +217,13 @@ class CellModule(nn.Module):
             y = shapes[outputs[0]]
         if len(outputs) > 1:
             y = y.new_empty((y.shape[0], sum(shapes[i].shape[1] for i in outputs), *y.shape[2:]))
-        at_times = set(outputs) - filled(edges, inputs, numbers)
-        if at_times and (len(outputs) > 1 or y.shape != empty.shape):
-            names = sorted({repr(name) for edge in edges if edge.target in at_times
-                            for name in (edge.name, getattr(edge.op, "name", None)) if name})
-            raise BuildError(f"{where}: a node of the output may be without edges by choice {' and '.join(names)}, and "
-                             "then the output has another shape; leave out nn.Zero and options without edges there")
+        always = filled(edges, inputs, numbers)
+        if not always.issuperset(outputs) and (len(outputs) > 1 or y.shape != empty.shape):
+            names = {name for edge in edges if edge.target not in always
+                     for name in (edge.name, getattr(edge.op, "name", None)) if name}
+            raise BuildError(f"{where}: a node of the output may be without edges by choice "
+                             f"{' and '.join(map(repr, sorted(names)))}, and then the output has another shape; leave "
+                             "out nn.Zero and options without edges there")
         return OpenCell(builder.gates, prepare, edges, outputs), y
 
 

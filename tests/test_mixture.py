@@ -294,9 +294,9 @@ def test_derivatives_by_logits_are_those_of_finite_differences(size, name):
     for k in range(0, len(logits), 5):
         for i in range(len(logits[k])):
             with torch.no_grad():
-                up, down = (loss([each + (1e-5 * sign * torch.eye(len(each))[i] if j == k else 0)
+                up, down = (loss([each + (1e-6 * sign * torch.eye(len(each))[i] if j == k else 0)
                                   for j, each in enumerate(logits)]) for sign in (1, -1))
-            assert float((up - down) / 2e-5) == pytest.approx(float(found[k][i]), rel=1e-5, abs=1e-7)
+            assert float((up - down) / 2e-6) == pytest.approx(float(found[k][i]), rel=1e-4, abs=1e-7)
 
 
 GATED = {

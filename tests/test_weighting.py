@@ -43,7 +43,7 @@ def test_weights_are_shares_and_those_that_are_not_computed_are_zero(name):
         others = [i for i in range(5) if i not in active]
         assert bool((weights[others] == 0).all()) and bool((weights >= 0).all()) and bool((weights <= 1).all())
         if name != "sigmoid":
-            assert float(weights.sum()) == pytest.approx(1, abs=1e-12)
+            assert float(weights.detach().sum()) == pytest.approx(1, abs=1e-12)
         assert (len(active) == 5) is (name in EVERY)
 
 
@@ -70,6 +70,11 @@ def test_logits_far_apart_are_still_drawn(name):
     for seed in range(5):
         weights, _ = weighting(name)(torch.tensor([300.0, 0.0, -300.0]), 1.0, draws(seed))
         assert torch.isfinite(weights).all() and int(weights.argmax()) == 0
+
+
+def test_of_options_that_are_equally_unlikely_each_is_drawn_beside_a_sure_one():
+    found = {tuple(weighting("gates")(torch.tensor([300.0, 0.0, 0.0]), 1.0, draws(seed))[1]) for seed in range(20)}
+    assert found == {(0, 1), (0, 2)}
 
 
 def test_an_unknown_weighting_is_named_with_those_that_there_are():
@@ -153,7 +158,7 @@ def test_the_gradient_of_two_gates_is_that_of_proxylessnas():
     for seed in range(20):
         a = logits(grad=True)
         weights, two = weighting("gates")(a, 1.0, draws(seed))
-        assert sorted(weights.tolist()) == [0, 0, 0, 0, 1] and float(weights[two].sum()) == 1
+        assert sorted(weights.tolist()) == [0, 0, 0, 0, 1] and float(weights.detach()[two].sum()) == 1
         (weights * by_gate).sum().backward()
         p = logits()[two].softmax(0)
         wanted = torch.zeros(5, dtype=torch.float64)

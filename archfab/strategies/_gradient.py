@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,9 +46,9 @@ class Gradient(Strategy):
     def progress(self) -> float:
         return self.done / self.total
 
+    @abstractmethod
     def lesson(self) -> dict[str, Any]:
         """What the next lesson is: the weighting of the options, and what else the method is made of."""
-        raise NotImplementedError
 
     def tell(self, event: Event) -> None:
         if event.kind == "lesson" and not event.note:

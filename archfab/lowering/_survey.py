@@ -35,7 +35,6 @@ class Remembering(Builder):
     def __init__(self, space: Space) -> None:
         super().__init__({})
         self.space = space
-        self.inside = 0             # above 0 while an argument of a call is built
         self._known: dict[Any, Any] = {}
         self._spelled: dict[int, tuple[tuple[str, ...], int | str, Any]] = {}
 
@@ -60,13 +59,6 @@ class Remembering(Builder):
     def again(self, found: Any) -> tuple[nn.Module, Any]:
         """What comes of it each time that the part is needed."""
         return found
-
-    def argument(self, value: Any, x: Any, where: str) -> Any:
-        self.inside += 1
-        try:
-            return super().argument(value, x, where)
-        finally:
-            self.inside -= 1
 
     def _spell(self, value: Any) -> tuple[tuple[str, ...], int | str]:
         """The decisions in a part, and what tells it apart: itself, or its text where a container has just made it."""

@@ -45,6 +45,7 @@ class Builder:
 
     def __init__(self, genotype: Genotype) -> None:
         self.genotype = genotype
+        self.inside = 0             # above 0 while an argument of a call is built
 
     def part(self, value: Any, x: Any, where: str) -> tuple[nn.Module, Any]:
         """The module of a description that stands where `x` comes in, and what it makes of `x`."""
@@ -104,7 +105,11 @@ class Builder:
         """A plain argument; a description among the arguments is built for the same input."""
         value = self.decided(value, x)
         if isinstance(value, Description):
-            return self.part(value, x, where)[0]
+            self.inside += 1
+            try:
+                return self.part(value, x, where)[0]
+            finally:
+                self.inside -= 1
         if isinstance(value, Repeat):
             return [self.argument(item, x, where) for item in self.items(value)]
         if isinstance(value, list | tuple):

@@ -43,7 +43,6 @@ class Mixer(Builder):
         super().__init__({})
         self.elastic, self.gates, self.share = elastic, gates, share
         self.viewer = elastic.viewer
-        self.inside = 0
         self.built = self.tried = 0             # parts that stand in the mixture; those, and others built in vain
         self.around: dict[str, int] = {}        # for each decision that is mixed, the most parts inside one option
 
@@ -215,13 +214,6 @@ class Mixer(Builder):
         if hasattr(value.make, "relax"):
             return value.make.relax(self, x, where, *value.args, **value.kwargs)
         return super().container(value, x, where)
-
-    def argument(self, value: Any, x: Any, where: str) -> Any:
-        self.inside += 1
-        try:
-            return super().argument(value, x, where)
-        finally:
-            self.inside -= 1
 
     def leaf(self, value: Description, x: Any, where: str) -> tuple[nn.Module, Any]:
         self.tried += 1

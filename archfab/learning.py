@@ -8,8 +8,9 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -155,8 +156,13 @@ def epoch(model: nn.Module, batches: Iterator[Batch], loss: Callable[[torch.Tens
     return total / max(count, 1)
 
 
-def recalibrate(model: nn.Module, task: Task, batches: int) -> None:
-    """Takes a network's running statistics anew: the mean over some batches of training data, the same ones each time.
+def calibration(task: Task, number: int) -> list[Any]:
+    """Some batches of training data, the same ones each time, to take running statistics from."""
+    return list(itertools.islice(task.batches("train", random.Random("recalibrate")), number))
+
+
+def recalibrate(model: nn.Module, task: Task, batches: Iterable[Any]) -> None:
+    """Takes a network's running statistics anew: the mean over some batches.
 
     Weights that networks share have seen the inputs of many of them, none of which these statistics fit.
     """
@@ -170,7 +176,7 @@ def recalibrate(model: nn.Module, task: Task, batches: int) -> None:
         norm.momentum = None            # the plain mean over all batches
         norm.train()
     with torch.no_grad():
-        for batch in itertools.islice(task.batches("train", random.Random("recalibrate")), batches):
+        for batch in batches:
             task.answer(model, batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -336,7 +336,7 @@ def test_the_hard_choice_computes_one_option_and_its_gradient_is_soft():
     y.sum().backward()
     label = mixture.gates.labels["op"][best]
     assert close(y, mixture.elastic.extract({"op": label})(x)) and bool((mixture.logits[0].grad != 0).all())
-    learnt = {address(parameter) for parameter in mixture.weights() if parameter.grad is not None}
+    learnt = {address(parameter) for parameter in mixture.elastic.parameters() if parameter.grad is not None}
     assert learnt == {address(tensor) for tensor in views(mixture.elastic.at({"op": label})).values()}
 
 
@@ -349,7 +349,7 @@ def test_what_is_let_through_alone_is_not_weighed_and_trains_the_weights_alone()
     for net in (mixture, twin):
         net.train()(x).logsumexp(1).sum().backward()
     assert all(each.grad is None for each in mixture.logits)
-    found = sum(float(each.grad.square().sum()) for each in mixture.weights() if each.grad is not None)
+    found = sum(float(each.grad.square().sum()) for each in mixture.elastic.parameters() if each.grad is not None)
     assert found == pytest.approx(sum(float(each.grad.square().sum()) for each in twin.parameters()), rel=1e-3)
 
 
@@ -358,7 +358,7 @@ def test_what_is_let_through_alone_is_not_weighed_and_trains_the_weights_alone()
 def test_logits_and_weights_are_apart_and_together_all_parameters():
     space, x = case(None, "cell")
     mixture = mixed(space, x)
-    weights, logits = set(map(id, mixture.weights())), set(map(id, mixture.logits))
+    weights, logits = set(map(id, mixture.elastic.parameters())), set(map(id, mixture.logits))
     assert not weights & logits and weights | logits == set(map(id, mixture.parameters()))
     assert [len(each) for each in mixture.logits] == [len(space.labels[name]) for name in mixture.names]
     assert weights == set(map(id, mixture.elastic.parameters()))

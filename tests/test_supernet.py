@@ -14,7 +14,7 @@ from archfab import Space, UsageError, nn, registry
 from archfab.core import Diverged, Event
 from archfab.deliver import load_model, replay
 from archfab.estimators import _shared
-from archfab.learning import recalibrate
+from archfab.learning import calibration, recalibrate
 from archfab.runs import Run, Store
 from archfab.runs.shared import lessons, trust
 from archfab.search import resume
@@ -156,7 +156,7 @@ def test_recalibrated_statistics_are_the_means_over_the_batches():
     task.place(model)
     with torch.no_grad():
         model[1].running_mean.fill_(9.0)
-    recalibrate(model, task, 3)
+    recalibrate(model, task, calibration(task, 3))
     batches = list(task.batches("train", random.Random("recalibrate")))[:3]
     with torch.no_grad():
         inner = [model[0](x) for x, _ in batches]

@@ -52,6 +52,7 @@ class Supernet(Estimator):
         self.source = Path(supernet) if supernet else None
         self.check = 0 if self.source else check
         self._student: Student | None = None
+        self._calibration: list[Any] | None = None
 
     @staticmethod
     def sources(name: str) -> tuple[str, list[Path]]:
@@ -118,10 +119,12 @@ class Supernet(Estimator):
 
     def _ready(self, task: Task, space: Space, genotype: Genotype) -> Any:
         """A network with a copy of its weights and its own running statistics."""
-        from archfab.learning import recalibrate
+        from archfab.learning import calibration, recalibrate
         student = self._at(task, space, self.taught if self.source is None else None)
         model = student.net.extract(genotype)
-        recalibrate(model, task, self.batches)
+        if self._calibration is None:
+            self._calibration = calibration(task, self.batches)
+        recalibrate(model, task, self._calibration)
         return model
 
     def _at(self, task: Task, space: Space, lessons: int | None, teaching: bool = False) -> Student:

@@ -24,7 +24,7 @@ from archfab.space.choices import Choice
 from archfab.space.descriptions import Description, encode
 from archfab.space.report import ways
 
-REMEMBERED = 100_000        # parts kept before they are forgotten and built again
+REMEMBERED = 20_000         # parts kept before they are forgotten and built again
 DRAWN = 32                  # networks that are gone through besides the extremes and what differs from them in one
 PASSES = 5                  # over all decisions, in search of the largest and the smallest network
 

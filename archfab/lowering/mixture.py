@@ -285,10 +285,6 @@ class Mixture(nn.Module):
             index = labels.index(label) if label in labels else 0
             self.gates.set(name, one_hot(index, logits.detach()), [index])
 
-    def weights(self) -> list[nn.Parameter]:
-        """The parameters that are no logits."""
-        return list(self.elastic.parameters())
-
     def chances(self) -> dict[str, list[float]]:
         """The softmax of each decision's logits."""
         return {name: logits.detach().double().softmax(0).tolist()

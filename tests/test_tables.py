@@ -60,7 +60,7 @@ def write(folder, name="archs.csv", rows=ARCHS, mapping=MAPPING):
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     data = text.getvalue().encode()
-    (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    (folder / name).write_bytes(gzip.compress(data, mtime=0) if name.endswith(".gz") else data)
     if mapping is not None:
         (folder / "mapping.toml").write_text(mapping)
     return folder
@@ -353,11 +353,11 @@ def test_a_parquet_number_of_which_pieces_are_read_is_refused(tmp_path, how):
 
 
 @pytest.mark.parametrize(("content", "word"), [
-    (gzip.compress(b"id,code,params\nw,aa,1\n" * 500)[:-30], "cannot be read"),
+    (gzip.compress(b"id,code,params\nw,aa,1\n" * 500, mtime=0)[:-30], "cannot be read"),
     (b"\x1f\x8b\x08nothing", "cannot be read"),
-    (gzip.compress(b"id,code,params\n\xff\xfe,aa,1\n"), "utf-8"), (gzip.compress(b""), "empty"),
-    (gzip.compress(b"id,code,params\nw,aa," + b"1" * 200_000), "field larger"),
-    (gzip.compress(b'id,code,params\nw,"aa"a,1\n'), "cannot be read")])
+    (gzip.compress(b"id,code,params\n\xff\xfe,aa,1\n", mtime=0), "utf-8"), (gzip.compress(b"", mtime=0), "empty"),
+    (gzip.compress(b"id,code,params\nw,aa," + b"1" * 200_000, mtime=0), "field larger"),
+    (gzip.compress(b'id,code,params\nw,"aa"a,1\n', mtime=0), "cannot be read")])
 def test_a_damaged_file_is_named(tmp_path, content, word):
     folder = tmp_path / "t"
     folder.mkdir()
@@ -457,7 +457,7 @@ def test_any_bytes_give_a_table_or_a_usage_error(tmp_path, noise, packed, start,
     data = data[:start] + noise + data[start + length:]
     (folder / "archs.csv").unlink(missing_ok=True)
     (folder / "archs.csv.gz").unlink(missing_ok=True)
-    (folder / ("archs.csv.gz" if packed else "archs.csv")).write_bytes(gzip.compress(data) if packed else data)
+    (folder / ("archs.csv.gz" if packed else "archs.csv")).write_bytes(gzip.compress(data, mtime=0) if packed else data)
     try:
         summary(read_table(folder, "red"), {"accuracy": "max", "params": "min"})
     except UsageError as error:
@@ -710,7 +710,7 @@ def test_a_public_table_of_which_rows_are_cut_is_refused(shared_data, tmp_path, 
         (tmp_path / path.name).symlink_to(path)
     lines = gzip.decompress((tmp_path / name).read_bytes()).splitlines(keepends=True)
     (tmp_path / name).unlink()
-    (tmp_path / name).write_bytes(gzip.compress(b"".join(lines[:-5000])))
+    (tmp_path / name).write_bytes(gzip.compress(b"".join(lines[:-5000]), mtime=0))
     with pytest.raises(UsageError, match=words):
         read_table(tmp_path)
 

@@ -51,6 +51,7 @@ class Progress(Line):
         self._phase = ""
         self._points: list[tuple[float, ...]] = []
         self._seen = 0
+        self._lessons, self._taught = 0, 0.0        # lessons so far, and the time after the last one
 
     def __call__(self, phase: str, log: Log, elapsed: float) -> None:
         if phase != self._phase or self.due():
@@ -60,6 +61,8 @@ class Progress(Line):
     def line(self, phase: str, log: Log, elapsed: float) -> str:
         """The state of a run in one line."""
         words = [PHASES[phase]]
+        if log.lessons and len(log.lessons) > self._lessons:
+            self._lessons, self._taught = len(log.lessons), elapsed
         if phase == "search" and log.lessons and not log.done["search"]:
             return self.lessons(log, elapsed)
         if phase in ("search", "random"):
@@ -95,7 +98,7 @@ class Progress(Line):
     def left(self, phase: str, log: Log, elapsed: float, most: float | None) -> float | None:
         """Seconds until this part ends, by the pace so far."""
         done = log.done["search"] + (log.done["random"] if phase == "random" else 0)
-        by_pace = (most - log.done[phase]) * elapsed / done if most and done else None
+        by_pace = (most - log.done[phase]) * (elapsed - self._taught) / done if most and done else None
         share = 0.5 if phase == "search" and self.spec.random else 1.0
         by_time = max(0.0, share * self.spec.seconds - elapsed) if self.spec.seconds else None
         known = [value for value in (by_pace, by_time) if value is not None]

@@ -29,10 +29,10 @@ from archfab.search import resume
 from archfab.tables import Table, read_table
 
 SUPERNETS: dict[str, dict[str, Any]] = {
-    "spos": {"lessons": 100}, "fairnas": {"lessons": 25}, "sandwich": {"lessons": 40}}
-GRADIENTS: dict[str, dict[str, Any]] = {
+    "spos": {"lessons": 60}, "fairnas": {"lessons": 20}, "sandwich": {"lessons": 25}}
+GRADIENTS: dict[str, dict[str, Any]] = {name: {"channels": 8, **options} for name, options in {
     "darts": {"lessons": 40}, "fair_darts": {"lessons": 30}, "darts_plus": {"lessons": 30, "skips": 1},
-    "pdarts": {"lessons": 30}, "gdas": {"lessons": 100}, "fbnet": {"lessons": 30}, "proxyless": {"lessons": 100}}
+    "pdarts": {"lessons": 30}, "gdas": {"lessons": 60}, "fbnet": {"lessons": 30}, "proxyless": {"lessons": 60}}.items()}
 AIM = 93.5
 
 

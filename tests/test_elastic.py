@@ -129,6 +129,11 @@ def close(one, other):
     return bool((one - other).abs().max() <= 1e-6 * max(1.0, float(other.detach().abs().max())))
 
 
+def alike(one, other):
+    """Equal but for rounding: without gradients, other kernels of the processor are used."""
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
 def same_state(one, other):
     return list(one) == list(other) and all(close(one[key].double(), other[key].double()) for key in one)
 
@@ -270,10 +275,15 @@ def test_a_network_built_before_the_weights_change_stays_right(size, name, chang
     genotypes = [shared.largest, *samples(space, 4)]
     nets = [shared.at(genotype) for genotype in genotypes]
     before = [said(net, x, False).detach().clone() for net in nets]
+    with torch.inference_mode():
+        assert all(map(alike, [said(net, x, False) for net in nets], before))
     change(shared, x)
     y = x.double() if change is double and x.is_floating_point() else x
+    with torch.inference_mode():
+        unlearned = [said(net, y, False) for net in nets]
     now = [said(net, y, False).detach() for net in nets]
-    assert all(map(close, now, before)) is (change in (channels_last, double))
+    assert all(map(alike, unlearned, now))
+    assert all(map(alike, [each.float() for each in now], before)) is (change in (channels_last, double))
     for genotype, net in zip(genotypes, nets, strict=True):
         assert shared.at(genotype) is net and holds(shared, genotype, y, net)
     assert {parameter.dtype for parameter in shared.extract(genotypes[1]).parameters()} == {
@@ -657,6 +667,28 @@ def test_transforms_learn_and_only_where_a_smaller_kernel_is_used():
         shared.zero_grad()
         shared.at({"kernel": kernel})(x).square().sum().backward()
         assert {name.split(": ")[1] for name, each in shared.bends.items() if each.grad is not None} == moved
+
+
+def test_a_view_has_the_memory_format_of_the_weights_where_it_shows_in_strides_of_one_entry_alone():
+    shared = made(Space(nn.Conv2d(4, choose("kernel", 3, 5))), torch.zeros(1, 1, 9, 9))
+    shared.to(memory_format=torch.channels_last)
+    assert shared.at({"kernel": 5}).weight.stride() == shared.parts[0].weight.stride() == (25, 1, 5, 1)
+
+
+def test_a_computed_kernel_is_computed_again_only_after_the_weights_changed_or_to_learn():
+    space = Space(nn.Conv2d(2, choose("kernel", 3, 5), padding="same"))
+    shared, x = made(space, torch.zeros(1, 3, 9, 9)), normal(2, 3, 9, 9)
+    net = shared.at({"kernel": 3})
+    with torch.no_grad():
+        net(x)
+        first = net.weight
+        net(x)
+        assert net.weight is first
+        shared.parts[0].weight.mul_(2)
+        net(x)
+        assert torch.allclose(net.weight, 2 * first)
+    net(x)
+    assert net.weight.requires_grad
 
 
 def test_values_that_no_state_dict_has_are_of_the_type_of_the_weights():

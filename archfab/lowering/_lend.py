@@ -8,6 +8,7 @@ cannot say it). It speaks for the parts inside as well.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,17 @@ from torch.nn.modules.conv import _ConvNd
 Lent = torch.Tensor | Callable[[], torch.Tensor]
 OURS = ("torch.", "archfab.")
 LABEL = "choose between whole parts there: choose(name, one=..., other=...)"
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A tensor that is no view but a function of others: it needs computing anew only after these have changed."""
+
+    function: Callable[[], torch.Tensor]
+    sources: tuple[torch.Tensor, ...]
+
+    def __call__(self) -> torch.Tensor:
+        return self.function()
 
 
 class Unlendable(Exception):
@@ -71,7 +83,7 @@ def cut(large: nn.Module, small: nn.Module, inside: str) -> dict[str, Lent]:
         if key not in have:
             raise Unlendable(f"{what} has a {key} in one network, and none in a larger one; {LABEL}")
     if all(have[key].shape == tensor.shape for key, tensor in wanted.items()):
-        return {key: have[key].view_as(have[key]) for key in wanted}
+        return {key: have[key][...] for key in wanted}
     rule = next((known for kind, known in RULES.items() if isinstance(large, kind)), None)
     if rule is None and not type(large).__module__.startswith(OURS):
         raise Unlendable(f"the weights of {name} change their shape, and it does not say how smaller ones are cut out: "
@@ -95,7 +107,7 @@ def leading(tensor: torch.Tensor, shape: tuple[int, ...], name: str = "weight") 
     for axis, size in enumerate(shape):
         if size != tensor.shape[axis]:
             tensor = tensor.narrow(axis, 0, size)
-    return tensor.view_as(tensor)
+    return tensor[...]
 
 
 def convolution(tensor: torch.Tensor, shape: tuple[int, ...], name: str = "weight") -> torch.Tensor:
@@ -118,7 +130,7 @@ def stacked(blocks: int, *names: str) -> Callable[[torch.Tensor, tuple[int, ...]
         if not name.startswith(names) or tuple(tensor.shape) == shape:
             return leading(tensor, shape, name)
         inner = leading(tensor.unflatten(0, (blocks, -1)), (blocks, shape[0] // blocks, *shape[1:]), name)
-        return lambda: inner.reshape(shape)
+        return Computed(lambda: inner.reshape(shape), (inner,))
 
     return rule
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from archfab.core import BuildError, Genotype, UsageError
 from archfab.lowering import concrete
-from archfab.lowering._lend import Lent, Unlendable, centred, convolution, lend
+from archfab.lowering._lend import Computed, Lent, Unlendable, centred, convolution, lend
 from archfab.lowering._survey import Remembering, call, elements, given, light, survey_of
 from archfab.lowering.concrete import shapes_of
 from archfab.space import Space
@@ -60,6 +61,8 @@ class Elastic(nn.Module):
             net = concrete.build(self.space, genotype, self.example)
         first = next(self.parameters(), torch.zeros(0))
         net.to(first.device, first.dtype)
+        if any(weight.dim() == 4 and not weight.is_contiguous() for weight in self.parameters()):
+            net.to(memory_format=torch.channels_last)           # type: ignore[call-overload]
         net.load_state_dict({f"{name}.{key}" if name else key: (tensor() if callable(tensor) else tensor).detach()
                              for name, part in self.at(genotype).named_modules()
                              for key, tensor in getattr(part, "borrowed", {}).items()})
@@ -102,7 +105,7 @@ class Elastic(nn.Module):
             break
         if any(map(callable, lent.values())) and not hasattr(module, "borrowed"):
             module.register_forward_pre_hook(refresh)
-        module.borrowed = lent                                                  # type: ignore[assignment]
+        module.borrowed, module.versions = lent, None                           # type: ignore[assignment]
 
     def _bent(self, place: str, small: Any) -> dict[str, Lent]:
         """A smaller kernel as a learned function of a larger one, size by size (Cai et al., ICLR 2020)."""
@@ -126,7 +129,7 @@ class Elastic(nn.Module):
                 inner = (centred(inner, size).flatten(2) @ matrix).unflatten(2, size)
             return centred(inner, shape[2:])
 
-        return {"weight": computed}
+        return {"weight": Computed(computed, (start, *(matrix for _, matrix in chain)))}
 
     def _renew(self, _: Any = None) -> None:
         """Cuts all views anew, where weights may lie elsewhere than before; networks that were built stay right."""
@@ -169,10 +172,34 @@ def put(module: nn.Module, name: str, tensor: torch.Tensor) -> None:
 
 
 def refresh(module: Any, _: Any) -> None:
-    """Computes the tensors that are no views, before a module runs."""
-    for name, tensor in module.borrowed.items():
-        if callable(tensor):
+    """Computes the tensors that are no views before a module runs; without gradients only if their sources changed."""
+    computed = {name: tensor for name, tensor in module.borrowed.items() if callable(tensor)}
+    versions = None if torch.is_grad_enabled() else versions_of(computed)
+    if versions is None or versions != module.versions:
+        for name, tensor in computed.items():
             put(module, name, tensor())
+    module.versions = versions
+
+
+def versions_of(computed: Mapping[str, Lent]) -> list[int] | None:
+    """How often the sources of computed tensors were written to; None where one does not say its sources.
+
+    Fused optimizers write without torch's counting it, so that the steps of all optimizers are counted besides.
+    """
+    if not all(isinstance(tensor, Computed) for tensor in computed.values()):
+        return None
+    return [STEPS["taken"], *(source._version for tensor in computed.values()
+                              for source in tensor.sources)]                            # type: ignore[union-attr]
+
+
+STEPS = {"taken": 0}        # by any optimizer of this process
+
+
+def count(*_: Any) -> None:
+    STEPS["taken"] += 1
+
+
+register_optimizer_step_post_hook(count)
 
 
 def parents(kernels: set[Kernel]) -> dict[Kernel, Kernel | None]:

@@ -45,7 +45,7 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
         budget=plain_budget(trial_budget or live.budget()), full_budget=plain_budget(full_budget or live.full_budget()),
         check=scorer.check if live.example() is not None else 0,
         deliver=deliver if live.example() is not None else 0, seeds=seeds, random=random and strategy != "random",
-        workers=workers, threads=threads or max(1, (os.cpu_count() or 1) // workers), seed=seed)
+        workers=workers, threads=threads or default_threads(workers), seed=seed)
     refuse_pointless(strategy, proposer, estimator, scorer, full_budget)
     bench = Workbench(spec, live, declared)
     proposer(declared, spec.objectives, bench.limits, **given["strategy"])
@@ -54,6 +54,15 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
     check_lowering(bench)
     check_limits(bench)
     return bench
+
+
+def default_threads(workers: int) -> int:
+    """What OMP_NUM_THREADS says, as torch takes it; else the cores that this process may use, shared out."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdecimal() and int(said) > 0:
+        return int(said)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // workers)
 
 
 def refuse_pointless(strategy: str, proposer: Any, estimator: str, scorer: Estimator, full: Budget | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")      # as the command line does
+os.environ.setdefault("OMP_NUM_THREADS", "1")           # networks of tests are tiny, and tests run side by side
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("ARCHFAB_DATA", ROOT / "../shared/data"))
 
@@ -19,16 +20,6 @@ def shared_data():
     if not DATA.is_dir():
         pytest.skip(f"the optional data folder {DATA} is absent; name one in ARCHFAB_DATA")
     return DATA
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """The networks of tests are tiny: on a busy machine more threads only wait for each other."""
-    import torch
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Answer:

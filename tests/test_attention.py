@@ -23,9 +23,6 @@ VISION = registry.load("tasks", "vision")
 TOKENS, CLASSES = 16, 10     # of the digits: 8x8 pixels, patches of 2x2
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture(scope="module")
 def task():
     return VISION()

@@ -14,8 +14,6 @@ from archfab.evaluate import Workbench
 from archfab.lowering.mixture import Mixture
 from archfab.strategies._gradient import Gradient
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def small_case(seed=0):
     """A linear mixture of two maps in double precision: L_train and L_held as functions of weights and logits."""

@@ -1,4 +1,4 @@
-"""The documentation is executed: every block of the tutorial and of the page on extending, in order."""
+"""The documentation is executed: every block of the pages that have any, in order."""
 
 import os
 import re
@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(python|sh)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["tutorial.md", "extending.md", "sharing.md"])
+@pytest.mark.parametrize("page", ["tutorial.md", *(pytest.param(page, marks=pytest.mark.slow)
+                                                  for page in ("extending.md", "sharing.md"))])
 def test_a_page_can_be_followed_from_top_to_bottom(page, tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     blocks = BLOCK.findall((ROOT / "docs" / page).read_text())

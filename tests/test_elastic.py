@@ -21,15 +21,6 @@ from archfab.space.choices import CHANNELS
 VISION = registry.load("tasks", "vision")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The networks are tiny: on a busy machine more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # --- spaces
 
 class Only(tnn.Module):

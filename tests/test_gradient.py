@@ -19,9 +19,6 @@ CELL = Space(nn.nasbench201_cell())
 OPS = list(CELL.labels["cell.0-1"])
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def make(name, space=CELL, limits=(), hints=None, **options):
     from archfab.core import Limit
     strategy = registry.load("strategies", name)(space, {"error": "min"}, [Limit.parse(text) for text in limits],
@@ -201,10 +198,11 @@ def test_skip_dropout_leaves_skips_out_as_often_as_it_says_and_keeps_the_mean():
 
 FAST = {"trials": 1, "deliver": 0, "random": False, "threads": 1, "trial_budget": archfab.Budget(steps=3)}
 SPACES = ["cell", "mobile", "attention"]
+QUICK = [("darts", "cell"), ("gdas", "cell"), ("proxyless", "mobile"), ("proxyless", "attention")]
 
 
 @pytest.mark.parametrize(("name", "space"), [
-    pytest.param(name, space, marks=() if space == "cell" or name == "proxyless" else pytest.mark.slow)
+    pytest.param(name, space, marks=() if (name, space) in QUICK else pytest.mark.slow)
     for name in NAMES for space in SPACES])
 def test_every_method_runs_on_every_space(name, space, tmp_path):
     least = 3 if name == "pdarts" else 2
@@ -231,6 +229,7 @@ def test_a_gradient_run_interrupted_goes_on_to_the_same_end(tmp_path):
     assert log(tmp_path / "one") == log(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_cost_in_the_loss_makes_cheaper_networks(tmp_path):
     found = {}
     for weight in (0.0, 30.0):

@@ -17,9 +17,6 @@ VISION = registry.load("tasks", "vision")
 SPACES = VISION.spaces
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture(scope="module", params=[None, 15], ids=["8x8", "15x15"])
 def task(request):
     return VISION(size=request.param)

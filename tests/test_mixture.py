@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from test_elastic import (  # noqa: F401
+from test_elastic import (
     ODD,
     SPACES,
     VISION,
@@ -13,15 +13,12 @@ from test_elastic import (  # noqa: F401
     case,
     close,
     normal,
-    one_thread,
     said,
     same_state,
     samples,
     shake,
     shape_for,
     views,
-    words,
-    zoo,
 )
 from torch.utils._pytree import tree_leaves
 

@@ -12,8 +12,6 @@ from archfab import CHANNELS, Space, UsageError, choose, describe, nn
 from archfab.hardware.workload import record_genotype
 from archfab.lowering.concrete import BuildError, build
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def made(description, *inputs, seed=0, **genotype):
     """The network of a description for inputs of these shapes (or for these tensors), from a seed."""

@@ -21,10 +21,7 @@ from archfab.search import resume
 
 VISION = registry.load("tasks", "vision")
 SMALL = {"space": "attention", "estimator": "supernet", "trials": 4, "deliver": 1, "threads": 1,
-         "trial_budget": archfab.Budget(steps=25)}
-
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+         "trial_budget": archfab.Budget(steps=10)}
 
 
 def run_of(folder, task=None, watcher=None, **changed):
@@ -93,7 +90,8 @@ class Stop:
         return watch
 
 
-@pytest.mark.parametrize(("kind", "number"), [("lesson", 1), ("lesson", 2), ("ok", 2), ("checked", 1)])
+@pytest.mark.parametrize(("kind", "number"), [
+    ("lesson", 1), *(pytest.param(*point, marks=pytest.mark.slow) for point in (("lesson", 2), ("ok", 2), ("checked", 1)))])
 def test_a_run_interrupted_anywhere_goes_on_to_the_same_end(trained, tmp_path, kind, number):
     with pytest.raises(KeyboardInterrupt):
         run_of(tmp_path / "one", watcher=Stop(kind, number))
@@ -101,6 +99,7 @@ def test_a_run_interrupted_anywhere_goes_on_to_the_same_end(trained, tmp_path, k
     assert log(tmp_path / "one") == log(trained.folder)
 
 
+@pytest.mark.slow
 def test_a_lesson_that_was_kept_but_not_logged_is_given_again_with_equal_weights(trained, tmp_path):
     """Killed between the two: the file of lesson 2 is there, its event is not."""
     with pytest.raises(KeyboardInterrupt):
@@ -317,7 +316,7 @@ def test_the_verdict_says_whether_shared_weights_rank_well(trained, alone, words
 
 # --- in other processes, bounded in time
 
-@pytest.mark.parametrize("fault", ["nan", "space", "damaged"])
+@pytest.mark.parametrize("fault", [pytest.param("nan", marks=pytest.mark.slow), "space", "damaged"])
 def test_weights_gone_bad_between_two_lessons_are_said_at_resume_and_nothing_is_lost(trained, tmp_path, archfab, fault):
     folder = tmp_path / "runs" / "one"
     shutil.copytree(trained.folder, folder)
@@ -352,7 +351,7 @@ def test_two_workers_score_with_the_same_weights_as_one(tmp_path):
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("strategy", ["random", "gdas"])
+@pytest.mark.parametrize("strategy", ["random", pytest.param("gdas", marks=pytest.mark.slow)])
 def test_a_budget_in_time_leaves_some_for_trials(tmp_path, strategy):
     options = {"lessons": 500} if strategy == "gdas" else {"lessons": 500, "sampling": "spos", "check": 0}
     run = archfab.search("vision", space="attention", strategy=strategy, run=tmp_path / "one", budget=12, deliver=0,

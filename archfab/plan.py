@@ -14,6 +14,7 @@ from archfab import registry
 from archfab.core import Budget, Device, Estimator, Limit, Spec, Task, UsageError, identity, unknown
 from archfab.evaluate import Workbench, find_space, load_device
 from archfab.registry import settled, typed
+from archfab.runs import Run
 
 
 def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str = "auto",
@@ -51,6 +52,7 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
     proposer(declared, spec.objectives, bench.limits, **given["strategy"])
     if workers > 1 and spec.task == "object":
         raise UsageError("several workers need a task that they can load: give its name, or the path of its .py file")
+    check_sources(bench)
     check_lowering(bench)
     check_limits(bench)
     return bench
@@ -137,6 +139,14 @@ def foreign(device: str, name: str) -> str:
     if device == "null" and re.search(r"_(ms|mj|kb)$", name):
         return "(a device gives more: --device NAME; archfab list devices)"
     return ""
+
+
+def check_sources(bench: Workbench) -> None:
+    """Refuses to build on another run that is not finished."""
+    for name in bench.estimator.paths:
+        folder = bench.spec.estimator_options.get(name)
+        if folder and (Path(folder) / "run.sqlite").is_file() and not Run(folder).finished:
+            raise UsageError(f"the run {folder} (--{name}) is not finished; first: archfab resume {folder}")
 
 
 def check_lowering(bench: Workbench) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from rows import row, show
 
 import archfab
+from archfab import Space, registry
 from archfab.core import Budget
 from archfab.metrics.ranking import Correlation, correlation
 from archfab.runs import Run
@@ -65,10 +66,11 @@ def ranked(run: Run, table: Table) -> Correlation | None:
 
 def trail(run: Run, table: Table) -> Iterator[tuple[int, int, float]]:
     """Lesson by lesson: edges that lean to a skip connection, and the accuracy of the cell leaned to."""
+    strategy = registry.load("strategies", run.spec.strategy)(Space.from_data(run.spec.space), {"error": "min"})
     for event in run.events:
-        if event.kind == "lesson" and "chances" in event.data:
-            cell = {name: event.data["labels"][name][chances.index(max(chances))]
-                    for name, chances in event.data["chances"].items()}
+        if event.kind == "lesson":
+            strategy.tell(event)
+            cell = strategy.likely()
             yield event.data["number"], list(cell.values()).count("skip"), accuracy(table, cell)
 
 

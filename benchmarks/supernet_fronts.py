@@ -4,7 +4,7 @@
     python benchmarks/supernet_fronts.py --data ... --minutes 20 --csv benchmarks/results/supernet-fronts-2-cores.csv
 
 Shared weights are trained once, for `--minutes`. Then each device's front is searched on them within its limits, and
-three networks of it are delivered with their shared weights, tuned for `--finetune` epochs. Each of these is then
+some networks of it are delivered with their shared weights, tuned for `--finetune` epochs. Each of these is then
 trained from scratch for as long as any delivered network is; both are scored on test data. Runs are kept.
 """
 
@@ -65,7 +65,7 @@ def measure(asked: argparse.Namespace) -> list[dict[str, Any]]:
     task = registry.load("tasks", "vision")(data=str(asked.data))
     for device in DEVICES:
         run = searched(asked.runs / device, asked, device=device, strategy="auto", trials=asked.trials,
-                       budget=f"{asked.seconds}s", minimize=["error", "latency_ms"],
+                       budget=f"{asked.seconds}s", minimize=["error", "latency_ms"], deliver=asked.deliver,
                        options={"supernet": str(asked.runs / "supernet"), "finetune": asked.finetune})
         rows.append(row(f"{device}: front, delivered", run.seconds, "s", 120.0,
                         peers={"networks tried": run.count("search", "ok")}))
@@ -88,7 +88,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--sampling", default="sandwich")
-    parser.add_argument("--check", type=int, default=6)
+    parser.add_argument("--check", type=int, default=0)
+    parser.add_argument("--deliver", type=int, default=2, help="networks of each device's front")
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--seconds", type=int, default=60, help="of each device's search, without the delivery")
     parser.add_argument("--finetune", type=float, default=1.0)

@@ -91,6 +91,15 @@ def test_darts_plus_stops_before_skips_take_over_and_keeps_what_was_before():
     assert isinstance(trial, Trial) and sorted(trial.genotype.values()) == [*["conv3x3"] * 5, "skip"]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_gives_nothing_is_chosen_only_where_options_are_drawn_against_each_other(name):
+    strategy = make(name, lessons=3)
+    for _ in range(3):
+        taught(strategy, [0.4, 0.05, 0.2, 0.3, 0.05])       # the first is none
+    found = strategy.ask(0, random.Random(0)).genotype
+    assert set(found.values()) == {"none" if name in ("gdas", "fbnet", "proxyless") else "conv3x3"}
+
+
 def test_darts_alone_goes_on_into_the_collapse():
     strategy = make("darts", lessons=3)
     for leaning in (by_edge(), by_edge(e01="skip"), by_edge(e01="skip", e02="skip", e12="skip")):

@@ -91,7 +91,8 @@ class Stop:
 
 
 @pytest.mark.parametrize(("kind", "number"), [
-    ("lesson", 1), *(pytest.param(*point, marks=pytest.mark.slow) for point in (("lesson", 2), ("ok", 2), ("checked", 1)))])
+    ("lesson", 1), *(pytest.param(*point, marks=pytest.mark.slow)
+                     for point in (("lesson", 2), ("ok", 2), ("checked", 1)))])
 def test_a_run_interrupted_anywhere_goes_on_to_the_same_end(trained, tmp_path, kind, number):
     with pytest.raises(KeyboardInterrupt):
         run_of(tmp_path / "one", watcher=Stop(kind, number))
@@ -181,8 +182,8 @@ def estimator(folder, **options):
     return registry.load("estimators", "supernet")(supernet=str(folder), **options)
 
 
-def scored(folder, space="attention"):
-    task = VISION()
+def scored(folder, space="attention", **options):
+    task = VISION(**options)
     space = Space(task.space(space))
     genotype = space.sample(random.Random(0))
     return estimator(folder).estimate(task, space, genotype, archfab.Budget(), random.Random(0))
@@ -210,6 +211,8 @@ def test_weights_that_are_not_finite_are_refused_with_their_name(copied):
 def test_weights_of_another_space_are_refused_before_anything_starts(copied, tmp_path):
     with pytest.raises(UsageError, match="belong to another space"):
         scored(copied, "cell")
+    with pytest.raises(UsageError, match=r"task 'vision'.*\[1, 1, 8, 8\].*not for 'vision' with \[\[1, 1, 16, 16\]\]"):
+        scored(copied, size=16)
     with pytest.raises(UsageError, match="belong to another space"):
         run_of(tmp_path / "two", space="cell", options={"supernet": str(copied)})
     assert not (tmp_path / "two").exists()
@@ -249,7 +252,7 @@ class Bomb:
 
 def test_a_pickle_among_the_weights_is_not_run(copied, capsys):
     path = _shared.file_of(copied / "shared", 2)
-    torch.save({"format": 1, "lesson": 2, "space": Bomb(), "weights": {}, "optimizers": {}}, path)
+    torch.save({"format": 1, "lesson": 2, "space": Bomb(), "made_for": {}, "weights": {}, "optimizers": {}}, path)
     with pytest.raises(UsageError, match="cannot be read"):
         scored(copied)
     assert "must not run" not in capsys.readouterr().out
@@ -260,6 +263,15 @@ def test_a_run_without_shared_weights_is_refused_before_anything_starts(tmp_path
     with pytest.raises(UsageError, match="no shared weights"):
         run_of(tmp_path / "two", options={"supernet": str(tmp_path / "toy")})
     assert not (tmp_path / "two").exists()
+
+
+def test_weights_of_a_run_that_is_not_finished_are_refused(trained, tmp_path):
+    shutil.copytree(trained.folder, tmp_path / "source")
+    store = Store.open(tmp_path / "source")
+    store._db.execute("delete from events where number > 4")
+    store.close()
+    with pytest.raises(UsageError, match=r"is not finished.*archfab resume"):
+        run_of(tmp_path / "two", options={"supernet": str(tmp_path / "source")})
 
 
 def test_a_space_whose_weights_cannot_be_shared_is_refused_before_anything_starts(tmp_path):
@@ -289,12 +301,12 @@ def test_keeping_weights_that_diverged_is_an_error(tmp_path):
     with torch.no_grad():
         net.weight[0, 0] = float("inf")
     with pytest.raises(Diverged, match="weight"):
-        _shared.keep(tmp_path, 1, Space(nn.Linear(2)), net, {})
+        _shared.keep(tmp_path, 1, VISION(), Space(nn.Linear(2)), net, {})
 
 
 def test_only_the_last_two_lessons_stay_on_disk(tmp_path):
     for lesson in range(1, 6):
-        _shared.keep(tmp_path, lesson, Space(nn.Linear(2)), tnn.Linear(2, 2), {})
+        _shared.keep(tmp_path, lesson, VISION(), Space(nn.Linear(2)), tnn.Linear(2, 2), {})
     assert _shared.lessons_in(tmp_path) == [4, 5]
 
 

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -60,8 +59,7 @@ class Learner:
         :raises Diverged: when a loss is no finite number.
         """
         draws = random.Random(rng.getrandbits(60))
-        held = itertools.chain.from_iterable(self.task.batches("train", rng, (1 - HELD, 1.0))
-                                             for _ in itertools.count())
+        held = self.held(rng)
         steps, (first, length) = math.ceil(self.task.steps_an_epoch * (1 - HELD)), data.get("stage", (0, data["of"]))
         losses, judged, total, start = [], [], data["of"], time.monotonic()
         for i, batch in enumerate(self.task.batches("train", rng, (0.0, 1 - HELD))):
@@ -82,6 +80,16 @@ class Learner:
         found = {"loss": sum(losses) / len(losses), "chances": self.mixture.chances(), "of": total,
                  "labels": {name: self.mixture.gates.labels[name] for name in self.mixture.names}}
         return {**found, "held": sum(judged) / len(judged)} if judged else found
+
+    def held(self, rng: random.Random) -> Iterator[Any]:
+        """The batches that the decisions learn from, again and again."""
+        while True:
+            batches = iter(self.task.batches("train", rng, (1 - HELD, 1.0)))
+            if (first := next(batches, None)) is None:
+                raise UsageError(f"the training data of the task '{self.task.name}' is too small to teach weights and "
+                                 "decisions apart: half of it gives no batch; make the batches smaller (--batch)")
+            yield first
+            yield from batches
 
     def learn(self, batch: Any, data: Mapping[str, Any], seed: int) -> float:
         """One step of the weights, on all options or on those that are drawn."""

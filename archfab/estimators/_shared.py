@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
-from archfab.core import Diverged, UsageError, canonical
+from archfab.core import Diverged, Task, UsageError, canonical
 from archfab.space import Space
 
 FORMAT = 1
@@ -30,7 +31,12 @@ def lessons_in(folder: Path) -> list[int]:
                   if (found := re.fullmatch(r"lesson-(\d+)\.pt", path.name)))
 
 
-def keep(folder: Path, lesson: int, space: Space, model: nn.Module,
+def made_for(task: Task) -> dict[str, Any]:
+    """What shared weights are good for: the task and the shapes of a network's inputs."""
+    return {"task": task.name, "inputs": [list(x.shape) for x in pytree.tree_leaves(task.example())]}
+
+
+def keep(folder: Path, lesson: int, task: Task, space: Space, model: nn.Module,
          optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
     """Writes the state after a lesson, whole or not at all; older ones are removed.
 
@@ -41,10 +47,12 @@ def keep(folder: Path, lesson: int, space: Space, model: nn.Module,
         raise Diverged(f"the shared weights are not finite after lesson {lesson} ({name}); a smaller --lr may help")
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / SPACE).exists():
-        (folder / SPACE).write_text(canonical(space.data), encoding="utf-8")
+        draft = folder / f"{SPACE}.new"
+        draft.write_text(canonical(space.data), encoding="utf-8")
+        os.replace(draft, folder / SPACE)
     path = file_of(folder, lesson)
     draft = path.with_suffix(".new")
-    torch.save({"format": FORMAT, "lesson": lesson, "space": space.hash, "weights": state,
+    torch.save({"format": FORMAT, "lesson": lesson, "space": space.hash, "made_for": made_for(task), "weights": state,
                 "optimizers": {name: each.state_dict() for name, each in optimizers.items()}}, draft)
     os.replace(draft, path)
     for old in lessons_in(folder):
@@ -63,10 +71,10 @@ def space_of(folder: Path) -> Space:
         raise UsageError(f"{folder / SPACE} is damaged; restore it from a copy") from None
 
 
-def read(folder: Path, lesson: int | None, space: Space) -> dict[str, Any]:
+def read(folder: Path, lesson: int | None, task: Task, space: Space) -> dict[str, Any]:
     """What was kept after a lesson, the last one by default.
 
-    :raises UsageError: when it is missing, damaged, of another space, or holds numbers that are not finite.
+    :raises UsageError: when it is missing, damaged, of another task or space, or holds numbers that are not finite.
     """
     there = lessons_in(folder)
     lesson = lesson if lesson is not None else (there[-1] if there else 0)
@@ -76,7 +84,7 @@ def read(folder: Path, lesson: int | None, space: Space) -> dict[str, Any]:
                          "archfab search TASK --estimator supernet")
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-        found, weights = state["space"], state["weights"]
+        found, weights, known = state["space"], state["weights"], dict(state["made_for"])
         state["optimizers"], state["lesson"], state["format"]
     except Exception as error:
         raise UsageError(f"the shared weights {path} cannot be read: {(str(error).splitlines() or ['damaged'])[0]}; "
@@ -86,6 +94,10 @@ def read(folder: Path, lesson: int | None, space: Space) -> dict[str, Any]:
     if found != space.hash:
         raise UsageError(f"the shared weights {path} belong to another space (hash {found}, asked for {space.hash}); "
                          "give the space that they were trained on (--space), or train new ones")
+    if known != (asked := made_for(task)):
+        raise UsageError(f"the shared weights {path} were trained for the task '{known.get('task')}' with inputs of "
+                         f"{known.get('inputs')}, not for '{asked['task']}' with {asked['inputs']}; give the data that "
+                         "they were trained on, or train new ones")
     if (name := not_finite(weights)) is not None:
         raise UsageError(f"the shared weights {path} hold numbers that are not finite ({name}); begin a new run, with "
                          "a smaller --lr if they came so from training")

@@ -38,7 +38,7 @@ class Relaxed(Training):
         learner = self._at(task, space, number - 1, data)
         seed_torch(rng)
         found = learner.epoch(data, number, rng)
-        keep(self.folder, number, space, learner.mixture, learner.optimizers)
+        keep(self.folder, number, task, space, learner.mixture, learner.optimizers)
         learner.lessons = number
         return found
 
@@ -52,7 +52,7 @@ class Relaxed(Training):
         learner = Learner(task, space, data)
         if lessons and not data.get("fresh"):
             assert self.folder is not None
-            restore(read(self.folder, lessons, space), learner.mixture, learner.optimizers,
+            restore(read(self.folder, lessons, task, space), learner.mixture, learner.optimizers,
                     file_of(self.folder, lessons))
         learner.lessons = lessons
         self._learner = learner

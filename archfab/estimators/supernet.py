@@ -99,7 +99,7 @@ class Supernet(Estimator):
         student.proposals = data.get("proposals", [])
         start = time.monotonic()
         found = student.epoch(self.step, number, data, rng)
-        keep(self.folder, number, space, student.net, {"weights": student.optimizer})
+        keep(self.folder, number, task, space, student.net, {"weights": student.optimizer})
         student.lessons = number
         seconds = {"seconds": round(time.monotonic() - start, 1)} if self.minutes else {}
         return {**found, **seconds}
@@ -138,7 +138,7 @@ class Supernet(Estimator):
         assert folder is not None
         student = Student(task, space)
         if lessons != 0:
-            state = read(folder, lessons, space)
+            state = read(folder, lessons, task, space)
             restore(state, student.net, {"weights": student.optimizer} if teaching else {},
                     file_of(folder, state["lesson"]))
             student.lessons = state["lesson"]

@@ -13,6 +13,7 @@ from archfab.core import Event, Genotype, Goals, Label, Lesson, Limit, Strategy,
 from archfab.space import Space
 
 SKIPS = ("torch.nn:Identity", "archfab.nn.cells:HalveModule")
+ZEROS = ("archfab.nn.cells:ZeroModule",)
 MOST = 500          # networks looked at in the order of their probability for one that keeps the limits
 
 
@@ -20,6 +21,9 @@ class Gradient(Strategy):
     """Asks for lessons in which a mixture is trained, then for the most probable networks, one after the other."""
 
     estimator = "relaxed"
+    zeros = True
+    """Whether an option that gives nothing may be chosen. In a sum of all options its weight only scales the others,
+    which norms undo, so that it says nothing of its use (DARTS, section 2.4)."""
 
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, lessons: int = 50,
                  rate: float = 3e-3, warm: float = 0.0) -> None:
@@ -33,7 +37,8 @@ class Gradient(Strategy):
         self.tried: set[Any] = set()
         self.queue: list[tuple[float, int, dict[str, Label]]] = []      # to be tried, the likeliest first
         self.seen: set[Any] = set()
-        self.skips = skips(space)
+        self.skips = options_of(space, SKIPS)
+        self.nothing = {} if self.zeros else options_of(space, ZEROS)        # what is never chosen
 
     # --- lessons
 
@@ -65,7 +70,8 @@ class Gradient(Strategy):
 
     def taught(self, data: Mapping[str, Any]) -> None:
         """Takes in what a lesson found."""
-        self.chances = {name: dict(zip(data["labels"][name], found, strict=True))
+        self.chances = {name: {label: 0.0 if label in self.nothing.get(name, ()) else chance
+                               for label, chance in zip(data["labels"][name], found, strict=True)}
                         for name, found in data["chances"].items()}
         self.total = max(self.done, min(self.total, data.get("of", self.total)))
 
@@ -155,8 +161,8 @@ def best(chances: Mapping[Label, float] | None, labels: Sequence[Label]) -> Labe
     return max(chances, key=lambda label: chances[label]) if chances else labels[0]
 
 
-def skips(space: Space) -> dict[str, list[Label]]:
-    """The options that only hand their input on, by decision."""
-    found = {name: [label for label, option in options if isinstance(option, Mapping) and option.get("make") in SKIPS]
+def options_of(space: Space, makes: Sequence[str]) -> dict[str, list[Label]]:
+    """The options that are a module of one of these classes, by decision."""
+    found = {name: [label for label, option in options if isinstance(option, Mapping) and option.get("make") in makes]
              for name, options in space.data["choices"].items()}
     return {name: labels for name, labels in found.items() if labels}

@@ -22,6 +22,8 @@ class Darts(Gradient):
     :param order: 2 follows the weights one step ahead; it takes about three times as long.
     """
 
+    zeros = False
+
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, lessons: int = 50,
                  rate: float = 3e-3, warm: float = 0.0, order: int = 1) -> None:
         super().__init__(space, goals, limits, lessons=lessons, rate=rate, warm=warm)

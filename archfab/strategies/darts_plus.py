@@ -23,6 +23,8 @@ class DartsPlus(Gradient):
     :param penalty: weight of the mean chance of skips in the loss of the decisions; 0: none.
     """
 
+    zeros = False
+
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, lessons: int = 50,
                  rate: float = 3e-3, warm: float = 0.0, skips: int = 2, auxiliary: float = 1.0,
                  penalty: float = 0.0) -> None:

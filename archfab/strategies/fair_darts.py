@@ -21,6 +21,8 @@ class FairDarts(Gradient):
     :param zero_one: weight of the zero-one loss, -mean (sigmoid - 0.5)^2 over all options.
     """
 
+    zeros = False
+
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, lessons: int = 50,
                  rate: float = 3e-3, warm: float = 0.0, zero_one: float = 10.0) -> None:
         super().__init__(space, goals, limits, lessons=lessons, rate=rate, warm=warm)

@@ -28,6 +28,8 @@ class PDarts(Gradient):
     :param skips: skip connections that a cell keeps at the end; the weakest beyond them give way.
     """
 
+    zeros = False
+
     def __init__(self, space: Space, goals: Goals, limits: Sequence[Limit] = (), *, lessons: int = 51,
                  rate: float = 3e-3, warm: float = 0.4, skips: int = 2) -> None:
         super().__init__(space, goals, limits, lessons=lessons, rate=rate, warm=warm)

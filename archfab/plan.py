@@ -149,13 +149,17 @@ def check_sources(bench: Workbench) -> None:
             raise UsageError(f"the run {folder} (--{name}) is not finished; first: archfab resume {folder}")
 
 
+def gives_lessons(task: Task) -> bool:
+    """Whether weights that networks share can be taught on a task."""
+    given: Any = type(task)
+    return given.batches is not Task.batches and given.loss is not Task.loss and bool(task.recipe)
+
+
 def check_lowering(bench: Workbench) -> None:
     """Refuses a space that the estimator cannot lower, or in which some option can never be built, so that nothing
     fails late."""
     lowering = bench.estimator.lowering
-    given: Any = type(bench.task)
-    lacks = given.batches is Task.batches or given.loss is Task.loss or not bench.task.recipe
-    if lowering != "concrete" and lacks:
+    if lowering != "concrete" and not gives_lessons(bench.task):
         other = f"strategy than {bench.spec.strategy}" if lowering == "mixture" else "estimator"
         raise UsageError(f"the estimator {bench.spec.estimator} trains weights that networks share, for which the task "
                          f"'{bench.task.name}' lacks batches, loss or recipe (see Task); take another {other}")

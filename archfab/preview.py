@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from archfab import registry
 from archfab.core import Budget, BuildError, Genotype, Task, UsageError
 from archfab.evaluate import Workbench
-from archfab.plan import plan
+from archfab.plan import gives_lessons, plan
 from archfab.space.report import report
 
 DRAWN = 20          # random networks that are costed
+STEPS = 3           # of shared weights, that are timed
 
 
 def preview(task: str, space: str | None, data: str | None, device: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,6 +34,8 @@ def preview(task: str, space: str | None, data: str | None, device: str, options
         "most": max(c[name] for _, c in drawn)} for name in names})
     middling = sorted(drawn, key=lambda item: item[1]["macs"])[len(drawn) // 2][0] if drawn else None
     document["trial_seconds"] = trial_seconds(bench, middling, rng) if middling else None
+    document["lesson_seconds"] = lesson_seconds(bench, {name for name, found in document["lowerings"].items()
+                                                        if found["ok"]}, rng)
     return document
 
 
@@ -68,6 +73,34 @@ def trial_seconds(bench: Workbench, genotype: Genotype, rng: random.Random) -> f
     epochs = budget.epochs or (budget.steps or 1) / task.steps_an_epoch
     a_step = max(0.0, (more - few) / 5)
     return epochs * (task.steps_an_epoch * a_step + max(0.0, few - a_step))
+
+
+def lesson_seconds(bench: Workbench, lowerings: Collection[str], rng: random.Random) -> dict[str, float]:
+    """How long one lesson takes here, an epoch of weights that networks share, by what gives it: a few steps of the
+    supernet's usual sampling and of first-order darts, scaled to an epoch."""
+    from archfab.estimators._bilevel import HELD, Learner
+    from archfab.estimators._student import Student
+    if not gives_lessons(bench.task):
+        return {}
+
+    def pace(step: Callable[[Any], Any]) -> float:
+        times = []
+        for batch in itertools.islice(bench.task.batches("train", rng), 1 + STEPS):
+            start = time.perf_counter()
+            step(batch)
+            times.append(time.perf_counter() - start)
+        return bench.task.steps_an_epoch * median(times[1:] or times or [0.0])
+
+    found = {}
+    if "elastic" in lowerings:
+        student, rule = Student(bench.task, bench.space), registry.load("sampling", "sandwich")
+        found["supernet"] = pace(lambda batch: (rule(student, batch, 0.5, rng), student.optimizer.step()))
+    if "mixture" in lowerings:
+        data = {"weighting": "softmax", "rate": 3e-3}
+        learner = Learner(bench.task, bench.space, data)
+        found["darts"] = (1 - HELD) * pace(lambda batch: (learner.decide(batch, batch, data, 0),
+                                                          learner.learn(batch, data, 0)))
+    return found
 
 
 def cost_of(task: str, file: str, space: str | None, data: str | None, device: str,

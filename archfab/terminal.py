@@ -204,6 +204,9 @@ def show_space(document: Mapping[str, Any]) -> None:
         say()
         say(f"one trial takes about {clock(document['trial_seconds'])} here, a search of 50 trials and its random "
             f"search about {clock(100 * document['trial_seconds'])} on one worker (measured on a middling network)")
+    given = {"supernet": "--estimator supernet", "darts": "--strategy darts"}
+    if priced := [f"{clock(seconds)} with {given[name]}" for name, seconds in document["lesson_seconds"].items()]:
+        say(f"one lesson, an epoch of weights that all networks share, takes about {' and '.join(priced)}")
 
 
 def show_options(document: Mapping[str, Any]) -> None:

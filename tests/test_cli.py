@@ -159,6 +159,7 @@ def test_space_reports_size_choices_lowerings_and_prices(archfab):
     assert document["size"] == 5**6 and len(document["choices"]) == 6
     assert document["lowerings"]["concrete"]["ok"] is True
     assert document["costs"]["latency_ms"]["least"] < document["costs"]["latency_ms"]["most"]
+    assert set(document["lesson_seconds"]) == {"supernet", "darts"} and min(document["lesson_seconds"].values()) > 0
     assert document["trial_seconds"] > 0 and document["sampling"] == "uniform over architectures"
 
 

@@ -150,6 +150,19 @@ def test_enas_alternates_between_trials_and_lessons_on_the_controllers_networks(
     assert len(run.kept()) == 2                         # scores count from the last lesson on
 
 
+def test_a_time_for_lessons_is_kept_though_they_grow_longer():
+    """Progressive shrinking: later lessons learn on more networks a step, so that fewer of them fit."""
+    one = registry.load("estimators", "supernet")(minutes=10, lessons=30)
+    given = []
+    for seconds, of in ((60, 10), (60, 10), (120, 6), (120, 6), (240, 6)):
+        asked = one.lesson(given, 0.0)
+        assert asked.data["minutes"] == pytest.approx(10 - sum(event.data["seconds"] for event in given) / 60)
+        assert asked.data["of"] == (given[-1].data["of"] if given else 30)
+        given.append(Event("lesson", data={"seconds": seconds, "of": of}))
+    assert one.lesson(given, 0.0) is None                   # the time is up
+    assert one.lesson([Event("lesson", data={"seconds": 100, "of": 1})], 0.0) is None
+
+
 def test_recalibrated_statistics_are_the_means_over_the_batches():
     task = VISION()
     model = tnn.Sequential(tnn.Conv2d(1, 4, 3), tnn.BatchNorm2d(4), tnn.Dropout(0.5))

@@ -19,9 +19,9 @@ from archfab.space import Space
 PROBE = 15          # steps after which the time of a step is known, where lessons are bounded by time
 
 
-def lessons_in(seconds: float, pace: float, steps: int) -> int:
-    """How many epochs fit into a time, at so many seconds a step; at least two."""
-    return max(2, int(seconds / (pace * steps)))
+def lessons_in(seconds: float, pace: float, steps: int, least: int = 2) -> int:
+    """How many epochs fit into a time, at so many seconds a step."""
+    return max(least, int(seconds / (pace * steps)))
 
 
 class Student:
@@ -49,7 +49,8 @@ class Student:
                 raise UsageError(f"the task '{self.task.name}' gives more batches in an epoch than its steps_an_epoch "
                                  f"says ({steps}); set it to their number")
             if data.get("minutes") and i == min(PROBE, steps - 1):
-                total = lessons_in(60 * data["minutes"], (time.monotonic() - start) / max(1, i), steps)
+                pace = (time.monotonic() - start) / max(1, i)
+                total = number - 1 + lessons_in(60 * data["minutes"], pace, steps, least=2 if number == 1 else 1)
             progress = min(1.0, (number - 1 + i / steps) / total)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.task.recipe.lr * rate(progress, min(self.task.recipe.warmup, 1 / total))

@@ -77,15 +77,16 @@ class Supernet(Estimator):
     def lesson(self, lessons: Sequence[Event], tried: float) -> Lesson | None:
         if self.source:
             return None
-        total = lessons[0].data.get("of", self.lessons) if lessons else self.lessons
+        total = lessons[-1].data.get("of", self.lessons) if lessons else self.lessons
         follows = self.sampling == "policy"
         if follows and self.trials:
             total = min(total, 1 + (self.trials - 1) // self.every)
         due = min(total, 1 + int(tried // self.every)) if follows else total
-        if len(lessons) >= due:
+        left = self.minutes - sum(event.data.get("seconds", 0.0) for event in lessons) / 60
+        if len(lessons) >= due or (self.minutes and left <= 0):
             return None
         from archfab.sampling.policy import PROPOSALS
-        return Lesson({"of": total, **({"minutes": self.minutes} if self.minutes and not lessons else {}),
+        return Lesson({"of": total, **({"minutes": left} if self.minutes else {}),
                        **({"proposals": PROPOSALS} if follows else {})})
 
     def teach(self, task: Task, space: Space, number: int, data: Mapping[str, Any],

@@ -234,11 +234,11 @@ def too_long(bench: Workbench, log: Log, elapsed: float) -> bool:
 
 
 def timed(lesson: Lesson, bench: Workbench, log: Log, elapsed: float) -> Lesson:
-    """The first lesson is told how much time there is, so that their number and schedules are made for it."""
-    minutes = (lesson_time(bench) - elapsed) / 60
-    if log.lessons or not bench.spec.seconds or "minutes" in lesson.data:
+    """The first lesson is told within how many minutes all have to be given, so that their number and schedules are
+    made for it."""
+    if log.lessons or not bench.spec.seconds:
         return lesson
-    return replace(lesson, data={**lesson.data, "minutes": max(0.01, minutes)})
+    return replace(lesson, data={**lesson.data, "within": max(0.01, (lesson_time(bench) - elapsed) / 60)})
 
 
 def teach(lesson: Lesson, log: Log, executor: Executor, happened: Callable[[Event], None]) -> None:

@@ -66,7 +66,8 @@ def ranked(run: Run, table: Table) -> Correlation | None:
 
 def trail(run: Run, table: Table) -> Iterator[tuple[int, int, float]]:
     """Lesson by lesson: edges that lean to a skip connection, and the accuracy of the cell leaned to."""
-    strategy = registry.load("strategies", run.spec.strategy)(Space.from_data(run.spec.space), {"error": "min"})
+    strategy = registry.load("strategies", run.spec.strategy)(Space.from_data(run.spec.space), {"error": "min"},
+                                                                **run.spec.strategy_options)
     for event in run.events:
         if event.kind == "lesson":
             strategy.tell(event)

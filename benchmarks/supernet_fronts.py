@@ -58,7 +58,7 @@ def measure(asked: argparse.Namespace) -> list[dict[str, Any]]:
         rows.append(row("supernet: kendall with training alone", known["kendall"], f"on {known['number']} networks",
                         higher_is_better=True))
     known_alone: dict[str, float] = {}
-    cache = asked.runs / "alone.json"
+    cache = asked.runs / f"alone-{asked.data.stem}-{asked.seed}.json"
     if cache.exists():
         known_alone = json.loads(cache.read_text())
     losses = []
@@ -80,7 +80,7 @@ def measure(asked: argparse.Namespace) -> list[dict[str, Any]]:
                 rows.append(row(f"{device}: {member.id[:6]} loses to itself trained alone", losses[-1],
                                 "% of accuracy", 1.0, peers={"error": shared, "error alone": known_alone[member.id],
                                                             "latency_ms": member.metrics["latency_ms"]}))
-    return [*rows, row("worst loss of a delivered network", max(losses), "% of accuracy", 1.0)]
+    return [*rows, row("worst loss of a delivered network", max(losses, default=float("nan")), "% of accuracy", 1.0)]
 
 
 def main() -> None:

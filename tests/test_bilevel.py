@@ -155,6 +155,24 @@ def test_what_is_paid_for_skips_and_indecision_pushes_where_it_says():
         assert found[1] > 0 > found[0]                  # and the dearer option less likely
 
 
+def test_costs_and_penalties_are_what_the_papers_say():
+    mixture = two_ops()
+    with torch.no_grad():
+        mixture.logits[0].copy_(torch.tensor([0.4, -0.1]))
+    p = [math.exp(v) / (math.exp(0.4) + math.exp(-0.1)) for v in (0.4, -0.1)]
+    cost = {"base": 2.0, "weight": 0.6, "table": {"op": {"labels": ["skip", "conv"], "costs": [2.0, 5.0]}}}
+    expected = 2 * 2.5 ** p[1]
+
+    def found(**data):
+        return float(with_costs(torch.tensor(1.7), mixture, data).detach())
+
+    assert found(cost={**cost, "form": "plus"}) == pytest.approx(1.7 + 0.6 * expected / 2)
+    assert found(cost={**cost, "form": "times"}) == pytest.approx(1.7 * math.log2(1 + expected / 2) ** 0.6)
+    assert found(skip_penalty=3.0, skips={"op": ["skip"]}) == pytest.approx(1.7 + 3 * p[0])
+    sigmoids = [1 / (1 + math.exp(-v)) for v in (0.4, -0.1)]
+    assert found(zero_one=10.0) == pytest.approx(1.7 - 10 * sum((s - 0.5) ** 2 for s in sigmoids) / 2)
+
+
 def test_networks_come_in_the_order_of_their_probability():
     space = Space([choose("a", 1, 2, 3), choose("b", x=choose("c", 1, 2), y=[]), repeat(choose("n", 0, 1),
                                                                                     lambda i: choose("d", 5, 6))])

@@ -8,7 +8,7 @@ from test_supernet import Stop, log
 
 import archfab
 from archfab import Space, UsageError, choose, nn, registry
-from archfab.core import Event, Lesson, Trial
+from archfab.core import Diverged, Event, Lesson, Trial
 from archfab.estimators._bilevel import Learner
 from archfab.runs.shared import lessons
 from archfab.search import resume
@@ -100,6 +100,42 @@ def test_what_gives_nothing_is_chosen_only_where_options_are_drawn_against_each_
     assert set(found.values()) == {"none" if name in ("gdas", "fbnet", "proxyless") else "conv3x3"}
 
 
+def skipping(strategy, number, cells):
+    """Lessons in which all decisions of some cells lean to a skip where they have one, the first of them most."""
+    for _ in range(number):
+        asked = strategy.ask(0, random.Random(0))
+        open_ = asked.data.get("allowed") or {}
+        labels = {name: list(open_.get(name, each)) for name, each in strategy.space.labels.items()}
+        chances = {name: [0.9 - i / 1000 if label in strategy.skips.get(name, ()) and name.startswith(cells) else
+                          0.05 if label in strategy.skips.get(name, ()) else 0.1 for label in each]
+                   for i, (name, each) in enumerate(labels.items())}
+        strategy.tell(Event("lesson", data={"labels": labels, "chances": chances}))
+
+
+DARTS = Space(registry.load("tasks", "vision")().space("darts"))
+
+
+@pytest.mark.parametrize("name", ["pdarts", "darts_plus"])
+def test_skips_are_limited_in_each_cell_by_itself_however_the_lessons_end(name):
+    strategy = make(name, DARTS, lessons=9, skips=2)
+    skipping(strategy, 4, "normal")
+    assert strategy.skipped() > 2
+    before = {cell: names for cell, names in strategy.skipping().items() if len(names) <= 2}
+    strategy.tell(Event("ended", data={"phase": "lessons", "why": "the time is up"}))
+    assert strategy.skipped() == (2 if name == "pdarts" else 1)
+    assert {cell: names for cell, names in strategy.skipping().items() if cell in before} == before
+    assert isinstance(strategy.ask(0, random.Random(0)), Trial)
+
+
+def test_darts_plus_does_not_end_while_decisions_settle():
+    strategy = make("darts_plus", lessons=20, skips=1)
+    for leaning in (by_edge(), by_edge(e01="skip")):        # a tenth of the lessons
+        taught(strategy, leaning)
+    taught(strategy, by_edge())
+    taught(strategy, by_edge(e01="skip"))
+    assert isinstance(strategy.ask(0, random.Random(0)), Trial)
+
+
 def test_darts_alone_goes_on_into_the_collapse():
     strategy = make("darts", lessons=3)
     for leaning in (by_edge(), by_edge(e01="skip"), by_edge(e01="skip", e02="skip", e12="skip")):
@@ -151,11 +187,11 @@ def test_options_without_sense_are_refused(name, options):
 
 # --- lessons really given
 
-def learner(weighting="softmax", **data):
+def learner(weighting="softmax", space=None, **data):
     task = registry.load("tasks", "vision")()
     torch.manual_seed(0)
     lesson = {"of": 2, "rate": 0.05, "weighting": weighting, **data}
-    return Learner(task, Space(task.space("cell")), lesson), lesson
+    return Learner(task, space or Space(task.space("cell")), lesson), lesson
 
 
 def test_a_warm_up_lesson_leaves_the_decisions_alone_and_another_does_not():
@@ -201,6 +237,107 @@ def test_skip_dropout_leaves_skips_out_as_often_as_it_says_and_keeps_the_mean():
     plain = one.mixture.chances()["cell.0-1"][1]
     dropped = sum(value == 0 for value in found)
     assert 85 < dropped < 155 and sum(found) / 400 == pytest.approx(plain, rel=0.15)
+
+
+def gaps(one, held, batch, lesson, order):
+    """The gradient by the logits as finite differences of the held loss after a step of the weights (DARTS, 7)."""
+    weights = [w for w in one.mixture.elastic.parameters() if w.requires_grad]
+    start = [w.detach().clone() for w in weights]
+    ahead = one.optimizer.param_groups[0]["lr"] if order == 2 else 0.0
+
+    def after():
+        one.weigh("softmax", lesson, 0)
+        loss = one.task.loss(one.task.answer(one.mixture, batch), batch)
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        with torch.no_grad():
+            for w, g in zip(weights, gradients, strict=True):
+                w -= 0 if g is None else ahead * g
+            one.weigh("softmax", lesson, 0)
+            found = float(one.task.loss(one.task.answer(one.mixture, held), held))
+            for w, old in zip(weights, start, strict=True):
+                w.copy_(old)
+        return found
+
+    found = []
+    for logits in one.mixture.logits:
+        for i in range(len(logits)):
+            values = []
+            for sign in (1, -1):
+                logits.data[i] += sign * 1e-4
+                values.append(after())
+                logits.data[i] -= sign * 1e-4
+            found.append((values[0] - values[1]) / 2e-4)
+    return torch.tensor(found, dtype=torch.double)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_decisions_follow_the_loss_on_held_data_of_the_order_that_was_asked(order):
+    smooth = Space([nn.Flatten(), *(part for i in range(2) for part in (
+        nn.Linear(12), choose(f"op{i}", tanh=nn.Tanh(), plus=nn.Softplus(), skip=nn.Identity()))), nn.Linear(10)])
+    one, lesson = learner(space=smooth, order=order)
+    one.mixture.double()
+    one.optimizer.param_groups[0]["lr"] = 0.3
+    held, batch = ((x.double(), y) for x, y in list(one.task.batches("train", random.Random(0)))[:2])
+    _, gradients = one.slopes(held, batch, lesson, 0)
+    wanted, exchanged, other = (gaps(one, *case) for case in (
+        (held, batch, lesson, order), (batch, held, lesson, order), (held, batch, lesson, 3 - order)))
+    assert torch.allclose(torch.cat(gradients), wanted, rtol=2e-3, atol=1e-6)
+    assert not torch.allclose(wanted, exchanged, rtol=0.1) and not torch.allclose(wanted, other, rtol=0.1)
+
+
+def test_weights_and_decisions_learn_from_halves_of_the_data_that_are_apart(monkeypatch):
+    one, lesson = learner()
+    seen = {"learn": set(), "decide": set()}
+    part = {}
+    whole = one.task.batches
+
+    def batches(split, rng, share=(0.0, 1.0)):
+        for batch in whole(split, rng, share):
+            part[id(batch[1])] = share, batch
+            yield batch
+
+    monkeypatch.setattr(one.task, "batches", batches)
+    monkeypatch.setattr(one, "learn", lambda batch, *_: seen["learn"].add(part[id(batch[1])][0]) or 1.0)
+    monkeypatch.setattr(one, "decide", lambda held, batch, *_: (seen["decide"].add(part[id(held[1])][0]), 1.0)[1])
+    one.epoch(lesson, 1, random.Random(0))
+    assert seen == {"learn": {(0.0, 0.5)}, "decide": {(0.5, 1.0)}}
+
+
+def test_time_for_lessons_counts_the_steps_of_decisions_that_a_first_lesson_does_without(monkeypatch):
+    one, lesson = learner()
+    clock = [0.0]
+
+    def takes(seconds, found):
+        def work(*_):
+            clock[0] += seconds
+            return found
+        return work
+
+    monkeypatch.setattr("archfab.estimators._bilevel.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(one, "learn", takes(1.0, 1.0))
+    monkeypatch.setattr(one, "slopes", takes(2.0, (1.0, [])))
+    steps = -(-one.task.steps_an_epoch // 2)
+    found = one.epoch({**lesson, "of": 1000, "learns": False, "warm": 0.25, "within": 10}, 1, random.Random(0))
+    assert found["of"] == int(600 / (steps * (1 + 0.75 * 2)))
+
+
+@pytest.mark.parametrize("weighting", ["softmax", "gates", "hard_gumbel"])
+def test_a_loss_of_decisions_that_is_no_number_is_said_as_that_and_moves_nothing(weighting, monkeypatch):
+    one, lesson = learner(weighting)
+    before = one.mixture.chances()
+    monkeypatch.setattr(type(one.task), "loss", lambda self, answer, batch: answer.sum() * float("nan"))
+    with pytest.raises(Diverged, match=r"loss of the decisions.*is nan at step 1 of lesson 1.*--rate"):
+        one.epoch(lesson, 1, random.Random(0))
+    assert one.mixture.chances() == before
+
+
+def test_data_that_cannot_be_halved_are_refused(monkeypatch):
+    one, lesson = learner()
+    whole = one.task.batches
+    monkeypatch.setattr(one.task, "batches", lambda split, rng, share=(0.0, 1.0): iter(()) if share[0] else
+                        whole(split, rng, share))
+    with pytest.raises(UsageError, match=r"too small.*half of it gives no batch"):
+        one.epoch(lesson, 1, random.Random(0))
 
 
 # --- runs

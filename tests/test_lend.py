@@ -38,6 +38,12 @@ def test_a_class_whose_weights_change_says_how_or_is_refused_by_its_choice_and_p
         Elastic(space, torch.zeros(2, 7))
 
 
+def test_everything_that_stands_against_sharing_is_named():
+    one, other = (describe(Mute)(choose(name, 4, 8)) for name in ("one", "other"))
+    with pytest.raises(UsageError, match=r"'one'.*; choice 'other'"):
+        made(Space([one, nn.Linear(6), other, nn.Linear(3)]), torch.zeros(1, 5))
+
+
 def test_a_class_without_a_rule_may_stand_where_its_shapes_do_not_change():
     space = Space([nn.Linear(choose("width", 4, 8)), nn.Linear(5), describe(Mute)(3)])
     shared, x = made(space, torch.zeros(2, 7)), normal(2, 7)

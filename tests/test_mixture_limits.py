@@ -74,6 +74,13 @@ def test_what_cannot_be_mixed_is_refused_by_its_choice_with_what_to_do(root, mes
     assert not ok and because
 
 
+def test_options_that_do_not_fit_together_are_named_with_what_to_do():
+    space = [nn.Linear(choose("width", 64, 96)), nn.Unflatten(1, (1, -1)),
+             nn.TransformerEncoderLayer(choose("heads", 3, 4), 64, batch_first=True), nn.Flatten(), nn.Linear(3)]
+    ok, because = lowering.supports(Space(space), (torch.zeros(2, 5),))
+    assert not ok and "'width'=64" in because and "'heads'=3" in because and "--estimator training" in because
+
+
 def open_edge(source=0):
     return nn.Edge(source, choose("a", none=nn.Zero(), conv=nn.Conv2d(CHANNELS, 1)))
 

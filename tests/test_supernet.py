@@ -25,7 +25,8 @@ SMALL = {"space": "attention", "estimator": "supernet", "trials": 4, "deliver": 
 
 
 def run_of(folder, task=None, watcher=None, **changed):
-    options = {"lessons": 2, "sampling": "spos", "check": 3, **changed.pop("options", {})}
+    given = changed.pop("options", {})
+    options = given if "supernet" in given else {"lessons": 2, "sampling": "spos", "check": 3, **given}
     return archfab.search(task or "vision", run=folder, options=options, watcher=watcher, **{**SMALL, **changed})
 
 
@@ -69,7 +70,7 @@ def test_another_search_uses_the_weights_as_they_are(trained, tmp_path):
     again = run_of(tmp_path / "two", space=None, strategy="evolution", device="cortex-m7",
                    options={"supernet": str(trained.folder)})
     assert not lessons(again) and not any(event.kind == "checked" for event in again.events)
-    assert again.spec.space == trained.spec.space
+    assert again.spec.space == trained.spec.space and again.spec.check == 0
     assert trust(again)[1].startswith(trust(trained)[1].rstrip(".")[:40]) and "one" in trust(again)[1]
     known = next(event for event in trained.events if event.kind == "ok")
     found, _ = estimator(trained.folder).estimate(VISION(), Space(VISION().space("attention")), known.trial.genotype,
@@ -224,8 +225,10 @@ def test_weights_that_are_not_finite_are_refused_with_their_name(copied):
 def test_weights_of_another_space_are_refused_before_anything_starts(copied, tmp_path):
     with pytest.raises(UsageError, match="belong to another space"):
         scored(copied, "cell")
-    with pytest.raises(UsageError, match=r"task 'vision'.*\[1, 1, 8, 8\].*not for 'vision' with \[\[1, 1, 16, 16\]\]"):
+    with pytest.raises(UsageError, match=r"inputs \[\[1, 1, 8, 8\]\], not \[\[1, 1, 16, 16\]\]; give the task, data"):
         scored(copied, size=16)
+    with pytest.raises(UsageError, match=r"validation \['.*entries of mean.*, not \['"):
+        scored(copied, validation=0.3)
     with pytest.raises(UsageError, match="belong to another space"):
         run_of(tmp_path / "two", space="cell", options={"supernet": str(copied)})
     assert not (tmp_path / "two").exists()
@@ -402,7 +405,67 @@ def test_every_rule_teaches_real_weights_on_every_space(sampling, space):
     assert all(bool(torch.isfinite(weight).all()) for weight in student.net.parameters())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("space", ["cell", "mobile", "attention"])
+@pytest.mark.parametrize("sampling", registry.names("sampling"))
+def test_every_sampling_leads_to_a_delivered_network_on_every_space(tmp_path, sampling, space):
+    more = {"every": 1} if sampling == "policy" else {}
+    run = run_of(tmp_path / "one", space=space, trials=2, random=False,
+                 options={"sampling": sampling, "check": 2, "batch": 128, **more})
+    assert len(lessons(run)) == 2 and run.best.delivered
+    assert len([event for event in run.events if event.kind == "checked" and not event.note]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", ["shrinking", "attentive", "policy"])
+def test_every_kind_of_sampling_resumes_to_the_same_end(tmp_path, sampling):
+    options = {"sampling": sampling, "lessons": 3, "check": 0, **({"every": 1} if sampling == "policy" else {})}
+    run_of(tmp_path / "whole", deliver=0, options=options)
+    with pytest.raises(KeyboardInterrupt):
+        run_of(tmp_path / "one", deliver=0, options=options, watcher=Stop("lesson", 2))
+    resume(tmp_path / "one")
+    assert log(tmp_path / "one") == log(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("sampling", registry.names("sampling"))
+def test_networks_that_cannot_be_built_are_not_learned_on(sampling):
+    from archfab.estimators._student import Student
+    space = Space([nn.Patches(archfab.choose("width", 64, 96), 2),
+                   nn.TransformerEncoderLayer(archfab.choose("heads", 3, 4), 64, batch_first=True, dropout=0.0),
+                   nn.TokenClassifier(10)])             # 64 is no multiple of 3
+    student, rng = Student(VISION(), space), random.Random(0)
+    student.proposals = list(space)
+    assert not all(map(student.can, space)) and student.can(student.net.largest)
+    batch = tuple(part[:8] for part in next(student.task.batches("train", rng)))
+    for _ in range(6):
+        assert registry.load("sampling", sampling)(student, batch, 1.0, rng) > 0
+
+
+def test_a_lesson_that_fails_leaves_no_weights_that_were_half_trained(trained, tmp_path):
+    shutil.copytree(trained.folder / "shared", tmp_path / "shared")
+    task, one = VISION(), registry.load("estimators", "supernet")(sampling="spos")
+    space = Space(task.space("attention"))
+    one.folder, one.taught = tmp_path / "shared", 2
+    genotype = space.sample(random.Random(0))
+
+    def scores():
+        return one.estimate(task, space, genotype, archfab.Budget(), random.Random(0))[0]
+
+    before, step, steps = scores(), one.step, []
+
+    def failing(*given):
+        steps.append(given)
+        return step(*given) if len(steps) < 5 else float("nan")
+
+    one.step = failing
+    with pytest.raises(Diverged):
+        one.teach(task, space, 3, {"of": 3}, random.Random(0))
+    assert len(steps) == 5 and scores() == before
+
+
 @pytest.mark.parametrize(("words", "message"), [
+    (["--supernet", "nowhere", "--lessons", "3", "--sampling", "spos"], "--sampling, --lessons would have no effect"),
+    (["--every", "3"], "only --sampling policy"),
     (["--strategy", "hyperband"], "shorter trials"), (["--full-epochs", "3"], "--retrain yes"),
     (["--retrain", "yes", "--finetune", "2"], "either tuned"), (["--lessons", "0"], "from 1 up"),
     (["--sampling", "spo"], "did you mean 'spos'"), (["--supernet", "nowhere"], "no shared weights")])

@@ -63,8 +63,11 @@ class Learner:
         steps, (first, length) = math.ceil(self.task.steps_an_epoch * (1 - HELD)), data.get("stage", (0, data["of"]))
         losses, judged, total, start = [], [], data["of"], time.monotonic()
         for i, batch in enumerate(self.task.batches("train", rng, (0.0, 1 - HELD))):
-            if data.get("minutes") and i == min(PROBE, steps - 1):
-                total = min(total, lessons_in(60 * data["minutes"], (time.monotonic() - start) / max(1, i), steps))
+            if data.get("within") and i == min(PROBE, steps - 1):
+                pace = (time.monotonic() - start) / max(1, i)
+                if not data.get("learns", True):        # later lessons will
+                    pace += (1 - data.get("warm", 0.0)) * self.time_of_decision(next(held), batch, data)
+                total = min(total, lessons_in(60 * data["within"], pace, steps))
                 length = min(length, total)
             progress = min(1.0, (number - 1 - first + i / steps) / length)
             share = max(LEAST, rate(progress, min(self.task.recipe.warmup, 1 / length)))
@@ -72,8 +75,11 @@ class Learner:
                 group["lr"] = self.task.recipe.lr * share
             if data.get("learns", True):
                 judged.append(self.decide(next(held), batch, data, draws.getrandbits(60)))
+                if not math.isfinite(judged[-1]):
+                    raise Diverged(f"the loss of the decisions, on data held out, is {judged[-1]} at step {i + 1} of "
+                                   f"lesson {number}; a smaller --rate or --lr may help")
             losses.append(self.learn(batch, data, draws.getrandbits(60)))
-            if not math.isfinite(losses[-1] + sum(judged[-1:])):
+            if not math.isfinite(losses[-1]):
                 raise Diverged(f"the loss is {losses[-1]} at step {i + 1} of lesson {number}; a smaller --lr may help")
         if not losses:
             raise UsageError(f"the training data of the task '{self.task.name}' gives no batch to learn from")
@@ -104,7 +110,23 @@ class Learner:
         return float(loss.detach())
 
     def decide(self, held: Any, batch: Any, data: Mapping[str, Any], seed: int) -> float:
-        """One step of the logits, by the gradient of the first or of the second order."""
+        """One step of the logits, by the gradient of the first or of the second order; none if the loss is no finite
+        number. Returns the loss on held data."""
+        value, gradients = self.slopes(held, batch, data, seed)
+        if not math.isfinite(value):
+            return value
+        logits = list(self.mixture.logits)
+        before = [parameter.detach().clone() for parameter in logits]
+        for parameter, gradient in zip(logits, gradients, strict=True):
+            parameter.grad = gradient
+        self.logits.step()
+        if data["weighting"] == "gates":
+            for name, parameter, old in zip(self.mixture.names, logits, before, strict=True):
+                keep_others(parameter, old, self.mixture.gates.active[name])
+        return value
+
+    def slopes(self, held: Any, batch: Any, data: Mapping[str, Any], seed: int) -> tuple[float, list[torch.Tensor]]:
+        """The loss on held data, and its gradient by the logits; `batch` is what the second order steps ahead on."""
         self.mixture.train()
         logits, value = list(self.mixture.logits), 0.0
 
@@ -124,14 +146,14 @@ class Learner:
             gradients = second_order(judged, trained, logits, weights, self.optimizer.param_groups[0]["lr"])
         else:
             gradients = first_order(judged, logits)
-        for parameter, gradient in zip(logits, gradients, strict=True):
-            parameter.grad = gradient
-        before = [parameter.detach().clone() for parameter in logits]
-        self.logits.step()
-        if data["weighting"] == "gates":
-            for name, parameter, old in zip(self.mixture.names, logits, before, strict=True):
-                keep_others(parameter, old, self.mixture.gates.active[name])
-        return value
+        return value, gradients
+
+    def time_of_decision(self, held: Any, batch: Any, data: Mapping[str, Any]) -> float:
+        """Seconds that a step of the decisions takes; they stay as they are."""
+        self.slopes(held, batch, data, 0)       # the first one is slow
+        start = time.monotonic()
+        self.slopes(held, batch, data, 0)
+        return time.monotonic() - start
 
     def weigh(self, kind: str, data: Mapping[str, Any], seed: int) -> None:
         """Sets the gates; the same seed draws the same options. Skips are left out now and then where that is asked."""
@@ -154,7 +176,6 @@ class Learner:
                 kept = float(torch.rand((), generator=draws)) >= chance
                 factor[gates.labels[name].index(label)] = 1 / (1 - chance) if kept else 0.0
         gates.set(name, weights * factor, active)
-
 
     def add_skip(self, name: str, labels: Sequence[Any], share: float) -> None:
         """Puts a skip with a fixed weight beside the options, so that skips are not chosen only because they let

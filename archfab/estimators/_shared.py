@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -32,8 +34,25 @@ def lessons_in(folder: Path) -> list[int]:
 
 
 def made_for(task: Task) -> dict[str, Any]:
-    """What shared weights are good for: the task and the shapes of a network's inputs."""
-    return {"task": task.name, "inputs": [list(x.shape) for x in pytree.tree_leaves(task.example())]}
+    """What shared weights are good for: the task, the shapes of a network's inputs, and the data held out from them."""
+    if task not in _known:
+        _known[task] = {"task": task.name, "inputs": [list(x.shape) for x in pytree.tree_leaves(task.example())],
+                        "validation": means(task.batches("validation", random.Random(0)))}
+    return _known[task]
+
+
+def means(batches: Iterable[Any]) -> list[str]:
+    """What tells data apart, in whatever order they come: how many entries each tensor has, and their mean."""
+    totals: dict[int, list[float]] = {}
+    for batch in batches:
+        for i, x in enumerate(pytree.tree_leaves(batch)):
+            if isinstance(x, torch.Tensor):
+                before = totals.get(i, [0, 0.0])
+                totals[i] = [before[0] + x.numel(), before[1] + float(x.double().sum())]
+    return [f"{number} entries of mean {total / max(1, number):.5g}" for number, total in totals.values()]
+
+
+_known: WeakKeyDictionary[Task, dict[str, Any]] = WeakKeyDictionary()
 
 
 def keep(folder: Path, lesson: int, task: Task, space: Space, model: nn.Module,
@@ -95,9 +114,10 @@ def read(folder: Path, lesson: int | None, task: Task, space: Space) -> dict[str
         raise UsageError(f"the shared weights {path} belong to another space (hash {found}, asked for {space.hash}); "
                          "give the space that they were trained on (--space), or train new ones")
     if known != (asked := made_for(task)):
-        raise UsageError(f"the shared weights {path} were trained for the task '{known.get('task')}' with inputs of "
-                         f"{known.get('inputs')}, not for '{asked['task']}' with {asked['inputs']}; give the data that "
-                         "they were trained on, or train new ones")
+        differs = next(name for name in asked if known.get(name) != asked[name])
+        raise UsageError(f"the shared weights {path} were trained with {differs} {known.get(differs)}, not "
+                         f"{asked[differs]}; give the task, data and split that they were trained on, or train new "
+                         "ones")
     if (name := not_finite(weights)) is not None:
         raise UsageError(f"the shared weights {path} hold numbers that are not finite ({name}); begin a new run, with "
                          "a smaller --lr if they came so from training")

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from archfab.core import Diverged, Genotype, Label, Task, UsageError
+from archfab.core import BuildError, Diverged, Genotype, Label, Task, UsageError
 from archfab.learning import make_optimizer, rate
 from archfab.lowering.elastic import Elastic
 from archfab.space import Space
 
+DRAWS = 1000        # random networks, one of which can be built
 PROBE = 15          # steps after which the time of a step is known, where lessons are bounded by time
 
 
@@ -48,9 +49,12 @@ class Student:
             if i == steps:
                 raise UsageError(f"the task '{self.task.name}' gives more batches in an epoch than its steps_an_epoch "
                                  f"says ({steps}); set it to their number")
-            if data.get("minutes") and i == min(PROBE, steps - 1):
+            if i == min(PROBE, steps - 1):
                 pace = (time.monotonic() - start) / max(1, i)
-                total = number - 1 + lessons_in(60 * data["minutes"], pace, steps, least=2 if number == 1 else 1)
+                if data.get("minutes"):
+                    total = number - 1 + lessons_in(60 * data["minutes"], pace, steps, least=2 if number == 1 else 1)
+                if data.get("within"):
+                    total = min(total, lessons_in(60 * data["within"], pace, steps))
             progress = min(1.0, (number - 1 + i / steps) / total)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.task.recipe.lr * rate(progress, min(self.task.recipe.warmup, 1 / total))
@@ -87,9 +91,23 @@ class Student:
         """A network's loss, without learning."""
         return float(self.task.loss(self.answer(genotype, batch), batch))
 
-    def draw(self, rng: random.Random) -> dict[str, Label]:
-        """A random network: each decision evenly."""
-        return self.space.walk(lambda node: rng.choice(self.space.labels[node.name]))
+    def draw(self, rng: random.Random, free: Callable[[str], bool] = lambda name: True) -> dict[str, Label]:
+        """A random network that can be built: each decision evenly, those that are not free as in the largest."""
+        for _ in range(DRAWS):
+            found = self.space.walk(lambda node: rng.choice(self.space.labels[node.name]) if free(node.name)
+                                    else self.net.defaults[node.name])
+            if self.can(found):
+                return found
+        raise UsageError(f"of {DRAWS:,} networks drawn at random none could be built; leave out options that do not "
+                         "fit together")
+
+    def can(self, genotype: Genotype) -> bool:
+        """Whether a network can be built: options may not fit together."""
+        try:
+            self.net.at(genotype)
+        except BuildError:
+            return False
+        return True
 
     def macs(self, genotype: Genotype) -> int:
         """Multiply-accumulates of a network on one example."""

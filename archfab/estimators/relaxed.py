@@ -37,9 +37,10 @@ class Relaxed(Training):
         seed_torch(random.Random(rng.getrandbits(60)))      # of a new mixture; one that is read needs none
         learner = self._at(task, space, number - 1, data)
         seed_torch(rng)
+        self._learner = None                                # a lesson that fails leaves nothing half-trained behind
         found = learner.epoch(data, number, rng)
         keep(self.folder, number, task, space, learner.mixture, learner.optimizers)
-        learner.lessons = number
+        learner.lessons, self._learner = number, learner
         return found
 
     def _at(self, task: Task, space: Space, lessons: int, data: Mapping[str, Any]) -> Learner:

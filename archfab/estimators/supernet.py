@@ -15,6 +15,8 @@ from archfab.space import Space
 if TYPE_CHECKING:
     from archfab.estimators._student import Student
 
+CHECKED = 6         # networks that are trained alone
+
 
 class Supernet(Estimator):
     """Trains one elastic net in lessons of one epoch, then scores each network on its view of the weights.
@@ -30,7 +32,8 @@ class Supernet(Estimator):
     :param batches: batches of training data from which running statistics are taken.
     :param finetune: epochs that a delivered network is trained on, at a tenth of the usual learning rate.
     :param retrain: whether a delivered network is trained from scratch instead, as one found otherwise is.
-    :param check: networks that are trained alone to see whether shared weights rank as that does; 0: none.
+    :param check: networks that are trained alone to see whether shared weights rank as that does: 6, and none with
+        weights of another run, which checked them itself.
     """
 
     lowering = "elastic"
@@ -39,18 +42,25 @@ class Supernet(Estimator):
 
     def __init__(self, *, supernet: str | None = None, sampling: str = "sandwich", lessons: int = 30,
                  minutes: float = 0.0, every: int = 10, batches: int = 8, finetune: float = 0.0,
-                 retrain: bool = False, check: int = 6) -> None:
-        if min(lessons, every, batches) < 1 or min(minutes, finetune, check) < 0:
+                 retrain: bool = False, check: int | None = None) -> None:
+        if min(lessons, every, batches) < 1 or min(minutes, finetune, check or 0) < 0:
             raise UsageError("lessons, every and batches are numbers from 1 up; minutes, finetune and check from 0 up")
         self.step: Callable[..., float] = registry.load("sampling", sampling)
         self.sampling, self.lessons, self.minutes, self.every = sampling, lessons, minutes, every
         self.batches, self.finetune, self.retrain = batches, finetune, retrain
+        if without_use := [f"--{name}" for name, value, usual, use in (
+                ("sampling", sampling, "sandwich", not supernet), ("lessons", lessons, 30, not supernet),
+                ("minutes", minutes, 0.0, not supernet), ("every", every, 10, sampling == "policy" and not supernet))
+                if value != usual and not use]:
+            raise UsageError(f"{', '.join(without_use)} would have no effect: "
+                             + ("weights of another run are used as they are" if supernet else
+                                "only --sampling policy goes back to lessons between trials") + "; leave it out")
         if retrain and finetune:
             raise UsageError("a delivered network is either tuned (--finetune) or trained from scratch (--retrain yes)")
         self.delivers = not retrain
         self.same = not finetune
         self.source = Path(supernet) if supernet else None
-        self.check = 0 if self.source else check
+        self.check = check if check is not None else 0 if self.source else CHECKED
         self._student: Student | None = None
         self._calibration: list[Any] | None = None
 
@@ -98,10 +108,10 @@ class Supernet(Estimator):
         student = self._at(task, space, number - 1, teaching=True)
         seed_torch(rng)
         student.proposals = data.get("proposals", [])
-        start = time.monotonic()
+        start, self._student = time.monotonic(), None       # a lesson that fails leaves nothing half-trained behind
         found = student.epoch(self.step, number, data, rng)
         keep(self.folder, number, task, space, student.net, {"weights": student.optimizer})
-        student.lessons = number
+        student.lessons, self._student = number, student
         seconds = {"seconds": round(time.monotonic() - start, 1)} if self.minutes else {}
         return {**found, **seconds}
 

@@ -184,8 +184,22 @@ class Surveyor(Remembering):
         for _ in range(DRAWN):      # sizes that more than one change leads to
             self.size(self.space.walk(lambda node: source.choice(self.space.labels[node.name])), defaults, False)
         weights, _ = self.visit(largest, defaults)
-        total = sum(place.check(where) for where, place in self.places.items())
-        return Survey(self.places, largest, smallest, defaults, total, weights)
+        return Survey(self.places, largest, smallest, defaults, self.check(), weights)
+
+    def check(self) -> int:
+        """The elements of all shared weights.
+
+        :raises UsageError: with everything that stands against sharing some.
+        """
+        total, reasons = 0, []
+        for where, place in self.places.items():
+            try:
+                total += place.check(where)
+            except UsageError as error:
+                reasons.append(str(error))
+        if reasons:
+            raise UsageError("; ".join(dict.fromkeys(reasons)))
+        return total
 
     def visit(self, genotype: Genotype, defaults: Genotype) -> tuple[int, int]:
         """Notes a network's parts; elements of its weights, and of what its parts hand on."""

@@ -36,6 +36,10 @@ class Undecided(BuildError):
         self.choice = choice
 
 
+class Unfit(BuildError):
+    """A part that cannot be made with some options together; the message names the decisions."""
+
+
 class Mixer(Builder):
     """Builds a network in which decisions stay open; `genotype` holds those that are taken around a part."""
 
@@ -222,7 +226,16 @@ class Mixer(Builder):
             raise UsageError(f"the options of choices {names} multiply to more than {MOST:,} parts, because each "
                              "changes the shapes that the next one meets; search them with --estimator supernet "
                              "(elastic), or let fewer sizes be open")
-        return super().leaf(value, x, where)
+        try:
+            return super().leaf(value, x, where)
+        except (Undecided, Unfit):
+            raise
+        except BuildError as error:
+            taken = ", ".join(f"'{name}'={label}" for name, label in self.genotype.items())
+            if not taken:
+                raise
+            raise Unfit(f"{error}, with {taken}: a mixture needs every combination of these; leave out options that do "
+                        "not fit together, or search with --estimator training") from None
 
     def made(self, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> Any:
         if self.inside:

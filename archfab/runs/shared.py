@@ -41,7 +41,7 @@ def trust(run: Run) -> tuple[Correlation | None, str]:
     source = run.spec.estimator_options.get("supernet")
     if run.spec.estimator != "supernet":
         return None, ""
-    if source:
+    if source and not run.spec.check:
         from archfab.runs.run import Run as Other
         if not (Path(source) / "run.sqlite").is_file():
             return None, f"The shared weights are of {source}, which is gone: whether they rank well is NOT known."
@@ -60,7 +60,8 @@ def trust(run: Run) -> tuple[Correlation | None, str]:
                f"{found.spearman:.2f} on {found.number} networks")
     if found.kendall < LEAST:
         return found, (f"Scores by shared weights can NOT be trusted to rank networks as training alone does: {figures}"
-                       ". Train the shared weights longer (--lessons), or search with --estimator training.")
+                       ". Train the shared weights longer (--lessons), or those networks (--epochs), if their short "
+                       "training is what cannot be trusted; or search with --estimator training.")
     if found.chance > CHANCE:
         return found, (f"Scores by shared weights seem to rank networks as training alone does, but too few were "
                        f"trained alone to be sure: {figures}.")

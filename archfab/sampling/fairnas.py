@@ -11,12 +11,14 @@ from archfab.core import Label
 
 def step(student: Any, batch: Any, progress: float, rng: random.Random) -> float:
     """Learns on networks that together have every option equally often: strictly so where all decisions have the same
-    number of options, else those with fewer go round again in another order."""
+    number of options and none hangs on another, else those with fewer go round again in another order. Networks that
+    cannot be built are left out."""
     space = student.space
     number = max(map(len, space.labels.values()), default=1)
     orders = {name: rounds(labels, number, rng) for name, labels in space.labels.items()}
     paths = [space.walk(lambda node, i=i: orders[node.name][i]) for i in range(number)]
-    return sum(student.learn(path, batch, share=1 / number)[0] for path in paths) / number
+    paths = [path for path in paths if student.can(path)] or [student.draw(rng)]
+    return sum(student.learn(path, batch, share=1 / len(paths))[0] for path in paths) / len(paths)
 
 
 def rounds(labels: Sequence[Label], number: int, rng: random.Random) -> list[Label]:

@@ -10,7 +10,8 @@ PROPOSALS = 64      # drawn from the strategy for each lesson
 
 def step(student: Any, batch: Any, progress: float, rng: random.Random) -> float:
     """Learns on one of the proposals that came with the lesson; before any were made, on a random network."""
-    path = rng.choice(student.proposals) if student.proposals else student.draw(rng)
+    shuffled = rng.sample(student.proposals, len(student.proposals))
+    path = next((path for path in shuffled if student.can(path)), None) or student.draw(rng)
     return student.learn(path, batch)[0]
 
 

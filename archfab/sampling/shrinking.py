@@ -5,9 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from archfab.core import Label
 from archfab.sampling._roles import roles
-from archfab.space.counting import Node
 
 STAGES = ((0.3, ()), (0.5, ("part", "kernel")), (0.7, ("part", "kernel", "depth")),
           (1.0, ("part", "kernel", "depth", "size", "other")))
@@ -26,13 +24,8 @@ def step(student: Any, batch: Any, progress: float, rng: random.Random) -> float
         return student.learn(student.net.largest, batch)[0]
     known = student.remember("roles", lambda: roles(student.space))
     teacher = student.answer(student.net.largest, batch)
-
-    def pick(node: Node) -> Label:
-        free = known[node.name] in opened
-        return rng.choice(student.space.labels[node.name]) if free else student.net.defaults[node.name]
-
-    losses = [student.learn(student.space.walk(pick), batch, like=teacher, labels=True, share=1 / NETWORKS)[0]
-              for _ in range(NETWORKS)]
+    drawn = [student.draw(rng, free=lambda name: known[name] in opened) for _ in range(NETWORKS)]
+    losses = [student.learn(path, batch, like=teacher, labels=True, share=1 / NETWORKS)[0] for path in drawn]
     return sum(losses) / len(losses)
 
 

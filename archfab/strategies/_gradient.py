@@ -14,6 +14,7 @@ from archfab.space import Space
 
 SKIPS = ("torch.nn:Identity", "archfab.nn.cells:HalveModule")
 ZEROS = ("archfab.nn.cells:ZeroModule",)
+STARTS = 5          # random networks from which one is sought that keeps the limits, where the likely ones lead nowhere
 MOST = 500          # networks looked at in the order of their probability for one that keeps the limits
 
 
@@ -44,7 +45,8 @@ class Gradient(Strategy):
 
     def ask(self, number: int, rng: random.Random) -> Trial | Lesson | None:
         if self.done < self.total:
-            return Lesson({"of": self.total, "rate": self.rate, "learns": self.progress >= self.warm, **self.lesson()})
+            return Lesson({"of": self.total, "rate": self.rate, "warm": self.warm,
+                           "learns": self.progress >= self.warm, **self.lesson()})
         return Trial(number, self.queue[0][2]) if self.queue else None
 
     @property
@@ -94,7 +96,9 @@ class Gradient(Strategy):
         looked = 0
         while self.queue and not self.fits(self.queue[0][2]):
             if looked == MOST:
-                self.queue = [(0.0, 0, found)] if (found := self.downhill(self.queue[0][2])) else []
+                starts = (self.queue[0][2], *(self.space.sample(random.Random(i)) for i in range(STARTS)))
+                found = next((near for start in starts if (near := self.downhill(start))), None)
+                self.queue = [(self.gap(found), 0, found)] if found else []
                 return
             _, _, genotype = heapq.heappop(self.queue)
             looked += 1
@@ -134,16 +138,29 @@ class Gradient(Strategy):
                 total += math.log(max(known.values())) - math.log(max(known.get(label, 0.0), 1e-12))
         return total
 
-    def skipped(self, chances: Mapping[str, Mapping[Label, float]]) -> int:
-        """The most skip connections that one cell of the likely network has; decisions of a cell share the name before
-        the point."""
-        counts: dict[str, int] = {}
-        for name, label in self.space.walk(
-                lambda node: best(chances.get(node.name), self.space.labels[node.name])).items():
+    def skipping(self) -> dict[str, list[str]]:
+        """The decisions of the likely network that take a skip connection, by cell; decisions of a cell share the name
+        before the point."""
+        found: dict[str, list[str]] = {}
+        for name, label in self.likely().items():
             if label in self.skips.get(name, ()):
-                cell = name.partition(".")[0] if "." in name else ""
-                counts[cell] = counts.get(cell, 0) + 1
-        return max(counts.values(), default=0)
+                found.setdefault(name.partition(".")[0] if "." in name else "", []).append(name)
+        return found
+
+    def skipped(self) -> int:
+        """The most skip connections that one cell of the likely network has."""
+        return max(map(len, self.skipping().values()), default=0)
+
+    def limit_skips(self, most: int) -> None:
+        """Gives the place of the weakest skips of a cell to the next best option, until no more are left than that."""
+        while over := [names for names in self.skipping().values() if len(names) > most]:
+            likely = self.likely()
+            weakest = min((name for name in over[0] if set(self.chances[name]) - set(self.skips[name])),
+                          key=lambda name: self.chances[name][likely[name]], default=None)
+            if weakest is None:             # nothing but skips is open there
+                return
+            self.chances[weakest] = {label: 0.0 if label in self.skips[weakest] else chance
+                                     for label, chance in self.chances[weakest].items()}
 
     def costs(self, name: str, weight: float, form: str) -> dict[str, Any]:
         """What the network costs with each option in place of the likely one, from the hints: a table around the likely

@@ -9,11 +9,14 @@ from archfab.core import Goals, Label, Limit, UsageError
 from archfab.space import Space
 from archfab.strategies._gradient import Gradient
 
+SETTLING = 0.1          # share of the lessons
+
 
 class DartsPlus(Gradient):
     """DARTS with early stopping, an auxiliary skip, and a penalty on skips.
 
-    Of DARTS+ is the early stop; the rest are remedies of others and of ours, each of which can be left out.
+    Of DARTS+ is the early stop; the rest are remedies of others and of ours, each of which can be left out. Decisions
+    settle for a tenth of the lessons before they can end them. In a space without skips this is DARTS.
 
     :param lessons: most epochs in which the mixture is trained.
     :param rate: learning rate of the logits (Adam).
@@ -42,10 +45,14 @@ class DartsPlus(Gradient):
         super().taught(data)
         if self.progress <= self.warm:
             return
-        if self.skipped(self.chances) < self.most:
+        if self.skipped() < self.most:
             self.kept = self.chances
-        elif self.kept:
+        elif self.kept and self.progress > self.warm + SETTLING:
             self.chances, self.total = self.kept, self.done
+
+    def begin(self) -> None:
+        self.limit_skips(self.most - 1)     # where there were as many from the first lesson on
+        super().begin()
 
 
 export = DartsPlus

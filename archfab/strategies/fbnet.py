@@ -17,8 +17,8 @@ class FBNet(Gradient):
     """Loss times a power of the logarithm of the expected cost, which a table of the device's figures tells.
 
     loss * log2(1 + E / base)^weight, E the expected cost and base that of the likely network. Differs from the paper:
-    the table is taken anew around the likely network in each lesson, and half of the data teaches the decisions, not a
-    fifth.
+    the table is taken anew around the likely network in each lesson, the expected cost is that of the softmax without
+    noise, and half of the data teaches the decisions, not a fifth.
 
     :param lessons: epochs in which the mixture is trained.
     :param rate: learning rate of the logits (Adam).

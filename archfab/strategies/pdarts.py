@@ -8,7 +8,7 @@ from typing import Any
 
 from archfab.core import Goals, Label, Limit, UsageError
 from archfab.space import Space
-from archfab.strategies._gradient import Gradient, best
+from archfab.strategies._gradient import Gradient
 
 DEPTHS = (1 / 3, 2 / 3, 1.0)        # share of each run of equal parts that is built, by stage
 KEPT = (1.0, 0.625, 0.375)          # share of the options that are open: 8, 5 and 3 of eight
@@ -19,8 +19,9 @@ class PDarts(Gradient):
     """Progressive DARTS: three stages, each of a new, deeper mixture with the better options of the one before.
 
     Deeper: runs of equal parts, such as the cells of a stage (`--cells 3`), are built to a third, two thirds, whole. In
-    a space without such runs the stages only drop options. Differs from the paper: skips are dropped out less and less
-    in a straight line, and limited by giving way to the next option, without another search.
+    a space without such runs the stages only drop options. Differs from the paper: whole skips
+    are dropped out, less and less in a straight line, and limited by giving way to the next option, without another
+    search.
 
     :param lessons: epochs in which mixtures are trained, a third for each stage.
     :param rate: learning rate of the logits (Adam).
@@ -56,24 +57,13 @@ class PDarts(Gradient):
     def taught(self, data: Mapping[str, Any]) -> None:
         super().taught(data)
         stage, progress, *_ = self.stage
-        if self.done == self.total:
-            self.limit_skips()
-        elif progress == 0:
+        if progress == 0 and self.done < self.total:
             self.allowed = {name: strongest(known, math.ceil(KEPT[stage] * len(self.space.labels[name])))
                             for name, known in self.chances.items()}
 
-    def limit_skips(self) -> None:
-        """Gives the place of the weakest skips of a cell to the next best option, until few enough are left."""
-        while self.skipped(self.chances) > self.most:
-            likely = self.likely()
-            held = [name for name, label in likely.items() if label in self.skips.get(name, ())]
-            weakest = min(held, key=lambda name: self.chances[name][likely[name]])
-            others = {label: chance for label, chance in self.chances[weakest].items()
-                      if label not in self.skips[weakest]}
-            if not others:
-                return
-            self.chances[weakest] = {**dict.fromkeys(self.chances[weakest], 0.0), **others}
-            assert best(self.chances[weakest], []) in others
+    def begin(self) -> None:
+        self.limit_skips(self.most)
+        super().begin()
 
 
 def strongest(chances: Mapping[Label, float], number: int) -> list[Label]:

@@ -15,6 +15,7 @@ from archfab.space import Space
 if TYPE_CHECKING:
     from archfab.estimators._student import Student
 
+TUNING = 0.5        # share of the usual learning rate at which a delivered network is tuned
 CHECKED = 6         # networks that are trained alone
 
 
@@ -30,7 +31,7 @@ class Supernet(Estimator):
     :param minutes: bounds it in time instead of lessons; 0: it does not.
     :param every: with `--sampling policy`, trials between two lessons.
     :param batches: batches of training data from which running statistics are taken.
-    :param finetune: epochs that a delivered network is trained on, at a tenth of the usual learning rate.
+    :param finetune: epochs that a delivered network is trained on, at half the usual learning rate.
     :param retrain: whether a delivered network is trained from scratch instead, as one found otherwise is.
     :param check: networks that are trained alone to see whether shared weights rank as that does: 6, and none with
         weights of another run, which checked them itself.
@@ -126,7 +127,7 @@ class Supernet(Estimator):
         model = self._ready(task, space, genotype)
         if not self.finetune:
             return model, []
-        return model, task.fit(model, Budget(epochs=self.finetune), rng, full=True, rate=0.1)
+        return model, task.fit(model, Budget(epochs=self.finetune), rng, full=True, rate=TUNING)
 
     def _ready(self, task: Task, space: Space, genotype: Genotype) -> Any:
         """A network with a copy of its weights and its own running statistics."""

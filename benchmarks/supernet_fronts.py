@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--deliver", type=int, default=1, help="networks of each device's front")
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--seconds", type=int, default=35, help="of each device's search, without the delivery")
-    parser.add_argument("--finetune", type=float, default=3.0)
+    parser.add_argument("--finetune", type=float, default=6.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/supernet-fronts"))

@@ -32,8 +32,8 @@ from archfab.tables import Table, read_table
 SUPERNETS: dict[str, dict[str, Any]] = {
     "spos": {"lessons": 60}, "fairnas": {"lessons": 20}, "sandwich": {"lessons": 25}}
 GRADIENTS: dict[str, dict[str, Any]] = {name: {"channels": 8, **options} for name, options in {
-    "darts": {"lessons": 40}, "fair_darts": {"lessons": 30}, "darts_plus": {"lessons": 30, "skips": 1},
-    "pdarts": {"lessons": 30}, "gdas": {"lessons": 60}, "fbnet": {"lessons": 30}, "proxyless": {"lessons": 60}}.items()}
+    "darts": {"lessons": 40}, "fair_darts": {"lessons": 20}, "darts_plus": {"lessons": 30, "skips": 1},
+    "pdarts": {"lessons": 24}, "gdas": {"lessons": 40}, "fbnet": {"lessons": 20}, "proxyless": {"lessons": 40}}.items()}
 AIM = 93.5
 
 

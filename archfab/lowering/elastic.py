@@ -15,7 +15,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from archfab.core import BuildError, Genotype, UsageError
 from archfab.lowering import concrete
 from archfab.lowering._lend import Computed, Lent, Unlendable, centred, convolution, lend
-from archfab.lowering._survey import Remembering, call, elements, given, light, survey_of
+from archfab.lowering._remembering import Remembering
+from archfab.lowering._survey import call, elements, given, light, survey_of
 from archfab.lowering.concrete import shapes_of
 from archfab.space import Space
 from archfab.space.descriptions import Description

@@ -17,7 +17,7 @@ from torch import nn
 from archfab.core import BuildError, Genotype, Label, UsageError, canonical, unknown
 from archfab.lowering import concrete
 from archfab.lowering._mixed import Exits, Gates, Mixed
-from archfab.lowering._survey import signature
+from archfab.lowering._remembering import signature
 from archfab.lowering._weighting import EVERY, one_hot, weighting
 from archfab.lowering.concrete import Builder
 from archfab.lowering.elastic import Elastic

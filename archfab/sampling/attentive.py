@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from archfab.core import Genotype
+from archfab.sampling.sandwich import distil
 
 POOL = 128          # networks whose cost is known
 CANDIDATES = 3      # of like cost, of which one is learned on
@@ -19,12 +20,8 @@ def step(student: Any, batch: Any, progress: float, rng: random.Random) -> float
     Differs from the paper: candidates come from a fixed pool whose costs are known, and the worst one is taken, always.
     """
     pool = student.remember("pool", lambda: costed(student))
-    others = [student.net.smallest, *(attended(student, pool, batch, rng) for _ in range(NETWORKS))]
-    share = 1 / (1 + len(others))
-    loss, answer = student.learn(student.net.largest, batch, share=share)
-    for genotype in others:
-        student.learn(genotype, batch, like=answer, share=share)
-    return loss
+    worst = [attended(student, pool, batch, rng) for _ in range(NETWORKS)]
+    return distil(student, [student.net.smallest, *worst], batch)
 
 
 def costed(student: Any) -> list[tuple[float, Genotype]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +24,8 @@ def shared_data():
 
 
 class Answer:
-    def __init__(self, done: subprocess.CompletedProcess):
-        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+    def __init__(self, code: int, out: str, err: str):
+        self.code, self.out, self.err = code, out, err
 
     @property
     def json(self):
@@ -32,13 +33,30 @@ class Answer:
 
 
 @pytest.fixture
-def archfab(tmp_path):
-    """Runs the command line in an empty folder."""
+def archfab(tmp_path, monkeypatch, capsys):
+    """Runs the command line in an empty folder; in this process where the request is wrong, for that is quick."""
+
+    def apart(words, options):
+        done = subprocess.run([sys.executable, "-m", "archfab.cli", *words], cwd=tmp_path, text=True,
+                              capture_output=True, timeout=300, **options)
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def here(words):
+        from archfab.cli import main
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            try:
+                code = main(words)
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+        return Answer(code, *capsys.readouterr())
 
     def run(*words, code=0, **options):
-        done = subprocess.run([sys.executable, "-m", "archfab.cli", *map(str, words)], cwd=tmp_path, text=True,
-                              capture_output=True, timeout=300, **options)
-        answer = Answer(done)
+        words = list(map(str, words))
+        answer = here(words) if code == 2 and not options else apart(words, options)
         if code is not None:
             assert answer.code == code, f"exit code {answer.code}\n{answer.out}\n{answer.err}"
             assert "Traceback" not in answer.err

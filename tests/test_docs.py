@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(python|sh)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["tutorial.md", *(pytest.param(page, marks=pytest.mark.slow)
-                                                  for page in ("extending.md", "sharing.md"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["tutorial.md", "extending.md", "sharing.md"])
 def test_a_page_can_be_followed_from_top_to_bottom(page, tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     blocks = BLOCK.findall((ROOT / "docs" / page).read_text())

@@ -379,7 +379,8 @@ def test_two_workers_score_with_the_same_weights_as_one(tmp_path):
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("strategy", ["random", pytest.param("gdas", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["random", "gdas"])
 def test_a_budget_in_time_leaves_some_for_trials(tmp_path, strategy):
     options = {"lessons": 500} if strategy == "gdas" else {"lessons": 500, "sampling": "spos", "check": 0}
     run = archfab.search("vision", space="attention", strategy=strategy, run=tmp_path / "one", budget=12, deliver=0,

@@ -31,9 +31,11 @@ from archfab.tables import Table, read_table
 
 SUPERNETS: dict[str, dict[str, Any]] = {
     "spos": {"lessons": 60}, "fairnas": {"lessons": 20}, "sandwich": {"lessons": 25}}
-GRADIENTS: dict[str, dict[str, Any]] = {name: {"channels": 8, **options} for name, options in {
-    "darts": {"lessons": 40, "channels": 16}, "fair_darts": {"lessons": 20}, "darts_plus": {"lessons": 30, "skips": 1},
-    "pdarts": {"lessons": 24}, "gdas": {"lessons": 40}, "fbnet": {"lessons": 20}, "proxyless": {"lessons": 40}}.items()}
+GRADIENTS: dict[str, dict[str, Any]] = {
+    "darts": {"lessons": 40, "channels": 16}, "fair_darts": {"lessons": 20, "channels": 8},
+    "darts_plus": {"lessons": 30, "channels": 8, "skips": 1}, "pdarts": {"lessons": 24, "channels": 8},
+    "gdas": {"lessons": 60, "channels": 16}, "fbnet": {"lessons": 20, "channels": 8},
+    "proxyless": {"lessons": 40, "channels": 8}}
 AIM = 93.5
 
 

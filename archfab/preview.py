@@ -78,10 +78,10 @@ def trial_seconds(bench: Workbench, genotype: Genotype, rng: random.Random) -> f
 def lesson_seconds(bench: Workbench, lowerings: Collection[str], rng: random.Random) -> dict[str, float]:
     """How long one lesson takes here, an epoch of weights that networks share, by what gives it: a few steps of the
     supernet's usual sampling and of first-order darts, scaled to an epoch."""
-    from archfab.estimators._bilevel import HELD, Learner
-    from archfab.estimators._student import Student
     if not gives_lessons(bench.task):
         return {}
+    from archfab.estimators._bilevel import HELD, Learner
+    from archfab.estimators._student import Student
 
     def pace(step: Callable[[Any], Any]) -> float:
         times = []

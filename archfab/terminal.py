@@ -61,7 +61,7 @@ class Progress(Line):
     def line(self, phase: str, log: Log, elapsed: float) -> str:
         """The state of a run in one line."""
         words = [PHASES[phase]]
-        if log.lessons and len(log.lessons) > self._lessons:
+        if len(log.lessons) > self._lessons:
             self._lessons, self._taught = len(log.lessons), elapsed
         if phase == "search" and log.lessons and not log.done["search"]:
             return self.lessons(log, elapsed)

@@ -128,6 +128,16 @@ def test_skips_are_limited_in_each_cell_by_itself_however_the_lessons_end(name):
     assert isinstance(strategy.ask(0, random.Random(0)), Trial)
 
 
+@pytest.mark.parametrize("name", ["pdarts", "darts_plus"])
+def test_a_skip_beside_nothing_else_stays_and_the_others_give_way(name):
+    edges = [choose(f"cell.{i}", **{"skip": nn.Identity(), "none": nn.Zero(),
+                                    **({"conv": nn.Conv2d(4, 3, padding=1)} if i else {})}) for i in range(3)]
+    strategy = make(name, Space(edges), lessons=3, skips=1)
+    skipping(strategy, 1, "cell")
+    strategy.tell(Event("ended", data={"phase": "lessons", "why": "the time is up"}))
+    assert strategy.likely() == {"cell.0": "skip", "cell.1": "conv", "cell.2": "conv"}
+
+
 def test_darts_plus_does_not_end_while_decisions_settle():
     strategy = make("darts_plus", lessons=20, skips=1)
     for leaning in (by_edge(), by_edge(e01="skip")):        # a tenth of the lessons

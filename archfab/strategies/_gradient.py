@@ -153,14 +153,15 @@ class Gradient(Strategy):
 
     def limit_skips(self, most: int) -> None:
         """Gives the place of the weakest skips of a cell to the next best option, until no more are left than that."""
-        while over := [names for names in self.skipping().values() if len(names) > most]:
-            likely = self.likely()
-            weakest = min((name for name in over[0] if set(self.chances[name]) - set(self.skips[name])),
-                          key=lambda name: self.chances[name][likely[name]], default=None)
-            if weakest is None:             # nothing but skips is open there
-                return
-            self.chances[weakest] = {label: 0.0 if label in self.skips[weakest] else chance
-                                     for label, chance in self.chances[weakest].items()}
+        while movable := [name for names in self.skipping().values() if len(names) > most
+                          for name in names if any(self.without_skips(name).values())]:
+            weakest = min(movable, key=lambda name: max(self.chances[name].values()))
+            self.chances[weakest] = self.without_skips(weakest)
+
+    def without_skips(self, name: str) -> dict[Label, float]:
+        """The chances of a decision's options, of skips none."""
+        return {label: 0.0 if label in self.skips[name] else chance
+                for label, chance in self.chances.get(name, {}).items()}
 
     def costs(self, name: str, weight: float, form: str) -> dict[str, Any]:
         """What the network costs with each option in place of the likely one, from the hints: a table around the likely

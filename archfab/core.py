@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,9 @@ from archfab.records import (  # noqa: F401 - all of it is had from here
     Cost,
     Costs,
     Diverged,
+    Estimate,
     Event,
+    Exhibit,
     Genotype,
     Goals,
     Hints,
@@ -25,6 +27,7 @@ from archfab.records import (  # noqa: F401 - all of it is had from here
     Lesson,
     Limit,
     Metrics,
+    Port,
     Spec,
     Trial,
     Unknown,
@@ -65,11 +68,6 @@ class Task(ABC):
     def space(self, name: str | None = None) -> Any:
         """The description of a space, by its name among `spaces`; the first when no name is given."""
 
-    def interval(self, name: str, value: float,
-                 split: Literal["validation", "test"] = "validation") -> tuple[float, float]:
-        """Where a score's true value lies with 95 % confidence, as the size of the data tells."""
-        return value, value
-
     def known(self, genotype: Genotype) -> Metrics:
         """The score as a known function, for the tasks that have one (the `exact` estimator asks this)."""
         raise UsageError(f"the task '{self.name}' has no known score; take --estimator training")
@@ -77,6 +75,10 @@ class Task(ABC):
     def example(self, batch: int = 1) -> tuple[Any, ...] | None:
         """Inputs of the right shape for `batch` samples; None for a task without networks."""
         return None
+
+    def example_for(self, genotype: Genotype, batch: int = 1) -> tuple[Any, ...] | None:
+        """The inputs of one network, for tasks where decisions say how large they are."""
+        return self.example(batch)
 
     def budget(self) -> Budget:
         """What one trial trains for when the user does not say."""
@@ -113,7 +115,7 @@ class Task(ABC):
 
     def answer(self, model: Any, batch: Any) -> Any:
         """What a network says of a batch of (inputs, targets)."""
-        return model(batch[0])
+        return model(*batch[0]) if isinstance(batch[0], tuple) else model(batch[0])
 
     def loss(self, answer: Any, batch: Any) -> Any:
         """What training makes small, as one number that has a gradient."""
@@ -124,16 +126,34 @@ class Task(ABC):
         return ((answer - other) ** 2).mean()
 
     def score(self, model: Any, split: Literal["validation", "test"] = "validation") -> Metrics:
-        """The goals' values on a split. A search sees `validation`; delivery computes `test` once."""
+        """The goals' values on a split, as `Estimate`s where their intervals are known. A search sees `validation`;
+        delivery computes `test` once."""
         raise UsageError(f"the task '{self.name}' has no networks to score")
 
     def inputs(self, number: int) -> tuple[Any, ...]:
         """Real inputs of the test split, to check an exported network against the trained one."""
         raise UsageError(f"the task '{self.name}' has no inputs")
 
+    ports: tuple[tuple[Port, ...], tuple[Port, ...]] = ((Port("input"),), (Port("output"),))
+    """The inputs and outputs of an exported network."""
+
+    def exported(self, model: Any) -> Any:
+        """The module that is exported in a network's place, where ONNX cannot hold the network as it is."""
+        return model
+
     def preprocessing(self) -> dict[str, Any]:
         """What a user of a delivered network does to raw data before the network sees it, as plain data."""
         return {}
+
+    def exhibits(self, model: Any) -> Iterable[Exhibit]:
+        """What comes of a delivered network beside its scores: pictures, tables; computed once, on test data."""
+        return ()
+
+    @classmethod
+    def predict(cls, models: Sequence[Any], preprocessing: Mapping[str, Any], data: str) -> Iterable[Exhibit]:
+        """What delivered networks say of new data; several are an ensemble. Neither the task's data nor its options
+        are needed: all that has to be known stands in `preprocessing`."""
+        raise UsageError(f"networks of the task '{cls.name}' are used through ONNX or archfab.load_model")
 
     def baseline(self) -> dict[str, Metrics]:
         """What is reached without any search, by the name of the method: scores, and `test_` scores."""

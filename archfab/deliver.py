@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils import _pytree as pytree
 
 from archfab import registry
-from archfab.core import Budget, Event, Genotype, Spec, Trial, UsageError, identity
+from archfab.core import Budget, Estimate, Event, Genotype, Port, Spec, Task, Trial, UsageError, identity
 from archfab.evaluate import Workbench, finite, reason
 from archfab.learning import seed_torch
 from archfab.lowering.concrete import build
@@ -44,16 +45,36 @@ def deliver(bench: Workbench, trial: Trial, folder: str, seeds: int) -> Event:
         relative = f"bundles/{ident}"
         bundle = contents(bench, trial, tests, model)
         difference = write(Path(folder) / relative, bench, model, bundle)
+        shown = exhibit(Path(folder) / relative, bench, model)
         means = {name: float(np.mean([test[name] for test in tests])) for name in tests[0]}
-        data = {"id": ident, "bundle": relative, "seeds": len(tests), "export_difference": difference,
+        data = {"id": ident, **shown, "bundle": relative, "seeds": len(tests), "export_difference": difference,
                 "test": means,
-                "test_interval": {name: bench.task.interval(name, value, "test") for name, value in means.items()},
+                "test_interval": {name: (float(np.mean([ends(test[name])[0] for test in tests])),
+                                         float(np.mean([ends(test[name])[1] for test in tests]))) for name in means},
                 "test_spread": {name: float(np.std([test[name] for test in tests])) for name in tests[0]}}
         return Event("delivered", trial, curve=[finite(row) for row in curve], data=data)
     except OSError:
         raise
     except Exception as error:
         return Event("delivered", trial, note=reason(error), data={"id": ident})
+
+
+def ends(score: float) -> tuple[float, float]:
+    """Where the true value of a score lies, as far as that is known."""
+    return (score.low, score.high) if isinstance(score, Estimate) else (score, score)
+
+
+def exhibit(folder: Path, bench: Workbench, model: torch.nn.Module) -> dict[str, Any]:
+    """Writes what a network shows beside its bundle and names it; a fault in that takes no network away."""
+    try:
+        shown = list(bench.task.exhibits(model))
+        for each in shown:
+            (folder / each.file).write_bytes(each.content)
+        return {"exhibits": [{"file": each.file, "about": each.about} for each in shown]} if shown else {}
+    except OSError:
+        raise
+    except Exception as error:
+        return {"exhibits": [], "exhibits_failed": reason(error)}
 
 
 def seed_of(spec: Spec, trial: Trial, i: int) -> str:
@@ -73,7 +94,9 @@ def train(bench: Workbench, genotype: Genotype, seed: str) -> tuple[torch.nn.Mod
         model = build(bench.space, genotype, bench.example)
         curve = bench.task.fit(model, Budget.from_plain(bench.spec.full_budget), rng, full=True)
     model.cpu().to(memory_format=torch.contiguous_format)
-    return model.eval(), curve, finite(bench.task.score(model, "test"))
+    tests = bench.task.score(model, "test")
+    finite(tests)
+    return model.eval(), curve, tests
 
 
 def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],
@@ -97,7 +120,8 @@ def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[s
     try:
         model.cpu().eval()
         assert bench.example is not None
-        export_onnx(model, bench.task.example(2) or (), draft / "network.onnx")
+        export_onnx(bench.task.exported(model), bench.task.example_for(bundle["genotype"], 2) or (),
+                    draft / "network.onnx", bench.task.ports)
         bundle["export_difference"] = check_onnx(model, bench.task.inputs(CHECKED), draft / "network.onnx")
         torch.save(model.state_dict(), draft / "weights.pt")
         (draft / "bundle.json").write_text(json.dumps(bundle, indent=1, allow_nan=False), encoding="utf-8")
@@ -112,13 +136,16 @@ def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[s
     return bundle["export_difference"]
 
 
-def export_onnx(model: torch.nn.Module, example: tuple[Any, ...], path: Path) -> None:
-    """The network as ONNX, for any batch size."""
-    names = [f"input{i}" if i else "input" for i in range(len(example))]
-    batch = torch.export.Dim("batch", min=1, max=65536)
+def export_onnx(model: torch.nn.Module, example: tuple[Any, ...], path: Path,
+                ports: tuple[tuple[Port, ...], tuple[Port, ...]] = Task.ports) -> None:
+    """The network as ONNX, for any length of the axes that may vary: the batch, where the task says no others."""
+    inputs, outputs = ports
+    lengths = {name: torch.export.Dim(name, min=1, max=65536) for port in inputs for name in port.axes.values()}
     with quiet():
-        torch.onnx.export(model, example, path, dynamo=True, input_names=names, output_names=["output"],
-                          dynamic_shapes=tuple({0: batch} for _ in example), external_data=False, verbose=False)
+        torch.onnx.export(model, example, path, dynamo=True, input_names=[port.name for port in inputs],
+                          output_names=[port.name for port in outputs],
+                          dynamic_shapes=tuple({axis: lengths[name] for axis, name in port.axes.items()}
+                                               for port in inputs), external_data=False, verbose=False)
 
 
 def check_onnx(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> float:
@@ -131,10 +158,11 @@ def check_onnx(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: P
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     feed = {slot.name: x.numpy() for slot, x in zip(session.get_inputs(), inputs, strict=True)}
-    theirs = session.run(None, feed)[0]
-    with torch.inference_mode():
-        ours = model(*inputs).numpy()
-    difference = float(np.abs(ours - theirs).max() / max(np.abs(ours).max(), 1e-12))
+    theirs = session.run(None, feed)
+    with torch.no_grad():
+        ours = [x.detach().numpy() for x in pytree.tree_leaves(model(*inputs))]
+    difference = max(float(np.abs(our - their).max() / max(np.abs(our).max(), 1e-12))
+                     for our, their in zip(ours, theirs, strict=True))
     if not difference <= TOLERANCE:
         raise ArithmeticError(f"the exported network differs from the trained one by {difference:.2g} of its output")
     return difference

@@ -17,6 +17,7 @@ from archfab.core import (
     Costs,
     Device,
     Diverged,
+    Estimate,
     Estimator,
     Event,
     Genotype,
@@ -90,7 +91,7 @@ class Workbench:
         if self.example is None:
             return Costs({})
         from archfab.hardware.workload import record_genotype
-        return self.device.cost(record_genotype(self.space, genotype, self.example))
+        return self.device.cost(record_genotype(self.space, genotype, self.task.example_for(genotype) or ()))
 
     def hints(self, genotype: Genotype) -> Metrics:
         """What is known of a network before it is tried: its costs, and what the estimator says of it cheaply."""
@@ -152,15 +153,12 @@ class Workbench:
             rng = random.Random(f"{self.spec.seed}:train:{trial.number}")
             scores, curve = self.estimator.estimate(self.task, self.space, trial.genotype,
                                                     Budget.from_plain(self.spec.budget).scaled(trial.fidelity), rng)
-            scores = finite(scores)
-            metrics.update(scores)
+            metrics.update(finite(scores))
             if lacking := [name for name in self.spec.objectives if name not in metrics]:
                 raise Unknown(f"nothing says its {', '.join(lacking)}")
             curve = [dict(finite(row)) for row in curve]
-            for name, value in scores.items():
-                low, high = (value, value) if self.estimator.elsewhere(self.task) else self.task.interval(name, value)
-                if low < high:
-                    figures[name] = {"value": value, "origin": "measured", "low": low, "high": high}
+            figures.update({name: {"value": float(value), "origin": "measured", "low": value.low, "high": value.high}
+                            for name, value in scores.items() if isinstance(value, Estimate)})
             return Event("ok", trial, metrics, figures, curve)
         except Unknown as error:
             return Event("rejected", trial, metrics, figures, note=str(error))

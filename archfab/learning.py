@@ -9,16 +9,16 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils import _pytree as pytree
 
 from archfab.core import Budget, Diverged, Metrics, Task, UsageError
-
-Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,15 @@ class Recipe:
     label_smoothing: float = 0.05
     clip: float = 5.0               # largest norm of the gradient
     patience: int = 0               # epochs without a better validation score that end it; 0: never
+    ema: float = 0.0                # decay of the moving average of the weights that is kept in their place; 0: none
 
     def __post_init__(self) -> None:
         if self.optimizer not in ("adamw", "sgd"):
             raise UsageError(f"no optimizer named '{self.optimizer}'; known: adamw, sgd")
         if not 0 < self.lr < math.inf or self.batch < 2 or self.weight_decay < 0 or self.patience < 0:
             raise UsageError("a recipe takes a finite lr > 0, batch >= 2, weight_decay >= 0 and patience >= 0")
-        if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1:
-            raise UsageError("warmup and label_smoothing are shares from 0 to below 1")
+        if not all(0 <= share < 1 for share in (self.warmup, self.label_smoothing, self.ema)):
+            raise UsageError("warmup, label_smoothing and ema are shares from 0 to below 1")
 
 
 def seed_torch(rng: random.Random) -> None:
@@ -97,13 +98,14 @@ class Meter:
         return used
 
 
-def fit(model: nn.Module, batches: Callable[[], Iterator[Batch]], steps_an_epoch: int,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], recipe: Recipe, budget: Budget,
+def fit(model: nn.Module, batches: Callable[[], Iterator[Any]], steps_an_epoch: int,
+        loss: Callable[[Any], torch.Tensor], recipe: Recipe, budget: Budget,
         validate: Callable[[], Metrics] | None = None, watched: str = "loss") -> list[dict[str, float]]:
     """Trains `model` in place and returns its curve: epoch, training loss, and each validation score as
     `validation_NAME`; the one that is watched stands as `validation` too.
 
     :param batches: one epoch of inputs and targets.
+    :param loss: of a batch, as one number with a gradient; `model` is in training mode.
     :param validate: the scores on validation data, by name.
     :param watched: the score to be made small; the weights of its best epoch are kept.
     :raises Diverged: when the loss is no finite number.
@@ -111,16 +113,18 @@ def fit(model: nn.Module, batches: Callable[[], Iterator[Batch]], steps_an_epoch
     optimizer = make_optimizer(model, recipe)
     meter = Meter(budget, steps_an_epoch)
     curve: list[dict[str, float]] = []
+    average = Average(model, recipe.ema) if recipe.ema else None
     best, best_state, since = math.inf, None, 0
     while meter.progress < 1:
-        row = {"epoch": len(curve) + 1.0, "loss": epoch(model, batches(), loss, optimizer, recipe, meter)}
+        row = {"epoch": len(curve) + 1.0, "loss": epoch(model, batches(), loss, optimizer, recipe, meter, average)}
         if validate:
-            scores = validate()
-            row["validation"] = scores[watched]
-            row.update({f"validation_{name}": value for name, value in scores.items()})
-            since += 1
-            if row["validation"] < best:
-                best, best_state, since = row["validation"], copy.deepcopy(model.state_dict()), 0
+            with average.in_place() if average else nullcontext():
+                scores = validate()
+                row["validation"] = scores[watched]
+                row.update({f"validation_{name}": value for name, value in scores.items()})
+                since += 1
+                if row["validation"] < best:
+                    best, best_state, since = row["validation"], copy.deepcopy(model.state_dict()), 0
         curve.append(row)
         if not meter.taken:
             raise UsageError("the training data gives no batch to learn from")
@@ -128,21 +132,23 @@ def fit(model: nn.Module, batches: Callable[[], Iterator[Batch]], steps_an_epoch
             break
     if best_state is not None:
         model.load_state_dict(best_state)
+    elif average:
+        average.exchange()
     return curve
 
 
-def epoch(model: nn.Module, batches: Iterator[Batch], loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-          optimizer: torch.optim.Optimizer, recipe: Recipe, meter: Meter) -> float:
+def epoch(model: nn.Module, batches: Iterator[Any], loss: Callable[[Any], torch.Tensor],
+          optimizer: torch.optim.Optimizer, recipe: Recipe, meter: Meter, average: Average | None = None) -> float:
     """One pass over the data, or what is left of the budget; returns the mean training loss."""
     model.train()
     total, count = 0.0, 0
-    for x, y in batches:
+    for batch in batches:
         progress = meter.progress
         if progress >= 1:
             break
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * rate(progress, recipe.warmup)
-        value = loss(model(x), y)
+        value = loss(batch)
         now = float(value.detach())
         if not math.isfinite(now):
             raise Diverged(f"the training loss is {now} at step {meter.taken + 1} (learning rate "
@@ -151,9 +157,53 @@ def epoch(model: nn.Module, batches: Iterator[Batch], loss: Callable[[torch.Tens
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
+        if average:
+            average.update()
         meter.taken += 1
-        total, count = total + now * len(y), count + len(y)
+        size = size_of(batch)
+        total, count = total + now * size, count + size
     return total / max(count, 1)
+
+
+def size_of(batch: Any) -> int:
+    """How many samples a batch has: the length of its last tensor."""
+    return len(pytree.tree_leaves(batch)[-1])
+
+
+class Average:
+    """The moving average of a model's weights: of each step, the share `1 - decay` (Polyak and Juditsky, 1992).
+
+    Early on the decay is smaller, (1 + steps) / (10 + steps), so that the first weights are soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.weights = list(model.parameters())
+        self.mean = [weight.detach().clone() for weight in self.weights]
+        self.decay = decay
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(self.mean, [weight.detach() for weight in self.weights], 1 - decay)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model has the mean weights inside."""
+        self.exchange()
+        try:
+            yield
+        finally:
+            self.exchange()
+
+    @torch.no_grad()
+    def exchange(self) -> None:
+        """The model's weights and the mean change places."""
+        for weight, mean in zip(self.weights, self.mean, strict=True):
+            kept = weight.detach().clone()
+            weight.copy_(mean)
+            mean.copy_(kept)
 
 
 def calibration(task: Task, number: int) -> list[Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
@@ -160,6 +162,53 @@ class Costs:
 
     def plain(self) -> dict[str, dict[str, Any]]:
         return {name: asdict(cost) for name, cost in self.figures.items()}
+
+
+class Estimate(float):
+    """A score with the interval in which its true value lies with 95 % confidence, as the size of the data tells."""
+
+    low: float
+    high: float
+
+    def __new__(cls, value: float, low: float, high: float) -> Estimate:
+        made = super().__new__(cls, value)
+        made.low, made.high = min(low, value), max(high, value)
+        return made
+
+    @classmethod
+    def mean_of(cls, values: Sequence[float], scale: float = 1.0) -> Estimate:
+        """The mean of independent figures, and 1.96 of its standard errors to each side."""
+        n = len(values)
+        mean = math.fsum(values) / n
+        deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(1, n - 1))
+        half = 1.96 * deviation / math.sqrt(n)
+        return cls(mean * scale, (mean - half) * scale, (mean + half) * scale)
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of an exported network: its name, and the axes whose length may vary, by name."""
+
+    name: str
+    axes: Mapping[int, str] = field(default_factory=lambda: {0: "batch"})
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """Something to look at or to use that comes of a network: a picture, a table, a text."""
+
+    file: str               # its name; the ending says what it is: .svg, .csv, .json, .xyz
+    about: str              # what it shows, in one sentence
+    content: bytes
+
+    @classmethod
+    def table(cls, file: str, about: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Exhibit:
+        """Rows as CSV; numbers keep ten digits."""
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([f"{value:.10g}" if isinstance(value, float) else value for value in row] for row in rows)
+        return cls(file, about, lines.getvalue().encode())
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ MAY = {
     "estimators": {"space", "learning", "lowering", "tables", "registry", "sampling", "hardware"},
     "surrogates": {"space", "metrics"}, "tables": {"space", "metrics"},
     "comparison": {"space", "metrics", "registry", "tables", "runs", "report"},
-    "tasks": {"space", "nn", "learning", "registry", "tables"}, "hardware": {"space", "lowering"},
+    "tasks": {"space", "nn", "learning", "registry", "tables", "metrics"}, "hardware": {"space", "lowering"},
     "runs": {"metrics", "deliver", "report"},
     "executors": {"evaluate"},
 }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from archfab.core import Budget, Diverged, UsageError
-from archfab.learning import Recipe, fit, make_optimizer, rate, seed_torch
+from archfab.learning import Average, Recipe, fit, make_optimizer, rate, seed_torch
 
 
 def line_data(n=64):
@@ -28,7 +28,8 @@ def train(budget, recipe=None, validate=None, model=None, steps=4):
             seen.append(1)
             yield part
 
-    curve = fit(model, batches, steps, nn.functional.mse_loss, recipe or Recipe(lr=0.1), budget, validate)
+    curve = fit(model, batches, steps, lambda batch: nn.functional.mse_loss(model(batch[0]), batch[1]),
+                recipe or Recipe(lr=0.1), budget, validate)
     return model, curve, len(seen)
 
 
@@ -42,6 +43,40 @@ def test_the_schedule_rises_to_one_and_ends_at_zero():
     assert rate(0.1, 0.1) == pytest.approx(1.0)
     assert rate(0.55, 0.1) == pytest.approx(0.5)
     assert rate(1.0, 0.1) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_moving_average_of_the_weights_takes_their_place():
+    seen, model = [], nn.Linear(1, 1)
+    train(Budget(steps=12), Recipe(lr=0.1), model=model)
+    last = model.weight.item()
+    torch.manual_seed(0)
+    model = nn.Linear(1, 1)
+    average, mean = Average(model, 0.5), model.weight.item()
+    for step, value in enumerate((1.0, 3.0, -2.0), start=1):
+        with torch.no_grad():
+            model.weight.fill_(value)
+        average.update()
+        decay = min(0.5, (1 + step) / (10 + step))
+        mean = decay * mean + (1 - decay) * value
+        with average.in_place():
+            seen.append(model.weight.item())
+            assert seen[-1] == pytest.approx(mean, rel=1e-6)
+        assert model.weight.item() == value
+    assert math.isfinite(last)
+
+
+def test_a_training_with_a_moving_average_ends_on_it():
+    ends = {}
+    for ema in (0.0, 0.9):
+        torch.manual_seed(1)
+        model, _, _ = train(Budget(steps=8), Recipe(lr=0.3, ema=ema))
+        ends[ema] = model.weight.item()
+    assert ends[0.0] != ends[0.9]
+    watched = []
+    torch.manual_seed(1)
+    model, _, _ = train(Budget(steps=8), Recipe(lr=0.3, ema=0.9), model=(kept := nn.Linear(1, 1)),
+                            validate=lambda: watched.append(kept.weight.item()) or {"loss": -len(watched)})
+    assert model.weight.item() == watched[-1] == pytest.approx(ends[0.9], rel=1e-6)
 
 
 @pytest.mark.parametrize(("budget", "steps", "epochs"), [

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from archfab.core import Budget, Metrics, Task, UsageError, unknown
+from archfab.core import Budget, Estimate, Metrics, Task, UsageError, unknown
 from archfab.learning import Recipe, accelerator, fit
 from archfab.tasks.vision.data import Images, read_images, split_off
 
@@ -94,7 +94,8 @@ class Vision(Task):
         self.place(model)
         x, y = self.tensors(*(("train", "validation") if full else ("train",)))
         draws = torch.Generator().manual_seed(rng.getrandbits(60))
-        return fit(model, lambda: self.epoch(x, y, draws), self.steps(y), lambda z, t: self.loss(z, (None, t)),
+        return fit(model, lambda: self.epoch(x, y, draws), self.steps(y),
+                   lambda batch: self.loss(self.answer(model, batch), batch),
                    replace(self.recipe, lr=self.recipe.lr * rate), budget, None if full else lambda: self.score(model))
 
     def batches(self, split: Literal["train", "validation"], rng: random.Random,
@@ -134,22 +135,12 @@ class Vision(Task):
         x, y = self.normal(images), torch.from_numpy(labels)
         with torch.inference_mode():
             logits = torch.cat([model(part) for part in x.split(256)]).cpu()
-        return {"error": float((logits.argmax(1) != y).double().mean()),
+        return {"error": proportion(float((logits.argmax(1) != y).double().mean()), len(y)),
                 "loss": float(F.cross_entropy(logits.double(), y))}
 
     def place(self, model: nn.Module) -> nn.Module:
         """The model on the device, in the memory layout in which convolutions are fastest."""
         return model.to(self.device, memory_format=torch.channels_last)     # type: ignore[call-overload]
-
-    def interval(self, name: str, value: float,
-                 split: Literal["validation", "test"] = "validation") -> tuple[float, float]:
-        """Wilson's interval of a proportion (JASA 1927); other scores have none."""
-        if name != "error":
-            return value, value
-        n, z = len(self.parts[split][1]), 1.96
-        middle = (value + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
-        return min(value, max(0.0, middle - half)), max(value, min(1.0, middle + half))
 
     def inputs(self, number: int) -> tuple[torch.Tensor, ...]:
         return (self.normal(self.parts["test"][0][:number]).cpu(),)
@@ -193,6 +184,14 @@ class Vision(Task):
             each = torch.arange(n, device=x.device)[:, None, None]
             x = padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
         return x
+
+
+def proportion(value: float, n: int) -> Estimate:
+    """A share of `n` images with Wilson's interval (JASA 1927)."""
+    z = 1.96
+    middle = (value + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
+    return Estimate(value, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def split(images: Images, validation: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -268,7 +268,8 @@ def compare(asked: argparse.Namespace, _: Extras) -> int:
     runs = [Run(find(name, asked.runs)) for name in asked.runs_]
     document = compare_runs(runs)
     if asked.png:
-        from archfab.runs.picture import compared_figure, png
+        from archfab.drawing import png
+        from archfab.runs.picture import compared_figure
         asked.png.write_bytes(png(compared_figure(runs)))
     header = ["run", "strategy", "seed", "trials", "seconds", "hypervolume", *document["objectives"]]
     return answer(asked, document, lambda d: terminal.show_table(

@@ -10,9 +10,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from archfab.drawing import png, svg
 from archfab.evaluate import load_device
 from archfab.runs import Member, Run
-from archfab.runs.picture import curves_figure, front_figure, png, svg, title
+from archfab.runs.picture import curves_figure, front_figure, title
 from archfab.runs.shared_picture import lessons_figure
 from archfab.space import Space
 

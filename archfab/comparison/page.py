@@ -12,8 +12,8 @@ from typing import Any
 from archfab.comparison.picture import KINDS, comparison_figure
 from archfab.comparison.significance import LEVEL, TABLES
 from archfab.comparison.verdict import against, emptiness, p_value, ranked
+from archfab.drawing import png, svg
 from archfab.report import STYLE, replace, section, table
-from archfab.runs.picture import png, svg
 
 Doc = Mapping[str, Any]
 MOST_TABLES = 6         # whose means and medians are drawn in one PNG

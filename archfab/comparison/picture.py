@@ -8,7 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from archfab.comparison.verdict import ranked
-from archfab.runs.picture import INK, label
+from archfab.drawing import INK, label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from archfab.runs.picture import FOUND, INK, LINE, OTHER, label, new_figure
+from archfab.drawing import FOUND, INK, LINE, OTHER, label, new_figure
 from archfab.runs.shared import lessons, pairs, trust
 
 if TYPE_CHECKING:

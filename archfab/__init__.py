@@ -11,14 +11,20 @@ from archfab.space import CHANNELS, Space, choose, describe, maximum, minimum, r
 
 if TYPE_CHECKING:
     from archfab import nn
+    from archfab.deliver import load_model
+    from archfab.prediction import predict
 
 __version__ = "0.1.0"
+LAZY = {"nn": "archfab.nn", "load_model": "archfab.deliver", "predict": "archfab.prediction"}
+"""What brings torch, and so is imported only when it is used."""
+
 __all__ = ["CHANNELS", "Budget", "Run", "Space", "UsageError", "choose", "describe", "maximum", "minimum", "nn",
-           "repeat", "resume", "search"]
+           "load_model", "predict", "repeat", "resume", "search"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "nn":
-        raise AttributeError(f"module 'archfab' has no attribute '{name}'")
     import importlib
-    return importlib.import_module("archfab.nn")        # brings torch: only when it is used
+    if name not in LAZY:
+        raise AttributeError(f"module 'archfab' has no attribute '{name}'")
+    found = importlib.import_module(LAZY[name])
+    return found if name == "nn" else getattr(found, name)

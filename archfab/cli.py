@@ -126,6 +126,11 @@ def parser() -> argparse.ArgumentParser:
     one = verb("replay", replay, "derive a bundle again and say what differs",
                "archfab replay runs/vision-1/bundles/3f2a...")
     one.add_argument("bundle", help="a bundle's folder")
+    one = verb("predict", predict, "what delivered networks say of new data; several are an ensemble",
+               "archfab predict runs/forecasting-1/bundles/3f2a... --data new.csv --out forecasts", True)
+    one.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle's folder")
+    one.add_argument("--data", required=True, metavar="PATH", help="the new data, in a form that the task reads")
+    one.add_argument("--out", metavar="DIR", help="a new folder (default: predictions-1, predictions-2, ...)")
     one = verb("space", space, "what a task's search space is, what it can do and what a search will cost",
                "archfab space vision --space cell --device cortex-m7", True)
     one.add_argument("task", help="a name, or a .py file")
@@ -320,6 +325,14 @@ def replay(asked: argparse.Namespace, _: Extras) -> int:
             print(f"  environment: {line}")
 
     return answer(asked, document, shown) or (0 if document["same"] else 1)
+
+
+def predict(asked: argparse.Namespace, options: Extras) -> int:
+    from archfab.prediction import predict as say
+    from archfab.terminal import show_table
+    document = say(asked.bundles, asked.data, asked.out, options)
+    return answer(asked, document, lambda d: show_table(
+        ["file", "about"], [[str(Path(d["folder"]) / row["file"]), row["about"]] for row in d["files"]]))
 
 
 def space(asked: argparse.Namespace, options: Extras) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections import Counter
@@ -25,6 +26,7 @@ td,th{padding:.3rem .7rem;text-align:left;border-bottom:1px solid #eef1f4;vertic
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.wide{overflow-x:auto}
 small,.quiet{color:#62707d}.verdict{background:#f2f6fa;border-left:4px solid #0b6fb8;padding:.6rem 1rem;margin:1rem 0}
 .verdict.bad{border-color:#c2410c;background:#fdf3ee}svg{max-width:100%;height:auto}code{font-size:.85em}
+figure{margin:1rem 0}figcaption{color:#62707d;font-size:.86rem}img{max-width:100%}
 details{margin:.6rem 0}summary{cursor:pointer}
 """
 
@@ -55,6 +57,7 @@ def page(run: Run, front: str) -> str:
         head(run, document), "".join(f"<p class='verdict{' bad' if 'NO' in s else ''}'>{escape(s)}</p>"
                                      for s in document["verdict"]),
         f"<h2>Front</h2>{front}", front_table(run), section("Shared weights", svg(taught) if taught else ""),
+        section("What the networks show", shown(run)),
         section("Training", svg(curves) if curves else ""),
         section("Beside the search", comparison(run, document)), section("Where the figures come from", origins(run)),
         section("What did not work", failures(run)), section("How it was run", settings(run))]
@@ -100,6 +103,30 @@ def front_table(run: Run) -> str:
             "objective are named as not told apart: do not rank them by these figures.</p>")
     return table(["network", *names, "on test data", "bundle", "not told apart from", "genotype"], rows,
                  numeric=range(1, len(names) + 1)) + note
+
+
+def shown(run: Run) -> str:
+    """What each delivered network shows: its pictures, and links to its tables; the best one's lie open."""
+    parts: list[str] = []
+    for member in run.front:
+        folder, exhibits = member.delivered.get("bundle", ""), member.delivered.get("exhibits", ())
+        failed = member.delivered.get("exhibits_failed")
+        pieces = [f"<p>Its pictures and tables failed: {escape(failed)}</p>"] if failed else []
+        pieces += [exhibit(run.folder / folder / each["file"], folder, each) for each in exhibits]
+        if pieces:
+            parts.append(f"<details{'' if parts else ' open'}><summary>network <code>{member.id}</code></summary>"
+                         f"{''.join(pieces)}</details>")
+    return "".join(parts)
+
+
+def exhibit(path: Path, folder: str, each: Mapping[str, str]) -> str:
+    """A picture with what it shows, or a link."""
+    link = f"<a href='{escape(folder)}/{escape(each['file'])}'>{escape(each['file'])}</a>"
+    picture = ""
+    if path.suffix == ".svg" and path.is_file():
+        data = base64.b64encode(path.read_bytes()).decode()
+        picture = f"<img alt='{escape(each['about'])}' src='data:image/svg+xml;base64,{data}'>"
+    return f"<figure>{picture}<figcaption>{escape(each['about'])} {link}</figcaption></figure>"
 
 
 def figure(member: Member, name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields, is_dataclass
 
 from archfab import Space, registry
 from archfab.core import Event, Lesson, Limit, Trial
+from archfab.runs.store import Store
 
 TOY = registry.load("tasks", "toy")()
 
@@ -86,3 +87,24 @@ def through_json(event):
 
 def errors(events):
     return [event.metrics["error"] for event in events if event.kind == "ok"]
+
+
+def log(folder):
+    """A run's log without its clock."""
+    store = Store.open(folder)
+    rows = [row[:5] for row in store.rows()]
+    store.close()
+    return rows
+
+
+class Stop:
+    """Interrupts a run after some events of a kind."""
+
+    def __init__(self, kind, number):
+        self.kind, self.number = kind, number
+
+    def __call__(self, spec, folder):
+        def watch(phase, log, elapsed):
+            if sum(event.kind == self.kind for event in log.events) == self.number:
+                raise KeyboardInterrupt
+        return watch

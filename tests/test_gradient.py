@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from test_supernet import Stop, log
+from driving import Stop, log
 
 import archfab
 from archfab import Space, UsageError, choose, nn, registry

@@ -151,6 +151,6 @@ def test_a_wrong_request_says_what_is_wrong(archfab, runs, points, words, said):
 def test_a_task_without_predictions_says_what_else_there_is(tmp_path, points):
     run = search("vision", space="cell", trials=1, deliver=1, random=False, trial_budget=Budget(steps=2),
                  full_budget=Budget(steps=2), options={"channels": 4}, run=tmp_path / "run")
-    with pytest.raises(UsageError, match="archfab.load_model"):
+    with pytest.raises(UsageError, match=r"archfab\.load_model"):
         predict([run.best.bundle], str(points), tmp_path / "out")
     assert json.loads((run.best.bundle / "bundle.json").read_text())["spec"]["task"] == "vision"

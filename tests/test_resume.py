@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from driving import log
 
 from archfab.runs import Run, Store
 from archfab.search import resume, search
@@ -14,14 +15,6 @@ from archfab.search import resume, search
 TOY = ["search", "toy", "--trials", "250", "--seed", "3", "--delay", "0.01", "--fail", "0.1", "--run", "one"]
 VISION = ["search", "vision", "--trials", "4", "--steps", "4", "--full-steps", "4", "--deliver", "1", "--seed", "3",
           "--run", "one"]
-
-
-def log(folder):
-    """The log without its clock."""
-    store = Store.open(folder)
-    rows = [row[:5] for row in store.rows()]
-    store.close()
-    return rows
 
 
 def start(words, folder):

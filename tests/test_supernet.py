@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from driving import Stop, log
 from torch import nn as tnn
 
 import archfab
@@ -28,13 +29,6 @@ def run_of(folder, task=None, watcher=None, **changed):
     given = changed.pop("options", {})
     options = given if "supernet" in given else {"lessons": 2, "sampling": "spos", "check": 3, **given}
     return archfab.search(task or "vision", run=folder, options=options, watcher=watcher, **{**SMALL, **changed})
-
-
-def log(folder):
-    store = Store.open(folder)
-    rows = [row[:5] for row in store.rows()]
-    store.close()
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -76,19 +70,6 @@ def test_another_search_uses_the_weights_as_they_are(trained, tmp_path):
     found, _ = estimator(trained.folder).estimate(VISION(), Space(VISION().space("attention")), known.trial.genotype,
                                                   archfab.Budget(), random.Random(1))
     assert found["error"] == known.metrics["error"] and found["loss"] == known.metrics["loss"]
-
-
-class Stop:
-    """Interrupts a run after some events of a kind."""
-
-    def __init__(self, kind, number):
-        self.kind, self.number = kind, number
-
-    def __call__(self, spec, folder):
-        def watch(phase, log, elapsed):
-            if sum(event.kind == self.kind for event in log.events) == self.number:
-                raise KeyboardInterrupt
-        return watch
 
 
 @pytest.mark.parametrize(("kind", "number"), [

@@ -18,8 +18,23 @@ __version__ = "0.1.0"
 LAZY = {"nn": "archfab.nn", "load_model": "archfab.deliver", "predict": "archfab.prediction"}
 """What brings torch, and so is imported only when it is used."""
 
-__all__ = ["CHANNELS", "Budget", "Run", "Space", "UsageError", "choose", "describe", "maximum", "minimum", "nn",
-           "load_model", "predict", "repeat", "resume", "search"]
+__all__ = [
+    "CHANNELS",
+    "Budget",
+    "Run",
+    "Space",
+    "UsageError",
+    "choose",
+    "describe",
+    "load_model",
+    "maximum",
+    "minimum",
+    "nn",
+    "predict",
+    "repeat",
+    "resume",
+    "search",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -94,9 +94,7 @@ def train(bench: Workbench, genotype: Genotype, seed: str) -> tuple[torch.nn.Mod
         model = build(bench.space, genotype, bench.example)
         curve = bench.task.fit(model, Budget.from_plain(bench.spec.full_budget), rng, full=True)
     model.cpu().to(memory_format=torch.contiguous_format)
-    tests = bench.task.score(model, "test")
-    finite(tests)
-    return model.eval(), curve, tests
+    return model.eval(), curve, finite(bench.task.score(model, "test"))
 
 
 def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],

@@ -41,7 +41,8 @@ def deliver(bench: Workbench, trial: Trial, folder: str, seeds: int) -> Event:
         seeds = 1 if bench.estimator.delivers and bench.estimator.same else seeds
         trained = [train(bench, trial.genotype, seed_of(bench.spec, trial, i)) for i in range(seeds)]
         model, curve = trained[0][0], trained[0][1]
-        tests = [test for _, _, test in trained]
+        scores = [test for _, _, test in trained]
+        tests = [finite(test) for test in scores]
         relative = f"bundles/{ident}"
         bundle = contents(bench, trial, tests, model)
         difference = write(Path(folder) / relative, bench, model, bundle)
@@ -49,8 +50,7 @@ def deliver(bench: Workbench, trial: Trial, folder: str, seeds: int) -> Event:
         means = {name: float(np.mean([test[name] for test in tests])) for name in tests[0]}
         data = {"id": ident, **shown, "bundle": relative, "seeds": len(tests), "export_difference": difference,
                 "test": means,
-                "test_interval": {name: (float(np.mean([ends(test[name])[0] for test in tests])),
-                                         float(np.mean([ends(test[name])[1] for test in tests]))) for name in means},
+                "test_interval": {name: np.mean([ends(test[name]) for test in scores], axis=0).tolist() for name in means},
                 "test_spread": {name: float(np.std([test[name] for test in tests])) for name in tests[0]}}
         return Event("delivered", trial, curve=[finite(row) for row in curve], data=data)
     except OSError:
@@ -61,7 +61,7 @@ def deliver(bench: Workbench, trial: Trial, folder: str, seeds: int) -> Event:
 
 def ends(score: float) -> tuple[float, float]:
     """Where the true value of a score lies, as far as that is known."""
-    return (score.low, score.high) if isinstance(score, Estimate) else (score, score)
+    return (score.low, score.high) if isinstance(score, Estimate) else (float(score), float(score))
 
 
 def exhibit(folder: Path, bench: Workbench, model: torch.nn.Module) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def train(bench: Workbench, genotype: Genotype, seed: str) -> tuple[torch.nn.Mod
         model = build(bench.space, genotype, bench.example)
         curve = bench.task.fit(model, Budget.from_plain(bench.spec.full_budget), rng, full=True)
     model.cpu().to(memory_format=torch.contiguous_format)
-    return model.eval(), curve, finite(bench.task.score(model, "test"))
+    return model.eval(), curve, bench.task.score(model, "test")
 
 
 def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],
@@ -239,7 +239,8 @@ def replay(folder: Path | str) -> dict[str, Any]:
     bench = Workbench(Spec.from_plain(bundle["spec"]), folder=Path(folder).resolve().parents[1])
     bench.estimator.folder, bench.estimator.taught = Path(folder).resolve().parents[1] / "shared", \
         bundle.get("taught", 0)
-    model, _, test = train(bench, bundle["genotype"], bundle["seed"])
+    model, _, scores = train(bench, bundle["genotype"], bundle["seed"])
+    test = finite(scores)
     again = {"weights_digest": digest(model.state_dict()), "space_hash": identity(bundle["spec"]["space"]),
              "costs": bench.costs(bundle["genotype"]).plain(), "id": identity(bundle["genotype"]),
              "preprocessing": bench.task.preprocessing()}
@@ -254,7 +255,7 @@ def replay(folder: Path | str) -> dict[str, Any]:
     exported = check_export(folder, model, bench)
     return {"bundle": str(folder), "id": bundle["id"], "same": not differences and not exported,
             "differences": differences + exported, "environment": surroundings,
-            "test": {"then": bundle["test"][0], "now": dict(test)}}
+            "test": {"then": bundle["test"][0], "now": test}}
 
 
 def check_export(folder: Path | str, model: torch.nn.Module, bench: Workbench) -> list[str]:

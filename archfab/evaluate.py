@@ -153,8 +153,7 @@ class Workbench:
             rng = random.Random(f"{self.spec.seed}:train:{trial.number}")
             scores, curve = self.estimator.estimate(self.task, self.space, trial.genotype,
                                                     Budget.from_plain(self.spec.budget).scaled(trial.fidelity), rng)
-            scores = finite(scores)
-            metrics.update({name: float(value) for name, value in scores.items()})
+            metrics.update(finite(scores))
             if lacking := [name for name in self.spec.objectives if name not in metrics]:
                 raise Unknown(f"nothing says its {', '.join(lacking)}")
             curve = [dict(finite(row)) for row in curve]
@@ -209,8 +208,8 @@ def load_device(name: str) -> Device:
 
 
 def finite(scores: Metrics) -> Metrics:
-    """The scores as plain numbers or estimates, or an error naming the one that is not finite."""
-    plain = {name: value if isinstance(value, Estimate) else float(value) for name, value in scores.items()}
+    """The scores as plain numbers, or an error naming the one that is not finite."""
+    plain = {name: float(value) for name, value in scores.items()}
     for name, value in plain.items():
         if not math.isfinite(value):
             raise Diverged(f"the {name} is {value}")

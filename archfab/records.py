@@ -175,6 +175,9 @@ class Estimate(float):
         made.low, made.high = min(low, value), max(high, value)
         return made
 
+    def __getnewargs__(self) -> tuple[float, float, float]:
+        return float(self), self.low, self.high
+
     @classmethod
     def mean_of(cls, values: Sequence[float], scale: float = 1.0) -> Estimate:
         """The mean of independent figures, and 1.96 of its standard errors to each side."""

@@ -1,5 +1,7 @@
 """The training loop: its schedule, its budget, its ends."""
 
+import copy
+import json
 import math
 import random
 
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from archfab.core import Budget, Diverged, UsageError
+from archfab.core import Budget, Diverged, Estimate, UsageError
 from archfab.learning import Average, Recipe, fit, make_optimizer, rate, seed_torch
 
 
@@ -63,6 +65,15 @@ def test_the_moving_average_of_the_weights_takes_their_place():
             assert seen[-1] == pytest.approx(mean, rel=1e-6)
         assert model.weight.item() == value
     assert math.isfinite(last)
+
+
+def test_an_estimate_is_a_number_that_keeps_its_interval():
+    one = Estimate.mean_of([1.0, 2.0, 3.0, 4.0])
+    half = 1.96 * (5 / 3) ** 0.5 / 2
+    assert one == 2.5 and (one.low, one.high) == pytest.approx((2.5 - half, 2.5 + half))
+    again = copy.deepcopy(one)
+    assert (again, again.low, again.high) == (one, one.low, one.high) and json.dumps([one]) == "[2.5]"
+    assert Estimate.mean_of([7.0]).low == 7.0
 
 
 def test_a_training_with_a_moving_average_ends_on_it():

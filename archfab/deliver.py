@@ -50,7 +50,8 @@ def deliver(bench: Workbench, trial: Trial, folder: str, seeds: int) -> Event:
         means = {name: float(np.mean([test[name] for test in tests])) for name in tests[0]}
         data = {"id": ident, **shown, "bundle": relative, "seeds": len(tests), "export_difference": difference,
                 "test": means,
-                "test_interval": {name: np.mean([ends(test[name]) for test in scores], axis=0).tolist() for name in means},
+                "test_interval": {name: np.mean([ends(test[name]) for test in scores], axis=0).tolist()
+                                  for name in means},
                 "test_spread": {name: float(np.std([test[name] for test in tests])) for name in tests[0]}}
         return Event("delivered", trial, curve=[finite(row) for row in curve], data=data)
     except OSError:

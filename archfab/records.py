@@ -175,7 +175,7 @@ class Estimate(float):
         made.low, made.high = min(low, value), max(high, value)
         return made
 
-    def __getnewargs__(self) -> tuple[float, float, float]:
+    def __getnewargs__(self) -> tuple[float, float, float]:    # type: ignore[override]
         return float(self), self.low, self.high
 
     @classmethod

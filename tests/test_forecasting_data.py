@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from archfab.core import UsageError
 from archfab.tasks.forecasting.data import Columns, read_series
-from archfab.tasks.forecasting.series import Origins, Series, check, check_windows, with_test
+from archfab.tasks.forecasting.series import Origins, Series, check, check_windows
+from archfab.tasks.forecasting.splits import Splits, until
+from archfab.tasks.forecasting.splits import test_part as part_of_test
 
 WIDE = "id,V1,V2,V3,V4\na,1,2,,4\nb,5,6,7,\n"
 LONG = ("unique_id,ds,y\nb,3,7\na,1,1\na,2,2\na,4,4\nb,1,5\nb,2,6\na,3,NA\n")
@@ -156,8 +158,19 @@ def test_rolling_origins_and_the_test_part():
     """Three origins, two steps apart: the last one has a horizon of 4 known values after it."""
     origins = Origins(3, 2)
     assert origins.back(4) == [8, 6, 4] and origins.length(4) == 8
-    series = made(range(20))
-    kept, full = with_test(series, origins, 4)
-    assert len(kept.values[0]) == 12 and len(full[0]) == 20
-    kept, full = with_test(made(range(20), test=(np.arange(4.0),)), origins, 4)
-    assert len(kept.values[0]) == 20 and list(full[0][-4:]) == [0, 1, 2, 3]
+    assert [len(each) for each in until([np.arange(20), np.arange(9)], 8)] == [12, 1]
+    assert part_of_test(made(range(20)), 4, 3, 2) == origins
+    assert part_of_test(made(range(20), test=(np.arange(9.0),)), 4, 1, 2).back(4) == [9, 7, 5]
+
+
+def test_what_is_forecast_is_never_learned_from():
+    """From 100 values: 2 test origins and 3 validation origins, 5 steps apart, of a horizon of 10."""
+    values = np.random.default_rng(0).normal(size=100)
+    splits = Splits(made(values), 10, 1, 20, 30, 60, origins=3, test_origins=2, stride=5)
+    assert [len(part[0]) for part in (splits.train, splits.usable, splits.full)] == [65, 85, 100]
+    validation, test = splits.windows["validation"], splits.windows["test"]
+    assert list(validation.origins) == [65, 70, 75] and list(test.origins) == [85, 90]
+    for window in (validation, test):
+        for i, at in enumerate(window.origins):
+            assert np.array_equal(window.inputs[i], values[at - 30:at])
+            assert np.array_equal(window.truth[i], values[at:at + 10])

@@ -30,10 +30,6 @@ class Series:
         place = f", {self.rows[i]}" if self.rows else ""
         return f"{self.source}{place}: series '{self.names[i]}'"
 
-    def until(self, last: int) -> tuple[Array, ...]:
-        """Every series without its last values."""
-        return tuple(each[:len(each) - last] for each in self.values)
-
 
 @dataclass(frozen=True)
 class Origins:
@@ -51,15 +47,6 @@ class Origins:
     def length(self, horizon: int) -> int:
         """How many values follow the oldest origin."""
         return self.back(horizon)[0]
-
-
-def with_test(series: Series, origins: Origins, horizon: int) -> tuple[Series, tuple[Array, ...]]:
-    """The series as training may see them, and in full; the test part is the file's, or the last values of each."""
-    if series.test is not None:
-        full = tuple(np.concatenate(pair) for pair in zip(series.values, series.test, strict=True))
-        return series, full
-    kept = series.until(origins.length(horizon))
-    return Series(series.names, kept, series.source, None, series.group, series.rows), series.values
 
 
 def check(series: Series, training: Sequence[Array], horizon: int, season: int, shortest: int) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 EXTRA = "forecasting"
 STEPS = 50              # in what counts as one epoch
+SMALL = 5000            # values to learn from, below which training is short
 
 
 class Answers(NamedTuple):
@@ -123,11 +124,16 @@ class Forecasting(Task):
     def example(self, batch: int = 1) -> tuple[torch.Tensor, ...]:
         return (torch.zeros(batch, self.lookbacks[-1]),)
 
+    @property
+    def small(self) -> bool:
+        """Whether the series are few and short, so that networks soon know them by heart."""
+        return sum(map(len, self.parts.train)) < SMALL
+
     def budget(self) -> Budget:
-        return Budget(epochs=2 if self.read.source.startswith("the generated") else 8)
+        return Budget(epochs=4 if self.small else 6)
 
     def full_budget(self) -> Budget:
-        return Budget(epochs=5 * (self.budget().epochs or 1))
+        return Budget(epochs=4 if self.small else 40)
 
     def fit(self, model: nn.Module, budget: Budget, rng: random.Random, full: bool = False,
             rate: float = 1.0) -> list[dict[str, float]]:

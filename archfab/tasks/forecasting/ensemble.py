@@ -60,6 +60,10 @@ class EnsembleModule(nn.Module):
     @staticmethod
     def assemble(builder: Any, x: Any, where: str, stacks: Any, lookbacks: Any, losses: Any, repeats: Any,
                  horizon: int, quantiles: Any, start: Any) -> tuple[nn.Module, Any]:
+        if hasattr(builder, "open"):            # in a mixture
+            raise UsageError("the members of an ensemble are trained each on its own, so that no gradient leads from "
+                             "its loss to its decisions; search the space 'modules' by gradients, or this one by "
+                             "trials")
         repeats = counted(builder.decided(repeats), "repeats", where)
         members = []
         for lookback, loss in product(builder.decided(lookbacks), builder.decided(losses)):
@@ -70,12 +74,6 @@ class EnsembleModule(nn.Module):
         margin, _ = builder.part(Describer(nbeats.MarginModule, f"{nbeats.HERE}:MarginModule")(horizon), x,
                                  f"{where}.margin")
         return EnsembleModule(members, margin), x.new_empty((x.shape[0], horizon))
-
-    @staticmethod
-    def relax(builder: Any, x: Any, where: str, **asked: Any) -> tuple[nn.Module, Any]:
-        """No mixture: what its members say is not weighed but trained apart."""
-        raise UsageError("the members of an ensemble are trained each on its own, so that no gradient leads from the "
-                         "ensemble's loss to its decisions; search the space 'modules' so, or this one by trials")
 
 
 def point(forecast: torch.Tensor, quantiles: Sequence[float]) -> torch.Tensor:

@@ -126,6 +126,10 @@ class ForecasterModule(nn.Module):
         lookback = counted(builder.decided(lookback), "lookback", where)
         if lookback > x.shape[1]:
             raise BuildError(f"{where}: a look-back of {lookback} in windows of {x.shape[1]} values")
+        if hasattr(builder, "open") and (choice := builder.open(loss)) is not None:      # in a mixture
+            raise UsageError(f"choice '{choice.name}' decides what is learned, not what is computed: losses of "
+                             "different kinds cannot be weighed against each other by their gradients; fix it, as the "
+                             "space 'modules' does")
         loss = builder.decided(loss)
         quantiles = tuple(quantiles) if loss == "quantiles" else ()
         levels = max(1, len(quantiles))
@@ -138,15 +142,6 @@ class ForecasterModule(nn.Module):
         if season > lookback:
             raise BuildError(f"{where}: a look-back of {lookback} does not reach back a season of {season}")
         return ForecasterModule(inner, margin, lookback, levels, loss, quantiles, season), y
-
-    @staticmethod
-    def relax(builder: Any, x: Any, where: str, **asked: Any) -> tuple[nn.Module, Any]:
-        """In a mixture every network learns from one loss."""
-        if builder.open(asked["loss"]) is not None:
-            raise UsageError(f"choice '{builder.open(asked['loss']).name}' decides what is learned, not what is "
-                             "computed: losses of different kinds cannot be weighed against each other by their "
-                             "gradients; fix it, as the space 'modules' does")
-        return ForecasterModule.assemble(builder, x, where, **asked)
 
 
 class MarginModule(nn.Module):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = 4               # series in a picture
 PARTS = 2               # of them with their decomposition
-COLOURS = (OTHER, LINE, "#3d8f5f", "#8a5fb0", "#b0483d", "#5f7fb0", "#8f7a3d")
+COLOURS = ("#3d8f5f", "#8a5fb0", "#b0483d", "#5f7fb0", "#8f7a3d", "#4d9a9a")
 
 
 def exhibits(task: Forecasting, model: Any) -> Iterator[Exhibit]:
@@ -148,7 +147,7 @@ def drawn_decomposition(names: Sequence[str], window: Windows, model: Any, place
         first, *others = parts.items()
         whole.plot(steps, first[1][j], color=OTHER, linewidth=1.4, label=first[0])
         whole.set_title(f"{names[window.series[i]]}, from step {window.origins[i]}", fontsize=11)
-        for (name, part), colour in zip(others, COLOURS[1:] * len(others), strict=False):
+        for (name, part), colour in zip(others, COLOURS * len(others), strict=False):
             split.plot(steps, part[j], color=colour, linewidth=1.6, label=name)
         split.set_title(f"added to {first[0]}", fontsize=11)
         for axis in (whole, split):
@@ -162,10 +161,14 @@ def decomposed(model: Any, x: torch.Tensor) -> dict[str, Array]:
     return {name: part[:, place].double().numpy() for name, part in model.decomposition(x).items()}
 
 
-def finished(figure: Any, axes: Iterable[Any]) -> bytes:
+def finished(figure: Any, axes: Sequence[Any]) -> bytes:
+    """The picture, its lines explained once below it."""
+    named: dict[str, Any] = {}
     for axis in axes:
-        axis.legend(frameon=False, fontsize=9)
         axis.tick_params(labelsize=9)
-    next(iter(axes)).set_ylabel("value")
-    stream = io.StringIO(svg(figure))
-    return stream.getvalue().encode()
+        for line, name in zip(*axis.get_legend_handles_labels(), strict=True):
+            named.setdefault(name, line)
+    axes[0].set_ylabel("value")
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named), frameon=False,
+                  fontsize=10)
+    return svg(figure).encode()

@@ -13,6 +13,7 @@ from archfab.tasks.forecasting.ensemble import Ensemble
 from archfab.tasks.forecasting.nbeats import Forecaster, Stack
 
 WIDTHS = (64, 128, 256)
+NARROW = (32, 64, 128)      # of the members of an ensemble
 
 
 @dataclass(frozen=True)
@@ -89,19 +90,21 @@ def modules(sizes: Sizes) -> Description:
 def ensemble(sizes: Sizes) -> Description:
     """Interpretable networks of several look-backs and losses, each trained on its own, and their median."""
     backs = sizes.lookbacks
-    return Ensemble([trend(sizes, "trend"), seasonality(sizes, "season")],
-                    choose("lookbacks", short=backs[:3], alternate=backs[::2], all=backs),
-                    choose("losses", mase=("mase",), two=("smape", "mase"), three=("smape", "mase", "mape")),
-                    choose("repeats", 1, 2, 3), sizes.horizon, sizes.quantiles, start(sizes))
+    return Ensemble([trend(sizes, "trend", widths=NARROW), seasonality(sizes, "season", widths=NARROW)],
+                    choose("lookbacks", short=backs[:3], long=backs[-3:], spread=backs[1::2] or backs),
+                    choose("losses", smape=("smape",), mase=("mase",), three=("smape", "mase", "mape")),
+                    choose("repeats", 1, 2), sizes.horizon, sizes.quantiles, start(sizes))
 
 
-def trend(sizes: Sizes, name: str, blocks: Any = 3, shared: Any = True) -> Description:
-    return Stack("trend", blocks, choose(f"{name}.layers", 2, 3, 4), choose(f"{name}.width", *WIDTHS),
+def trend(sizes: Sizes, name: str, blocks: Any = 3, shared: Any = True,
+          widths: Sequence[int] = WIDTHS) -> Description:
+    return Stack("trend", blocks, choose(f"{name}.layers", 2, 3, 4), choose(f"{name}.width", *widths),
                  choose(f"{name}.degree", 1, 2, 3), shared, sizes.period, sizes.longest)
 
 
-def seasonality(sizes: Sizes, name: str, blocks: Any = 3, shared: Any = True) -> Description:
-    return Stack("seasonality", blocks, choose(f"{name}.layers", 2, 3, 4), choose(f"{name}.width", *WIDTHS),
+def seasonality(sizes: Sizes, name: str, blocks: Any = 3, shared: Any = True,
+                widths: Sequence[int] = WIDTHS) -> Description:
+    return Stack("seasonality", blocks, choose(f"{name}.layers", 2, 3, 4), choose(f"{name}.width", *widths),
                  choose(f"{name}.harmonics", *sizes.harmonics), shared, sizes.period, sizes.longest)
 
 

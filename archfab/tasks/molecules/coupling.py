@@ -33,16 +33,16 @@ def dimension(irreps: Irreps) -> int:
 
 def harmonics(l_max: int) -> Irreps:
     """Spherical harmonics up to a degree: a vector's parity is odd, so theirs is (-1)^l."""
-    return tuple(f"{l}{'eo'[l % 2]}" for l in range(l_max + 1))
+    return tuple(f"{n}{'eo'[n % 2]}" for n in range(l_max + 1))
 
 
 def allowed(l_max: int, parity: str) -> Irreps:
     """The features that a network may have.
 
-    :param parity: `natural`: of each degree those that are even or odd as spherical harmonics are; `both`: pseudoscalars
-        and pseudovectors too. With either, energies do not change under mirroring.
+    :param parity: `natural`: of each degree those that are even or odd as spherical harmonics are; `both`: also
+        pseudoscalars, pseudovectors, ... With either, energies do not change under mirroring.
     """
-    return tuple(irrep for l in range(l_max + 1) for irrep in (f"{l}e", f"{l}o")
+    return tuple(irrep for n in range(l_max + 1) for irrep in (f"{n}e", f"{n}o")
                  if parity == "both" or irrep in harmonics(l_max))
 
 
@@ -69,7 +69,7 @@ def couples(i: str, j: str, k: str) -> bool:
 
 @lru_cache
 def coefficients(i: int, j: int, k: int) -> np.ndarray:
-    """Wigner's 3j symbols [2i + 1, 2j + 1, 2k + 1] times sqrt(2k + 1): inputs of variance 1 give outputs of variance 1."""
+    """Wigner's 3j symbols [2i + 1, 2j + 1, 2k + 1] times sqrt(2k + 1), which keep variances of 1."""
     with unset_fake_temporarily(), torch.device("cpu"), torch.no_grad():
         return (o3.wigner_3j(i, j, k, dtype=torch.float64) * (2 * k + 1) ** 0.5).numpy()
 

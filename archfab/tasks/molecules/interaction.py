@@ -26,6 +26,7 @@ from archfab.tasks.molecules.coupling import (
 from archfab.tasks.molecules.parts import SILU, TANH, part
 
 Paths = Mapping[str, tuple[str, ...]]
+VALUE = ("value",)
 
 
 def Interaction(features: Any, l_max: Any, parity: Any, radial: Any, correlation: Any = 1,
@@ -67,26 +68,28 @@ class InteractionModule(nn.Module):
         return self.gate((self.down(messages) + self.kept(told)) * 0.5**0.5)
 
     @staticmethod
-    def assemble(builder: Any, x: Any, where: str, features: Any, l_max: Any, parity: Any, radial: Any, correlation: Any,
-                 scalars: bool) -> tuple[nn.Module, Any]:
-        features, l_max, parity, correlation = (builder.decided(each) for each in (features, l_max, parity, correlation))
+    def assemble(builder: Any, x: Any, where: str, features: Any, l_max: Any, parity: Any, radial: Any,
+                 correlation: Any, scalars: bool) -> tuple[nn.Module, Any]:
+        features, l_max, parity = (builder.decided(each) for each in (features, l_max, parity))
+        correlation = builder.decided(correlation)
         check(features, l_max, parity, correlation, where)
         dtype = str(x[0].dtype).removeprefix("torch.")
         atoms, components, inputs = x[0].shape
         irreps = features_of(components, l_max, parity)
         full = reached(irreps, l_max, parity)
         out = ("0e",) if scalars else full
-        convolution, paths = convolved(builder, x, where, irreps, out if correlation == 1 else full, features, l_max, radial)
+        summed = out if correlation == 1 else full
+        convolution, paths = convolved(builder, x, where, irreps, summed, features, l_max, radial)
         products = None
         if correlation > 1:
             products, paths = multiplied(builder, (atoms, paths, full, allowed(l_max, parity), out, correlation), where,
                                          features, x[0].dtype)
-        outputs = {kind: ("value",) for kind in out if kind in paths}
+        outputs = {kind: VALUE for kind in out if kind in paths}
         outputs["0e"] = ("value", *(f"gate {kind}" for kind in outputs if size(kind) > 1))
         down, _ = builder.part(part("Mix", plain(paths), plain(outputs), features, features, dtype),
                                blank(x[0], atoms, width(paths), features), f"{where}.down")
         species = tuple(f"species {i}" for i in range(x[1].shape[1]))
-        kinds = {kind: species for kind in irreps}
+        kinds = dict.fromkeys(irreps, species)
         kept, _ = builder.part(part("Mix", plain(kinds), plain(outputs), inputs, features, dtype, 1 / len(species)),
                                blank(x[0], atoms, width(kinds), inputs), f"{where}.kept")
         return InteractionModule(convolution, products, down, kept, Gate(tuple(outputs))), \
@@ -95,22 +98,23 @@ class InteractionModule(nn.Module):
 
 def check(features: Any, l_max: Any, parity: Any, correlation: Any, where: str) -> None:
     if not isinstance(features, int) or features < 1 or not isinstance(l_max, int) or not 0 <= l_max <= 6:
-        raise BuildError(f"{where}: features is a whole number from 1 up and l_max one from 0 to 6, not {features!r} and "
-                         f"{l_max!r}")
+        raise BuildError(f"{where}: features is a whole number from 1 up and l_max one from 0 to 6, not {features!r} "
+                         f"and {l_max!r}")
     if parity not in PARITIES or not isinstance(correlation, int) or not 1 <= correlation <= 4:
-        raise BuildError(f"{where}: parity is natural or both, and correlation a whole number from 1 to 4, not {parity!r} "
-                         f"and {correlation!r}")
+        raise BuildError(f"{where}: parity is natural or both, and correlation a whole number from 1 to 4, not "
+                         f"{parity!r} and {correlation!r}")
 
 
 def convolved(builder: Any, x: Any, where: str, irreps: Irreps, out: Irreps, features: int, l_max: int,
               radial: Any) -> tuple[nn.Module, Paths]:
     """The convolution, and the paths of what it sums."""
     dtype = str(x[0].dtype).removeprefix("torch.")
-    kinds = {kind: ("value",) for kind in irreps}
-    up, _ = builder.part(part("Mix", plain(kinds), plain(kinds), x[0].shape[2], features, dtype), x[0], f"{where}.up")
+    kinds = dict.fromkeys(irreps, VALUE)
+    each = plain(kinds)
+    up, _ = builder.part(part("Mix", each, each, x[0].shape[2], features, dtype), x[0], f"{where}.up")
     table = coupling(irreps, harmonics(l_max), out)
-    weights, _ = builder.part(make("Sequential", radial, part("PathWeights", plain(table.paths), features, dtype)), x[3],
-                              f"{where}.radial")
+    filters = make("Sequential", radial, part("PathWeights", plain(table.paths), features, dtype))
+    weights, _ = builder.part(filters, x[3], f"{where}.radial")
     return Convolution(up, weights, table, x[0].dtype), table.paths
 
 
@@ -123,8 +127,8 @@ def multiplied(builder: Any, about: tuple[int, Paths, Irreps, Irreps, Irreps, in
     mixes, tables, irreps = [], [], base
     found: dict[str, tuple[str, ...]] = {k: ("1: value",) for k in base if k in out}
     for order in range(2, correlation + 1):
-        mix, _ = builder.part(part("Mix", plain(paths), plain({k: ("value",) for k in irreps}), features, features, kind),
-                              blank(like, atoms, width(paths), features), f"{where}.order{order - 1}")
+        each = part("Mix", plain(paths), plain(dict.fromkeys(irreps, VALUE)), features, features, kind)
+        mix, _ = builder.part(each, blank(like, atoms, width(paths), features), f"{where}.order{order - 1}")
         last = order == correlation
         table = coupling(irreps, base, tuple(k for k in known if k in out) if last else known, symmetric=order == 2)
         mixes.append(mix)
@@ -160,7 +164,7 @@ class Convolution(nn.Module):
             found.append((block * weights.narrow(1, path, paths)[:, None]).flatten(1, 2))
             at, path = at + columns, path + paths
         messages = torch.cat(found, 1) if len(found) > 1 else found[0]
-        return messages.new_zeros(len(x), *messages.shape[1:]).index_add(0, edges[1], messages)
+        return messages.new_zeros(x.shape[0], *messages.shape[1:]).index_add(0, edges[1], messages)
 
 
 class Products(nn.Module):
@@ -171,7 +175,7 @@ class Products(nn.Module):
                  dtype: torch.dtype) -> None:
         super().__init__()
         self.mixes = nn.ModuleList(mixes)
-        self.orders = [{kind: columns for kind, columns in table.columns.items()} for table in tables]
+        self.orders = [table.columns for table in tables]
         self.base = {kind: size(kind) for kind in base}
         self.out = out
         for i, table in enumerate(tables):

@@ -49,7 +49,7 @@ class Dense(nn.Module):
         self.weight = normal(in_features, out_features, dtype=dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.weight / math.sqrt(len(self.weight))
+        return x @ self.weight / math.sqrt(self.weight.shape[0])
 
 
 class Activation(nn.Module):
@@ -123,8 +123,9 @@ class Mix(nn.Module):
                  channels: int, dtype: str, share: float = 1.0) -> None:
         super().__init__()
         self.paths, self.outputs, self.channels, self.share = named_by(paths), named_by(outputs), channels, share
-        self.weights = nn.ParameterDict({kind: normal(len(paths[kind]), inputs, len(outputs[kind]), channels, dtype=dtype)
-                                         for kind in paths if kind in outputs})
+        self.weights = nn.ParameterDict({
+            kind: normal(len(paths[kind]), inputs, len(outputs[kind]), channels, dtype=dtype)
+            for kind in paths if kind in outputs})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         found, starts = [], dict(zip(self.paths, itertools.accumulate(map(self.columns, self.paths), initial=0),
@@ -133,7 +134,7 @@ class Mix(nn.Module):
             if kind in self.weights:
                 found.append(self.mixed(x.narrow(1, starts[kind], self.columns(kind)), kind))
             else:
-                found.append(x.new_zeros(len(x), size(kind) * len(outputs), self.channels))
+                found.append(x.new_zeros(x.shape[0], size(kind) * len(outputs), self.channels))
         return torch.cat(found, 1) if len(found) > 1 else found[0]
 
     def columns(self, kind: str) -> int:

@@ -33,8 +33,8 @@ def Potential(species: Sequence[int], energies: Sequence[float], scale: float, n
     :param layers: the interactions. :param dtype: float32 or float64.
     """
     return Describer(PotentialModule, "archfab.tasks.molecules.potential:PotentialModule")(
-        list(species), list(energies), scale, [list(pair) for pair in neighbours], r_max, basis, l_max, features, layers,
-        dtype)
+        list(species), list(energies), scale, [list(pair) for pair in neighbours], r_max, basis, l_max, features,
+        layers, dtype)
 
 
 class PotentialModule(nn.Module):
@@ -69,7 +69,7 @@ class PotentialModule(nn.Module):
             slopes, = torch.autograd.grad(atomic.sum(), vectors, create_graph=learns)
         if not learns:
             atomic, vectors = atomic.detach(), vectors.detach()
-        energy = atomic.new_zeros(len(cell)).index_add(0, structure, atomic)
+        energy = atomic.new_zeros(cell.shape[0]).index_add(0, structure, atomic)
         forces = torch.zeros_like(positions).index_add(0, edges[1], slopes).index_add(0, edges[0], -slopes)
         return energy, forces, self.stress(vectors, slopes, structure.index_select(0, edges[1]), cell)
 
@@ -87,7 +87,8 @@ class PotentialModule(nn.Module):
         return (told * self.scale + matches @ self.energies) / matches.sum(1)
 
     @staticmethod
-    def stress(vectors: torch.Tensor, slopes: torch.Tensor, structure: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
+    def stress(vectors: torch.Tensor, slopes: torch.Tensor, structure: torch.Tensor,
+               cell: torch.Tensor) -> torch.Tensor:
         """The energy's derivative by a symmetric strain of all vectors, by volume; zeros without a volume."""
         pairs = vectors[:, :, None] * slopes[:, None]
         strained = torch.zeros_like(cell).index_add(0, structure, (pairs + pairs.transpose(1, 2)) / 2)
@@ -113,8 +114,8 @@ class PotentialModule(nn.Module):
             modules.append(module)
         readout, _ = builder.part(part("Dense", 1, dtype), blank(like, atoms, y.shape[2]), f"{where}.readout")
         mean = float(np.interp(r_max, *zip(*neighbours, strict=True))) or 1.0
-        made = PotentialModule((species, energies, scale, mean), float(r_max), l_max, embedding, bessel, modules, readout,
-                               getattr(torch, dtype))
+        constants = species, energies, scale, mean
+        made = PotentialModule(constants, float(r_max), l_max, embedding, bessel, modules, readout, like.dtype)
         structures = len(x[5])
         return made, tuple(torch.empty(shape, dtype=torch.float64, device="meta")
                            for shape in ((structures,), (atoms, 3), (structures, 3, 3)))

@@ -15,7 +15,8 @@ from archfab.tasks.molecules.potential import Potential
 
 def radial(name: str, layers: Any, width: Any, dtype: str, activation: str = "silu") -> Description:
     """The net from the radial basis to what a convolution's filters are linear in."""
-    return nn.Sequential(repeat(layers, lambda i: nn.Sequential(part("Dense", width, dtype), part("Activation", activation))))
+    layer = nn.Sequential(part("Dense", width, dtype), part("Activation", activation))
+    return nn.Sequential(repeat(layers, lambda i: layer))
 
 
 def nequip(constants: Mapping[str, Any], cutoffs: tuple[float, ...], l_max: tuple[int, ...] = (0, 1, 2)) -> Description:

@@ -39,7 +39,10 @@ def read(path: Path, units: str, species: str | None) -> tuple[list[Structure], 
     known = {meaning: next((name for name in names if name in arrays), None) for meaning, names in NAMES.items()}
     if known["positions"] is None:
         raise UsageError(f"{path} has no positions, but {', '.join(sorted(arrays)) or 'nothing'}; {LEGAL}")
-    found = read_units(units) if units != "auto" else units_of(arrays, known)
+    try:
+        found = read_units(units) if units != "auto" else units_of(arrays, known)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
     data = {meaning: arrays[name] for meaning, name in known.items() if name is not None}
     for meaning, values in data.items():
         if values.dtype.kind not in ("U" if meaning == "group" else "US" if meaning == "numbers" else "") + "biuf":

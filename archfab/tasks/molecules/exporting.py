@@ -18,9 +18,10 @@ BACKWARD = ("silu_backward", "sigmoid_backward", "tanh_backward", "slice_backwar
 def traced(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> GraphModule:
     """What a network computes on inputs of any lengths, its gradients included, with its weights inside.
 
-    :param inputs: of lengths above 1, different from each other and from the network's own sizes.
+    :param inputs: of lengths above 1.
     """
     from torch._decomp import get_decompositions
+    from torch.fx.experimental import _config as config
     from torch.fx.experimental.proxy_tensor import make_fx
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     table = get_decompositions([getattr(torch.ops.aten, name) for name in BACKWARD
@@ -30,4 +31,5 @@ def traced(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> GraphModule:
         with torch.no_grad():
             return frozen(*given)
 
-    return make_fx(run, table, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)
+    with config.patch(use_duck_shape=False):        # lengths that are equal here need not be so elsewhere
+        return make_fx(run, table, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)

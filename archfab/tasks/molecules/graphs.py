@@ -44,7 +44,7 @@ def collate(structures: Sequence[Structure], graphs: Sequence[Graph]) -> tuple[t
     """The inputs of a `Potential`: numbers, positions, edges, shifts, structure, cell."""
     sizes = np.array([len(each) for each in structures])
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    cells = [np.zeros((3, 3)) if each.volume is None else each.cell for each in structures]
+    cells: Any = [np.zeros((3, 3)) if each.volume is None else each.cell for each in structures]
     found = (np.concatenate([each.numbers for each in structures]),
              np.concatenate([each.positions for each in structures]),
              np.concatenate([edges + start for (edges, _), start in zip(graphs, starts, strict=True)], 1),

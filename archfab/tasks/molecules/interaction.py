@@ -148,7 +148,8 @@ class Convolution(nn.Module):
         super().__init__()
         self.up = up
         self.weights = weights
-        self.blocks = [(columns, size(kind), len(table.paths[kind])) for kind, columns in table.columns.items()]
+        self.columns = list(table.columns.values())
+        self.paths = [len(ways) for ways in table.paths.values()]
         flat = torch.as_tensor(table.table.transpose(1, 2, 0).reshape(len(table.table[0]), -1)).to(dtype)
         self.inputs = len(table.table)
         self.register_buffer("table", flat, persistent=False)
@@ -157,12 +158,10 @@ class Convolution(nn.Module):
                 edges: torch.Tensor) -> torch.Tensor:
         sent = self.up(x).index_select(0, edges[0])
         filters = (harmonics @ self.table).unflatten(1, (-1, self.inputs))           # [E, columns, components of x]
-        weights, products = self.weights(basis), torch.bmm(filters, sent)
-        found, at, path = [], 0, 0
-        for columns, components, paths in self.blocks:
-            block = products.narrow(1, at, columns).unflatten(1, (components, paths))
-            found.append((block * weights.narrow(1, path, paths)[:, None]).flatten(1, 2))
-            at, path = at + columns, path + paths
+        products = torch.bmm(filters, sent).split(self.columns, 1)
+        weights = self.weights(basis).split(self.paths, 1)
+        found = [(block.unflatten(1, (-1, weight.shape[1])) * weight[:, None]).flatten(1, 2)
+                 for block, weight in zip(products, weights, strict=True)]
         messages = torch.cat(found, 1) if len(found) > 1 else found[0]
         return messages.new_zeros(x.shape[0], *messages.shape[1:]).index_add(0, edges[1], messages)
 
@@ -197,11 +196,9 @@ class Products(nn.Module):
 
 def collect(found: dict[str, list[torch.Tensor]], x: torch.Tensor, columns: Mapping[str, int], out: Irreps) -> None:
     """Notes the columns of each kind that goes out."""
-    at = 0
-    for kind, number in columns.items():
+    for kind, block in zip(columns, x.split(list(columns.values()), 1), strict=True):
         if kind in out:
-            found.setdefault(kind, []).append(x.narrow(1, at, number))
-        at += number
+            found.setdefault(kind, []).append(block)
 
 
 def together(blocks: list[torch.Tensor], components: int) -> torch.Tensor:
@@ -215,23 +212,16 @@ class Gate(nn.Module):
 
     def __init__(self, kinds: Irreps) -> None:
         super().__init__()
-        self.kinds = kinds
+        self.kinds = kinds[1:]                  # without the scalars, which come first
+        self.gates = 1 + sum(size(kind) > 1 for kind in kinds)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gates = 1 + sum(size(kind) > 1 for kind in self.kinds)
-        even = torch.nn.functional.silu(x.narrow(1, 0, gates)) * SILU
-        found, at, gate = [], 0, 1
-        for kind in self.kinds:
-            if kind == "0e":
-                found.append(even.narrow(1, 0, 1))
-                at = gates
-            elif kind == "0o":
-                found.append(torch.tanh(x.narrow(1, at, 1)) * TANH)
-                at += 1
-            else:
-                found.append(x.narrow(1, at, size(kind)) * even.narrow(1, gate, 1))
-                at, gate = at + size(kind), gate + 1
-        return torch.cat(found, 1) if len(found) > 1 else found[0]
+        even, *others = x.split([self.gates, *map(size, self.kinds)], 1)
+        scalars, *gates = (torch.nn.functional.silu(even) * SILU).split(1, 1)
+        opened = iter(gates)
+        found = [torch.tanh(block) * TANH if kind == "0o" else block * next(opened)
+                 for kind, block in zip(self.kinds, others, strict=True)]
+        return torch.cat([scalars, *found], 1) if found else scalars
 
 
 def width(paths: Mapping[str, Any]) -> int:

@@ -3,7 +3,6 @@ kind, so that a network of fewer channels or kinds has the first of them."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -123,23 +122,17 @@ class Mix(nn.Module):
                  channels: int, dtype: str, share: float = 1.0) -> None:
         super().__init__()
         self.paths, self.outputs, self.channels, self.share = named_by(paths), named_by(outputs), channels, share
+        self.columns = [size(kind) * len(ways) for kind, ways in self.paths.items()]
         self.weights = nn.ParameterDict({
             kind: normal(len(paths[kind]), inputs, len(outputs[kind]), channels, dtype=dtype)
             for kind in paths if kind in outputs})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        found, starts = [], dict(zip(self.paths, itertools.accumulate(map(self.columns, self.paths), initial=0),
-                                    strict=False))
-        for kind, outputs in self.outputs.items():
-            if kind in self.weights:
-                found.append(self.mixed(x.narrow(1, starts[kind], self.columns(kind)), kind))
-            else:
-                found.append(x.new_zeros(x.shape[0], size(kind) * len(outputs), self.channels))
+        blocks = dict(zip(self.paths, x.split(self.columns, 1), strict=True))
+        found = [self.mixed(blocks[kind], kind) if kind in self.weights
+                 else x.new_zeros(x.shape[0], size(kind) * len(outputs), self.channels)
+                 for kind, outputs in self.outputs.items()]
         return torch.cat(found, 1) if len(found) > 1 else found[0]
-
-    def columns(self, kind: str) -> int:
-        """Of one kind, in what comes in."""
-        return size(kind) * len(self.paths[kind])
 
     def mixed(self, x: torch.Tensor, kind: str) -> torch.Tensor:
         """What comes of the features of one kind: [N, components * paths, inputs] -> [N, components * outputs, C]."""

@@ -113,7 +113,7 @@ class PotentialModule(nn.Module):
             module, y = builder.part(item, (y, told, turned, waves, x[2]), place)
             modules.append(module)
         readout, _ = builder.part(part("Dense", 1, dtype), blank(like, atoms, y.shape[2]), f"{where}.readout")
-        mean = float(np.interp(r_max, *zip(*neighbours, strict=True))) or 1.0
+        mean = float(np.interp(r_max, *np.transpose(neighbours))) or 1.0
         constants = species, energies, scale, mean
         made = PotentialModule(constants, float(r_max), l_max, embedding, bessel, modules, readout, like.dtype)
         structures = len(x[5])

@@ -62,7 +62,7 @@ class Molecules(Task):
 
     def __init__(self, *, data: str | None = None, test: str | None = None, units: str = "auto",
                  species: str | None = None, train: int = 0, validation: int = 0, cutoffs: str | None = None,
-                 batch: int = 5, lr: float = 1e-2, weight_decay: float = 0.0, ema: float = 0.99,
+                 batch: int = 5, lr: float = 3e-2, weight_decay: float = 0.0, ema: float = 0.99,
                  energy_weight: float = 1.0, force_weight: float = 1.0, stress_weight: float = 1.0,
                  dtype: str = "float32") -> None:
         if dtype not in ("float32", "float64"):

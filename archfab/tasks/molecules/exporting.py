@@ -21,15 +21,16 @@ def traced(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> GraphModule:
     :param inputs: of lengths above 1.
     """
     from torch._decomp import get_decompositions
-    from torch.fx.experimental import _config as config
+    from torch.fx.experimental import _config
     from torch.fx.experimental.proxy_tensor import make_fx
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
-    table = get_decompositions([getattr(torch.ops.aten, name) for name in BACKWARD
+    table: Any = get_decompositions([getattr(torch.ops.aten, name) for name in BACKWARD
                                 if hasattr(torch.ops.aten, name)])
 
     def run(*given: torch.Tensor) -> Any:
         with torch.no_grad():
             return frozen(*given)
 
+    config: Any = _config
     with config.patch(use_duck_shape=False):        # lengths that are equal here need not be so elsewhere
         return make_fx(run, table, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)

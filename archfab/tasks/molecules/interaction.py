@@ -84,10 +84,11 @@ class InteractionModule(nn.Module):
         if correlation > 1:
             products, paths = multiplied(builder, (atoms, paths, full, allowed(l_max, parity), out, correlation), where,
                                          features, x[0].dtype)
-        outputs = {kind: VALUE for kind in out if kind in paths}
+        outputs: dict[str, tuple[str, ...]] = {kind: VALUE for kind in out if kind in paths}
         outputs["0e"] = ("value", *(f"gate {kind}" for kind in outputs if size(kind) > 1))
+        place = f"{where}.down" if correlation == 1 else f"{where}.down.products"
         down, _ = builder.part(part("Mix", plain(paths), plain(outputs), features, features, dtype),
-                               blank(x[0], atoms, width(paths), features), f"{where}.down")
+                               blank(x[0], atoms, width(paths), features), place)
         species = tuple(f"species {i}" for i in range(x[1].shape[1]))
         kinds = dict.fromkeys(irreps, species)
         kept, _ = builder.part(part("Mix", plain(kinds), plain(outputs), inputs, features, dtype, 1 / len(species)),
@@ -143,6 +144,8 @@ def multiplied(builder: Any, about: tuple[int, Paths, Irreps, Irreps, Irreps, in
 class Convolution(nn.Module):
     """Sums over neighbours of their features times spherical harmonics, path by path, each weighed by the distance:
     [N, components, inputs] -> [N, columns, channels]."""
+
+    table: torch.Tensor
 
     def __init__(self, up: nn.Module, weights: nn.Module, table: Coupling, dtype: torch.dtype) -> None:
         super().__init__()

@@ -26,7 +26,8 @@ def part(name: str, *args: Any, **kwargs: Any) -> Description:
 
 def normal(*shape: int, dtype: str) -> nn.Parameter:
     weight = nn.Parameter(torch.empty(*shape, dtype=getattr(torch, dtype)))
-    return nn.init.normal_(weight)
+    nn.init.normal_(weight)
+    return weight
 
 
 class Embedding(nn.Module):

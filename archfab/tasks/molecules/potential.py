@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from archfab.core import BuildError
+from archfab.space.choices import Repeat
 from archfab.space.descriptions import Describer, Description
 from archfab.tasks.molecules.interaction import blank
 from archfab.tasks.molecules.parts import part
@@ -39,6 +40,9 @@ def Potential(species: Sequence[int], energies: Sequence[float], scale: float, n
 
 class PotentialModule(nn.Module):
     """What a `Potential` becomes."""
+
+    species: torch.Tensor
+    energies: torch.Tensor
 
     def __init__(self, constants: tuple[Sequence[int], Sequence[float], float, float], r_max: float, l_max: int,
                  embedding: nn.Module, basis: nn.Module, layers: Sequence[nn.Module], readout: nn.Module,
@@ -75,7 +79,7 @@ class PotentialModule(nn.Module):
 
     def atomic(self, numbers: torch.Tensor, vectors: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
         """The energy of each atom in eV."""
-        matches = (numbers[:, None] == self.species).double()
+        matches = torch.eq(numbers[:, None], self.species).double()
         species = matches.to(self.dtype)
         short = vectors.to(self.dtype)
         length = torch.linalg.vector_norm(short, dim=1)
@@ -109,7 +113,7 @@ class PotentialModule(nn.Module):
         embedding, y = builder.part(part("Embedding", len(species), features, dtype), told, f"{where}.embedding")
         bessel, waves = builder.part(part("Bessel", float(r_max), basis, dtype), blank(like, pairs), f"{where}.basis")
         turned, modules = blank(like, pairs, (l_max + 1) ** 2), []
-        for place, item in builder.row(layers, f"{where}.layers"):
+        for place, item in laid(builder, layers, f"{where}.layers"):
             module, y = builder.part(item, (y, told, turned, waves, x[2]), place)
             modules.append(module)
         readout, _ = builder.part(part("Dense", 1, dtype), blank(like, atoms, y.shape[2]), f"{where}.readout")
@@ -119,6 +123,15 @@ class PotentialModule(nn.Module):
         structures = len(x[5])
         return made, tuple(torch.empty(shape, dtype=torch.float64, device="meta")
                            for shape in ((structures,), (atoms, 3), (structures, 3, 3)))
+
+
+def laid(builder: Any, layers: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """The layers with their places, repeats laid out to their decided number; a choice among layers stays."""
+    for i, item in enumerate(layers if isinstance(layers, list | tuple) else [layers]):
+        if isinstance(item, Repeat):
+            yield from ((f"{where}[{i}][{j}]", each) for j, each in enumerate(item.items[:builder.decided(item.count)]))
+        else:
+            yield f"{where}[{i}]", item
 
 
 def spherical_harmonics(l_max: int) -> nn.Module:

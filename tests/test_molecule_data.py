@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from archfab.core import UsageError
+from archfab.tasks.molecules import extxyz
 from archfab.tasks.molecules.data import Structure, check, check_isolated, read_file, read_structures
 from archfab.tasks.molecules.elements import NUMBERS, RADII, SYMBOLS, formula
 from archfab.tasks.molecules.suspicion import free_energy, suspicions
@@ -167,6 +168,22 @@ def test_roles_are_read_from_the_names(tmp_path):
     lay(tmp_path, train_300_xyz=XYZ)
     with pytest.raises(UsageError, match=r"do not say which one to train on.*train_300\.xyz.*name one"):
         quiet(tmp_path)
+
+
+def test_what_is_written_is_read_again_to_the_last_bit(tmp_path):
+    rng = np.random.default_rng(7)
+    stress = np.diag(rng.normal(size=3))
+    data = [Structure(np.array([8, 1, 1]), WATER + rng.normal(scale=0.01, size=(3, 3)), *more) for more in (
+        (None, (False,) * 3, -1 / 3, rng.normal(size=(3, 3)), None, "two words"),
+        (CELL / 3 * 3.1, (True,) * 3, rng.normal(), rng.normal(size=(3, 3)), stress),
+        (CELL, (True, False, True), 1e-17, rng.normal(size=(3, 3))))]
+    (tmp_path / "a.xyz").write_text(extxyz.written(data))
+    for one, other in zip(quiet(tmp_path / "a.xyz").train, data, strict=True):
+        assert one.energy == other.energy and one.group == other.group and one.periodic == other.periodic
+        for name in ("numbers", "positions", "forces", "cell", "stress"):
+            assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    (tmp_path / "b.xyz").write_text(extxyz.written([Structure(np.array([2]), np.zeros((1, 3)))]))
+    assert quiet(tmp_path / "b.xyz", labelled=False).train[0].energy is None
 
 
 # --- units

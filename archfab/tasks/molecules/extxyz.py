@@ -13,7 +13,7 @@ import numpy as np
 from archfab.core import UsageError
 from archfab.tasks.molecules.archives import square
 from archfab.tasks.molecules.data import Structure, at
-from archfab.tasks.molecules.elements import NUMBERS
+from archfab.tasks.molecules.elements import NUMBERS, SYMBOLS
 from archfab.tasks.molecules.units import Units, read_units
 
 ENERGIES = ("REF_energy", "ref_energy", "dft_energy", "DFT_energy", "energy", "Energy", "free_energy")
@@ -175,3 +175,24 @@ def stress(about: Mapping[str, str], cell: np.ndarray | None, units: Units, used
     if cell is None or not (volume := abs(float(np.linalg.det(cell)))):
         raise UsageError("it has a virial and no cell")
     return -square(numbers(key, about[key]), "yz xz xy") * units.to_energy / volume
+
+
+def written(structures: Sequence[Structure]) -> str:
+    """Structures with all that is known of them as the text of an extended XYZ file, in eV and Angstrom; read again,
+    they are the same to the last bit."""
+    lines = []
+    for each in structures:
+        about = [] if each.cell is None else [f'Lattice="{row(each.cell)}"']
+        about.append("Properties=species:S:1:pos:R:3" + (":forces:R:3" if each.forces is not None else ""))
+        about += [] if each.energy is None else [f"energy={each.energy!r}"]
+        about += [] if each.stress is None else [f'stress="{row(each.stress)}"']
+        about.append('pbc="' + " ".join("FT"[periodic] for periodic in each.periodic) + '"')
+        about += [f'config_type="{each.group}"'] if each.group else []
+        columns = each.positions if each.forces is None else np.concatenate([each.positions, each.forces], 1)
+        lines += [str(len(each)), " ".join(about)]
+        lines += [f"{SYMBOLS[kind]} {row(values)}" for kind, values in zip(each.numbers, columns, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def row(values: np.ndarray) -> str:
+    return " ".join(repr(float(value)) for value in np.ravel(values))

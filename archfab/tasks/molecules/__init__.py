@@ -1,0 +1,297 @@
+"""Interatomic potentials: equivariant networks for energies, forces and stresses, from extended XYZ and .npz files."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import e3nn  # noqa: F401 - so that a missing extra is named when the task is loaded
+import numpy as np
+import torch
+from torch import nn
+
+from archfab.core import Budget, Exhibit, Genotype, Metrics, Port, Task, UsageError, unknown
+from archfab.learning import Recipe, fit
+from archfab.tasks.molecules.data import Dataset, Structure, check_isolated, read_structures
+from archfab.tasks.molecules.errors import Answers, collected, scores
+from archfab.tasks.molecules.graphs import Graphs
+
+if TYPE_CHECKING:
+    from archfab.space.descriptions import Description
+
+EXTRA = "molecules"
+SPLIT_SEED = 0          # the parts stay the same for every run, so that runs can be compared
+ATOMS = 1_000           # that are asked for at once
+ROUND = 50              # steps, at least, between two looks at the validation structures
+EDGES = 600_000         # that one trial sees, on data of the user's
+Batch = tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]
+
+
+class Molecules(Task):
+    """Learns the energies of atoms, their forces and stresses. Test structures are never seen by a search.
+
+    :param data: extended XYZ or .npz, or a folder of one such file or of a train and a test file; a small generated set
+        without it.
+    :param test: the file of the structures to test on, where the data does not tell.
+    :param units: of the data, such as kcal/mol or Hartree,Bohr; auto: those of its format.
+    :param species: the element of all atoms, for files that name none.
+    :param train: how many structures are learned from; 0: all but those of the validation.
+    :param validation: how many other structures of the training file a search is scored on; 0: as many as are learned
+        from where that was said, else 15 %, but no more than 200.
+    :param cutoffs: the cutoffs in Angstrom that a search chooses among, as 4,5.
+    :param batch: structures of one training step.
+    :param lr: the highest learning rate.
+    :param weight_decay: of the weights.
+    :param ema: decay of the moving average of the weights; 0: none.
+    :param energy_weight: what the squared error of the energy by atom counts in the loss.
+    :param force_weight: what the squared error of a force component counts.
+    :param stress_weight: what the squared error of the virial by atom counts, where stresses are known.
+    :param dtype: what networks compute in: float32 or float64.
+    """
+
+    name = "molecules"
+    paths = ("data", "test")
+    goals = {"force_mae": "min"}
+    spaces = ("nequip", "mace", "layers")
+    ports = ((Port("numbers", {0: "atoms"}), Port("positions", {0: "atoms"}), Port("edges", {1: "edges"}),
+              Port("shifts", {0: "edges"}), Port("structure", {0: "atoms"}), Port("cell", {0: "structures"})),
+             (Port("energy", {0: "structures"}), Port("forces", {0: "atoms"}), Port("stress", {0: "structures"})))
+
+    def __init__(self, *, data: str | None = None, test: str | None = None, units: str = "auto",
+                 species: str | None = None, train: int = 0, validation: int = 0, cutoffs: str | None = None,
+                 batch: int = 5, lr: float = 3e-2, weight_decay: float = 0.0, ema: float = 0.99,
+                 energy_weight: float = 1.0, force_weight: float = 1.0, stress_weight: float = 1.0,
+                 dtype: str = "float32") -> None:
+        if dtype not in ("float32", "float64"):
+            raise UsageError(f"networks compute in float32 or float64, not in '{dtype}'")
+        if min(energy_weight, force_weight, stress_weight) < 0 or not energy_weight + force_weight:
+            raise UsageError("the weights of energy, force and stress are 0 or more, one of the first two above 0")
+        if train < 0 or validation < 0:
+            raise UsageError("train and validation are numbers of structures, 0 or more")
+        if test and not data:
+            raise UsageError("test names the structures to test on beside others to learn from: give --data too")
+        self.recipe = Recipe(lr=lr, batch=batch, weight_decay=weight_decay, ema=ema)
+        self.weights = energy_weight, force_weight, stress_weight
+        self.generated, self.dtype = data is None, dtype
+        self.dataset = the_data(data, test, units, species)
+        self.cutoffs = lengths(cutoffs or ("1.6,3" if self.generated else "4,5"))
+        self.parts = {name: Graphs(part) for name, part in split(self.dataset, train, validation).items()}
+        known = self.parts["train"].structures
+        self.species = sorted({int(number) for each in known for number in each.numbers})
+        for name in ("validation", "test"):
+            check_species(self.parts[name].structures, self.species, f"the {name} structures")
+        for part in self.parts.values():
+            check_isolated(part.structures, self.cutoffs[0], self.dataset.source)
+        self.scores = ("force_mae", "energy_mae") + ("stress_mae",) * all(
+            any(each.stress is not None for each in part.structures) for part in self.parts.values())
+        self.force_rms = max(1e-6, float(np.sqrt(np.mean(np.concatenate([
+            each.forces.ravel() for each in known if each.forces is not None]) ** 2))))
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.steps_an_epoch = math.ceil(len(known) / batch)
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """What a `Potential` takes of the training structures: energies of species by least squares, the forces' root
+        mean square as the scale of energies, and how many neighbours there are."""
+        known = self.parts["train"]
+        return {"species": self.species, "energies": species_energies(known.structures, self.species),
+                "scale": float(f"{self.force_rms:.6g}"), "dtype": self.dtype,
+                "neighbours": [[cutoff, float(f"{known.neighbours(cutoff):.6g}")] for cutoff in self.cutoffs]}
+
+    def space(self, name: str | None = None) -> Description:
+        from archfab.tasks.molecules import spaces
+        name = name or self.spaces[0]
+        if name not in self.spaces:
+            raise unknown("space", name, self.spaces)
+        return getattr(spaces, name)(self.constants, self.cutoffs, small=self.generated)
+
+    def example(self, batch: int = 1) -> tuple[torch.Tensor, ...]:
+        """Training structures of middle size, with the edges of the largest cutoff."""
+        return self.typical(batch, self.cutoffs[-1])
+
+    def example_for(self, genotype: Genotype, batch: int = 1) -> tuple[torch.Tensor, ...]:
+        """The same with the edges of the network's own cutoff."""
+        asked = genotype.get("r_max")
+        return self.typical(batch, float(asked) if isinstance(asked, int | float) else self.cutoffs[-1])
+
+    def typical(self, batch: int, cutoff: float) -> tuple[torch.Tensor, ...]:
+        part = self.parts["train"]
+        order = np.argsort([len(each) for each in part.structures], kind="stable")
+        middle = np.resize(order[len(order) // 2:], batch)
+        return part.batch(middle.tolist(), cutoff)[0]
+
+    def budget(self) -> Budget:
+        """On data of the user's so many steps that 600,000 edges are seen (100 to 2,000 steps): half a minute or so."""
+        if self.generated:
+            return Budget(steps=100)
+        edges = self.recipe.batch * self.example()[2].shape[1]
+        return Budget(steps=max(100, min(2_000, round(EDGES / edges))))
+
+    def full_budget(self) -> Budget:
+        return self.budget().scaled(4)
+
+    def fit(self, model: nn.Module, budget: Budget, rng: random.Random, full: bool = False,
+            rate: float = 1.0) -> list[dict[str, float]]:
+        """`full` changes nothing: the validation structures say which epoch's weights are kept, and are not learned."""
+        self.place(model)
+        draws = np.random.default_rng(rng.getrandbits(60))
+        passes = math.ceil(ROUND / self.steps_an_epoch)
+        cutoff = cutoff_of(model, self.cutoffs)
+
+        def some() -> Iterator[Batch]:
+            for _ in range(passes):
+                yield from self.epoch("train", draws, cutoff)
+
+        curve = fit(model, some, self.steps_an_epoch, lambda batch: self.loss(self.answer(model, batch), batch),
+                    replace(self.recipe, lr=self.recipe.lr * rate), budget, lambda: self.score(model), "force_mae")
+        return [{**row, "epoch": row["epoch"] * passes} for row in curve]
+
+    def batches(self, split: Literal["train", "validation"], rng: random.Random,
+                part: tuple[float, float] = (0.0, 1.0)) -> Iterator[Batch]:
+        """With the edges of the largest cutoff, as networks of all cutoffs learn from them."""
+        return self.epoch(split, np.random.default_rng(rng.getrandbits(60)), self.cutoffs[-1], part)
+
+    def epoch(self, split: str, draws: np.random.Generator, cutoff: float,
+              part: tuple[float, float] = (0.0, 1.0)) -> Iterator[Batch]:
+        """All structures once, in batches of nearly equal size."""
+        graphs = self.parts[split]
+        order = np.random.default_rng(SPLIT_SEED + 2).permutation(len(graphs))
+        kept = order[round(part[0] * len(graphs)):round(part[1] * len(graphs))]
+        for chosen in np.array_split(draws.permutation(kept), math.ceil(len(kept) / self.recipe.batch)):
+            inputs, targets = graphs.batch(chosen.tolist(), cutoff)
+            yield tuple(x.to(self.device) for x in inputs), tuple(x.to(self.device) for x in targets)
+
+    def loss(self, answer: Any, batch: Any) -> torch.Tensor:
+        """Weighted mean squares of what energies by atom, force components and virials by atom are off, by the mean
+        square of the forces."""
+        (energy, forces, stress), (*known, has_stress, atoms) = answer, batch[1]
+        return self.squares((energy - known[0], forces - known[1], (stress - known[2]) * has_stress[:, None, None]),
+                            batch[0][5], atoms)
+
+    def distance(self, answer: Any, other: Any) -> torch.Tensor:
+        """The mean square of what the forces are off, by that of all forces."""
+        return ((answer[1] - other[1]) ** 2).mean() / self.force_rms**2
+
+    def squares(self, off: tuple[torch.Tensor, ...], cell: torch.Tensor, atoms: torch.Tensor) -> torch.Tensor:
+        energy, forces, stress = off
+        virial = stress * torch.linalg.det(cell).abs()[:, None, None]
+        terms = ((energy / atoms) ** 2).mean(), (forces**2).mean(), ((virial / atoms[:, None, None]) ** 2).mean()
+        return sum(weight * term for weight, term in zip(self.weights, terms, strict=True)) / self.force_rms**2
+
+    def place(self, model: nn.Module) -> nn.Module:
+        return model.to(self.device)
+
+    def score(self, model: nn.Module, split: Literal["validation", "test"] = "validation") -> Metrics:
+        """Mean absolute errors of forces (meV/Angstrom), energies (meV/atom) and, where known, stresses (GPa)."""
+        return scores(self.parts[split].structures, self.answers(model, split))
+
+    def answers(self, model: nn.Module, split: str) -> Answers:
+        """What a network says of the structures of a part."""
+        part, cutoff = self.parts[split], cutoff_of(model, self.cutoffs)
+        self.place(model).eval()
+        with torch.no_grad():
+            return collected(lambda chosen: model(*(x.to(self.device) for x in part.batch(chosen, cutoff)[0])),
+                             [len(each) for each in part.structures], ATOMS)
+
+    def inputs(self, number: int) -> tuple[torch.Tensor, ...]:
+        """So many test structures, or as many as have 1,000 atoms together."""
+        part = self.parts["test"]
+        filled = np.cumsum([len(each) for each in part.structures])
+        most = max(1, int((filled <= ATOMS).sum()))
+        return part.batch(range(min(number, most)), self.cutoffs[-1])[0]
+
+    def exported(self, model: nn.Module) -> nn.Module:
+        """The network and its gradient as one graph of plain operators."""
+        from archfab.tasks.molecules.exporting import traced
+        return traced(model, self.typical(2, cutoff_of(model, self.cutoffs)))
+
+    def preprocessing(self) -> dict[str, Any]:
+        """How structures become what a network takes."""
+        from archfab.tasks.molecules.preparing import said
+        return said(self.species, self.cutoffs, self.dataset, self.dtype)
+
+    def exhibits(self, model: nn.Module) -> Iterable[Exhibit]:
+        """Parity of energies and forces on test structures, errors by element, and the predictions themselves."""
+        from archfab.tasks.molecules.pictures import exhibits
+        return exhibits(self.parts["test"].structures, self.answers(model, "test"))
+
+    @classmethod
+    def predict(cls, models: Sequence[Any], preprocessing: Mapping[str, Any], data: str) -> Iterable[Exhibit]:
+        """Energies, forces and stresses of the structures of a file, as extended XYZ and as a table; of several
+        networks the mean, and how far they are from each other."""
+        from archfab.tasks.molecules.preparing import predicted
+        return predicted(models, preprocessing, data)
+
+    def baseline(self) -> dict[str, Metrics]:
+        """Energies by species with no forces, and a pair potential fitted by least squares."""
+        from archfab.tasks.molecules.preparing import baselines
+        return baselines({name: part.structures for name, part in self.parts.items()}, self.constants, self.cutoffs[-1])
+
+
+def the_data(data: str | None, test: str | None, units: str, species: str | None) -> Dataset:
+    if data is None:
+        from archfab.tasks.molecules.embedded import generated
+        return generated()
+    found = read_structures(data, test=test, units=units, species=species)
+    for role, part in (("train", found.train), ("test", found.test or ())):
+        for frame, each in enumerate(part):
+            if each.forces is None:
+                raise UsageError(f"{role} frame {frame} of {data} has no forces (the first is 0); potentials learn "
+                                 "from energies and forces of every structure")
+    return found
+
+
+def split(data: Dataset, train: int, validation: int) -> dict[str, list[Structure]]:
+    """Training, validation and test structures; where the data has no test part, a fifth is set aside as one."""
+    structures = [data.train[i] for i in np.random.default_rng(SPLIT_SEED).permutation(len(data.train))]
+    test = data.test
+    if test is None:
+        aside = round(0.2 * len(structures))
+        test, structures = structures[:aside], structures[aside:]
+    number = len(structures)
+    if not validation:
+        wanted = max(10, train) if train else round(0.15 * number)
+        validation = max(1, min(wanted, 200, number - max(1, train)))
+    train = train or number - validation
+    if min(len(test), train) < 1 or train + validation > number:
+        raise UsageError(f"there are {number} structures to learn from and to validate on (and {len(test)} to test "
+                         f"on), not {train} and {validation}; give fewer (--train, --validation) or more data")
+    return {"train": structures[:train], "validation": structures[train:train + validation], "test": list(test)}
+
+
+def species_energies(structures: Sequence[Structure], species: Sequence[int]) -> list[float]:
+    """The energy of an atom of each species in eV, by least squares; the smallest ones where that leaves them open."""
+    counts = np.array([[(each.numbers == number).sum() for number in species] for each in structures], dtype=float)
+    energies = np.array([each.energy for each in structures], dtype=float)
+    return [float(f"{value:.10g}") for value in np.linalg.lstsq(counts, energies, rcond=None)[0]]
+
+
+def check_species(structures: Sequence[Structure], species: Sequence[int], what: str) -> None:
+    from archfab.tasks.molecules.elements import SYMBOLS
+    for frame, each in enumerate(structures):
+        others = sorted({int(number) for number in each.numbers} - set(species))
+        if others:
+            raise UsageError(f"{what} have the element {SYMBOLS[others[0]]} (structure {frame}, the first is 0), which "
+                             f"no structure that is learned from has: {', '.join(SYMBOLS[n] for n in species)}")
+
+
+def cutoff_of(model: Any, cutoffs: Sequence[float]) -> float:
+    """A network's own cutoff, or one that is large enough."""
+    return float(getattr(model, "r_max", cutoffs[-1]))
+
+
+def lengths(text: str) -> tuple[float, ...]:
+    """Cutoffs from a text such as 4,5: from the smallest to the largest."""
+    try:
+        found = sorted({float(word) for word in str(text).split(",")})
+        if not found or not all(0 < value < math.inf for value in found):
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"'{text}' are no cutoffs; write lengths in Angstrom, such as 4,5") from None
+    return tuple(found)
+
+
+export = Molecules

@@ -37,9 +37,9 @@ class Sequence:
     def __post_init__(self) -> None:
         if self.times.ndim != 1 or self.times.shape != self.types.shape:
             raise UsageError(f"{self.times.size} times beside {self.types.size} types; each event has one of both")
-        if not (np.isfinite(self.start) and np.isfinite(self.end) and self.start < self.end):
-            raise UsageError(f"a window from {self.start:g} to {self.end:g} has no length: it starts at a number and "
-                             " ends at a higher one")
+        if not (self.start < self.end and np.isfinite(self.end - self.start)):
+            raise UsageError(f"a window from {self.start:g} to {self.end:g} has no length: it begins at a number and "
+                             "ends at a higher one")
         if (bad := first(~np.isfinite(self.times))) is not None:
             raise UsageError(f"event {bad + 1} has the time {self.times[bad]:g}; times are finite numbers")
         if (bad := first(np.diff(self.times) < 0)) is not None:
@@ -80,10 +80,11 @@ class Sequence:
         A piece ends at its last event, which opens the next one: every event is scored once, and no time is lost. Equal
         times stay together, in a piece that is longer if need be.
         """
-        found, begin, start, n = [], 0, self.start, len(self)
+        found: list[Sequence] = []
+        begin, start, n = 0, self.start, len(self)
         while True:
             end = begin + most + int(begin < n and self.times[begin] == start)
-            while end < n and self.times[end] == self.times[end - 1]:
+            while end < n and self.times[end - 1] in (self.times[end], start):
                 end += 1
             if end >= n:
                 return [*found, Sequence(self.times[begin:], self.types[begin:], start, self.end)]

@@ -1,0 +1,1 @@
+"""Hawkes processes: events that excite or inhibit later ones."""

@@ -24,7 +24,7 @@ def thinning(parameters: Parameters, windows: Iterable[tuple[float, float]], rng
     Between events excitation falls and inhibition fades, so that the intensity stays below that of the excitations
     alone as they are now: candidates come at that rate and are kept with the share that the true intensity has of it.
 
-    :param link: of the linear intensity, never falling and never below 0; see `nonlinear.LINKS`.
+    :param link: of the linear intensity, never falling and never below 0; see `linked.LINKS`.
     :param most: events in all after which a process is said to explode.
     """
     start, end = np.array(list(windows), float).reshape(-1, 2).T

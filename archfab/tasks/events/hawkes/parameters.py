@@ -88,6 +88,10 @@ class Parameters:
         return (f"Stationary: the spectral radius of the branching matrix is {self.radius:.3f}, below 1; "
                 f"{share:.0%} of the events are brought about by earlier ones.")
 
+    def rescaled(self, unit: float) -> Parameters:
+        """The same process where `unit` of the time up to now counts as 1."""
+        return Parameters(self.base * unit, self.weights, self.decays * unit)
+
     def plain(self) -> dict[str, Any]:
         return {"base": self.base.tolist(), "weights": self.weights.tolist(), "decays": self.decays.tolist()}
 

@@ -1,4 +1,4 @@
-"""Event sequences as tensors: one row for the window's start, one for each event, the same number for all of a batch."""
+"""Event sequences as tensors: a row for the window's start and one for each event, as many for all of a batch."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class Padded:
 def padded(sequences: Row[Sequence], types: int, unit: float, rows: int | None = None) -> Padded:
     """Sequences as tensors.
 
-    :param types: how many types there are. :param unit: the time that counts as 1. :param rows: L; else as many as needed.
+    :param types: how many types there are. :param unit: the time that counts as 1.
+    :param rows: L; as many as are needed by default.
     """
     rows = rows or 1 + max(map(len, sequences))
     shape = len(sequences), rows

@@ -24,7 +24,7 @@ def ContinuousLSTM(hidden: Any, layers: Any, rates: Any) -> Description:
 
 
 class Gates(nn.Module):
-    """Several linear maps of one input side by side: [..., E] -> [..., G, D]."""
+    """Several linear maps of one input side by side: [..., E] -> [..., G * D]."""
 
     def __init__(self, in_features: int, gates: int, features: int, bias: bool = True) -> None:
         super().__init__()
@@ -33,12 +33,15 @@ class Gates(nn.Module):
         self.bias = nn.Parameter(torch.empty(gates, features).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        bias = self.bias if self.bias is None else self.bias.flatten()
-        return F.linear(x, self.weight.flatten(0, 1), bias).unflatten(-1, self.weight.shape[:2])
+        return F.linear(x, self.weight.flatten(0, 1), self.bias if self.bias is None else self.bias.flatten())
 
 
 class ContinuousLayer(nn.Module):
-    """One layer: what an event brings and the state just before it give the gates (equations 5 and 6)."""
+    """One layer: what an event brings and the state just before it give the gates (equations 5 and 6).
+
+    It goes through the rows one by one. An exported network has that as one loop, of the number of rows that it was
+    exported with; its weights must not ask for gradients then.
+    """
 
     def __init__(self, inputs: nn.Module, recurrent: nn.Module) -> None:
         super().__init__()
@@ -47,32 +50,49 @@ class ContinuousLayer(nn.Module):
 
     def forward(self, x: torch.Tensor, gaps: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Cell, target, decay and output gate right after each row, [B, L, D] each."""
-        before = self.inputs(x).unbind(1)
-        waits = F.pad(gaps[:, 1:], (0, 1))[:, :, None].unbind(1)
-        cell = target = hidden = torch.zeros_like(before[0][:, 0])
+        before, waits = self.inputs(x), F.pad(gaps[:, 1:], (0, 1))[:, :, None]
+        zero = torch.zeros_like(before[:, 0, :before.shape[2] // GATES])
+        if torch.compiler.is_exporting():
+            from torch._higher_order_ops.scan import scan
+
+            def apart(now: tuple[torch.Tensor, ...], row: tuple[torch.Tensor, ...]) -> tuple[Any, Any]:
+                after, (start, target, decay, out) = self.step(now, row)
+                return after, (start, target.clone(), decay, out.clone())       # a loop's results share no memory
+
+            _, found = scan(apart, (zero, zero.clone(), zero.clone()), (before.transpose(0, 1), waits.transpose(0, 1)))
+            return tuple(each.transpose(0, 1) for each in found)
+        now: tuple[torch.Tensor, ...] = (zero, zero, zero)
         states: list[tuple[torch.Tensor, ...]] = []
-        for i, brought in enumerate(before):
-            gates = brought if i == 0 else brought + self.recurrent(hidden)
-            enter, keep, out, enter_target, keep_target = torch.sigmoid(gates[:, :5]).unbind(1)
-            candidate, decay = torch.tanh(gates[:, 5]), F.softplus(gates[:, 6])
-            start = keep * cell + enter * candidate
-            target = keep_target * target + enter_target * candidate
-            states.append((start, target, decay, out))
-            cell = target + (start - target) * torch.exp(-decay * waits[i])
-            hidden = out * torch.tanh(cell)
+        for row in zip(before.unbind(1), waits.unbind(1), strict=True):
+            now, state = self.step(now, row)
+            states.append(state)
         return tuple(torch.stack(each, 1) for each in zip(*states, strict=True))
+
+    def step(self, now: tuple[torch.Tensor, ...], row: tuple[torch.Tensor, ...]) -> tuple[Any, Any]:
+        """From cell, target and hidden state just before an event to those before the next, and the state after it."""
+        cell, target, hidden = now
+        brought, wait = row
+        size = hidden.shape[1]
+        gates = brought + self.recurrent(hidden)
+        enter, keep, out, enter_target, keep_target = torch.sigmoid(gates[:, :5 * size]).split(size, 1)
+        candidate, decay = torch.tanh(gates[:, 5 * size:6 * size]), F.softplus(gates[:, 6 * size:])
+        start = keep * cell + enter * candidate
+        target = keep_target * target + enter_target * candidate
+        cell = target + (start - target) * torch.exp(-decay * wait)
+        return (cell, target, out * torch.tanh(cell)), (start, target, decay, out)
 
     @staticmethod
     def assemble(builder: Any, x: Any, where: str, hidden: Any) -> tuple[nn.Module, Any]:
         size = builder.decided(hidden, x)
         gates = Describer(Gates, "archfab.tasks.events.continuous:Gates")
-        inputs, y = builder.part(gates(GATES, size), x, f"{where}.inputs")
-        recurrent, _ = builder.part(gates(GATES, size, bias=False), y[:, 0, 0], f"{where}.recurrent")
+        inputs, _ = builder.part(gates(GATES, size), x, f"{where}.inputs")
+        recurrent, _ = builder.part(gates(GATES, size, bias=False), torch.empty(x.shape[0], size, device="meta"),
+                                    f"{where}.recurrent")
         return ContinuousLayer(inputs, recurrent), torch.empty(*x.shape[:2], size, device="meta")
 
 
 class ContinuousModule(Head):
-    """Layers of a continuous-time LSTM; the intensities are s softplus(W h(t) / s) with h(t) = o tanh(c(t)) of the last."""
+    """Layers of a continuous-time LSTM; the intensities are s softplus(W h(t) / s) with h(t) = o tanh(c(t))."""
 
     def __init__(self, layers: list[nn.Module], out: nn.Module, positive: nn.Module) -> None:
         super().__init__()

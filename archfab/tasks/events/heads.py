@@ -23,7 +23,7 @@ EARLY = 1e-3        # of a mean gap: times below it are told apart no further by
 
 def DecayHead(rates: Any) -> Description:
     """A state that decays from where an event puts it towards a target, as that of the neural Hawkes process does (Mei
-    and Eisner, NeurIPS 2017, equations 7 and 4a), with start, target and rates of decay linear in the encoder's state."""
+    and Eisner, NeurIPS 2017, equations 7 and 4a); start, target and rates of decay are linear in the encoder state."""
     return Describer(DecayModule, "archfab.tasks.events.heads:DecayModule")(rates)
 
 
@@ -34,9 +34,9 @@ def ExponentialHead(rates: Any) -> Description:
 
 
 def LogLogisticHead(rates: Any, components: Any = 8) -> Description:
-    """The time to the next event is a mixture of log-logistic distributions, each with its own chances of types; a relative
-    of the log-normal mixture of Shchur, Bilos and Guennemann (ICLR 2020) whose hazard and survival are elementary, and
-    in which the type depends on the time. Its integral is exact."""
+    """The time to the next event is a mixture of log-logistic distributions, each with its own chances of types; a
+    relative of the log-normal mixture of Shchur, Bilos and Guennemann (ICLR 2020) whose hazard and survival are
+    elementary, and in which the type depends on the time. Its integral is exact."""
     return Describer(LogLogisticModule, "archfab.tasks.events.heads:LogLogisticModule")(rates, components)
 
 
@@ -69,8 +69,8 @@ class Head(nn.Module):
 
 
 class Softplus(nn.Module):
-    """s softplus(x / s), with a scale s > 0 for each type (Mei and Eisner, equation 4b), and x shifted so that x = 0 gives
-    the mean rates of the training data."""
+    """s softplus(x / s), with a scale s > 0 for each type (Mei and Eisner, equation 4b), and x shifted so that x = 0
+    gives the mean rates of the training data."""
 
     def __init__(self, rates: tuple[float, ...]) -> None:
         super().__init__()
@@ -97,7 +97,8 @@ def outputs(h: Any, types: int) -> tuple[torch.Tensor, torch.Tensor]:
 class DecayModule(Head):
     """softplus(W tanh(e + (s - e) exp(-d u))), with s, e and d = softplus(.) linear in the state."""
 
-    def __init__(self, start: nn.Module, target: nn.Module, rate: nn.Module, out: nn.Module, positive: nn.Module) -> None:
+    def __init__(self, start: nn.Module, target: nn.Module, rate: nn.Module, out: nn.Module,
+                 positive: nn.Module) -> None:
         super().__init__()
         self.start = start
         self.target = target

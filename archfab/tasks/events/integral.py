@@ -1,4 +1,4 @@
-"""The integral of an intensity over time, where no closed form exists: by quadrature, or by random points in training."""
+"""The integral of an intensity over time where it has no closed form: by quadrature, or, in training, random points."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def integral(intensity: Callable[[torch.Tensor], torch.Tensor], waits: torch.Ten
     """The sum over all types of the integral of `intensity` from 0 to each wait.
 
     Time is the square of an even variable x, u = wait x^2, so that the points lie densest after an event, where
-    intensities change fastest. Quadrature is Gauss and Legendre's in x. Random points are one in each of equal intervals
-    of x (stratified): an unbiased estimate, from torch's global generator.
+    intensities change fastest. Quadrature is Gauss and Legendre's in x. Random points are one in each of equal
+    intervals of x (stratified): an unbiased estimate, from torch's global generator.
 
     :param intensity: of times [B, L, P] as [B, L, P, K]. :param waits: [B, L, Q].
     :param nodes: how many points; by default 16 of a quadrature and 8 random ones.

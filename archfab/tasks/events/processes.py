@@ -24,12 +24,13 @@ def Marked(types: int, embedding: Any, time: Any, hidden: Any, process: Any) -> 
     :param embedding: its size. :param time: what rows know of time, a part on gaps [B, L]: `Clock`, `NoTime`.
     :param process: from ((rows, gaps), waits) to intensities: `ContinuousLSTM`, `Recurrent`, `Attending`.
     """
-    return Describer(MarkedModule, "archfab.tasks.events.processes:MarkedModule")(types, embedding, time, hidden, process)
+    module = Describer(MarkedModule, "archfab.tasks.events.processes:MarkedModule")
+    return module(types, embedding, time, hidden, process)
 
 
 def Clock(waves: Any = 0) -> Description:
-    """Gaps as numbers: the gap, its logarithm, and sines and cosines of the time since the start at `waves` periods, from 2
-    mean gaps up, each twice the one before (for rhythms such as the hours of a day)."""
+    """Gaps as numbers: the gap, its logarithm, and sines and cosines of the time since the start at `waves` periods,
+    from 2 mean gaps up, each twice the one before (for rhythms such as the hours of a day)."""
     return Describer(ClockModule, "archfab.tasks.events.processes:ClockModule")(waves)
 
 
@@ -50,8 +51,8 @@ def Attending(blocks: Any, head: Any) -> Description:
 
 
 def Hawkes(types: int, rates: Any, exponentials: Any = 1) -> Description:
-    """The classical process (Hawkes, Biometrika 1971) as a network, trained by gradients like the others: base rates, and
-    excitation that falls off exponentially, with `exponentials` decays of its own each. Its integral is exact."""
+    """The classical process (Hawkes, Biometrika 1971) as a network, trained by gradients like the others: base rates,
+    and excitation as a sum of `exponentials` exponentials, whose decays are learned. Its integral is exact."""
     return Describer(HawkesModule, "archfab.tasks.events.processes:HawkesModule")(types, rates, exponentials)
 
 
@@ -163,7 +164,8 @@ class HawkesModule(Head):
         self.base = nn.Parameter((0.5 * torch.tensor(list(rates)).clamp_min(1e-4)).expm1().log())
         share = 0.5 / exponentials * torch.tensor(list(rates)).clamp_min(1e-4)
         self.weights = nn.Parameter(share.expm1().log().repeat(exponentials, types, 1))
-        self.decays = nn.Parameter(torch.linspace(1, -1, exponentials).mul(1.5 * (exponentials > 1)).exp().expm1().log())
+        spread = torch.linspace(1.5, -1.5, exponentials) if exponentials > 1 else torch.zeros(1)
+        self.decays = nn.Parameter(spread.exp().expm1().log())
 
     def parameters_of(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Base rates [K], weights [M, K, K] (source first) and decays [M], all above 0."""

@@ -108,7 +108,7 @@ class History:
         chosen = after >= 0
         where = (after * self.kinds + self.types)[chosen]
         weight, wait = np.exp(-pair * wait)[chosen], wait[chosen]
-        inputs = [np.bincount(where, weight * wait**p, minlength=n * self.kinds).reshape(n, self.kinds)
+        inputs = [np.bincount(where, weight * wait**p, minlength=n * self.kinds).reshape(n, self.kinds).astype(float)
                   for p in range(highest + 1)]
         own = decay[0, self.types[self.order]][:, None] if len(decay) == 1 else decay[:, self.types[self.order]].T
         factor = np.where(earlier[:, None], np.exp(-own * gaps[:, None]), 0.0)

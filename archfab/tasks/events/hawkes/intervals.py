@@ -101,15 +101,15 @@ def inverse(information: np.ndarray, free: np.ndarray) -> np.ndarray:
 
 def from_edge(history: History, parameters: Parameters, information: np.ndarray, covariance: np.ndarray,
               edge: np.ndarray) -> np.ndarray:
-    """Upper ends for weights at 0: the larger root of slope a - curve a^2 / 2 = -1.92."""
+    """Upper ends for weights a at 0, where slope a + curve a^2 / 2 = 1.92 have been lost; slope is the fall at 0."""
     slopes = gradient(history, parameters)[1].weights.ravel()[edge - parameters.kinds]
     known = np.nan_to_num(covariance)
     cross = information[edge]
-    curve = np.diag(information)[edge] - np.einsum("ij,jk,ik->i", cross, known, cross)
-    curve = np.maximum(curve, 1e-12 * np.maximum(np.diag(information)[edge], 1e-300))
-    top = np.minimum(slopes, 0.0) / curve
-    # the same as top + sqrt(top^2 + Z^2 / curve), without cancellation
-    return Z**2 / curve / (np.sqrt(top**2 + Z**2 / curve) - top)
+    own = np.diag(information)[edge]
+    curve = own - np.einsum("ij,jk,ik->i", cross, known, cross)
+    slope, curve = np.maximum(-slopes, 0.0), np.maximum(curve, 1e-12 * own)
+    steep = slope + np.sqrt(slope**2 + Z**2 * curve)
+    return np.where(steep > 0, Z**2 / np.where(steep > 0, steep, 1.0), np.inf)
 
 
 def branching(parameters: Parameters, weights: Range, covariance: np.ndarray) -> Range:

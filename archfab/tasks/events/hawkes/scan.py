@@ -18,6 +18,8 @@ def scan(decay: np.ndarray, inputs: np.ndarray) -> np.ndarray:
     :returns: [n, c].
     """
     n, columns = inputs.shape
+    if not n:
+        return inputs.copy()
     length = max(1, math.isqrt(n) // 2)
     blocks = math.ceil(n / length)
     spare = blocks * length - n

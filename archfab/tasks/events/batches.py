@@ -34,6 +34,14 @@ class Padded:
     def __getitem__(self, chosen: torch.Tensor | slice) -> Padded:
         return Padded(*(tensor[chosen] for tensor in self.tensors))
 
+    def to(self, device: torch.device) -> Padded:
+        return Padded(*(tensor.to(device) for tensor in self.tensors))
+
+    def trimmed(self) -> Padded:
+        """Without the last rows in which no sequence has a meaning."""
+        rows = int((self.waits > 0).any(0).nonzero()[-1]) + 1 if bool((self.waits > 0).any()) else 1
+        return Padded(*(tensor[:, :rows] for tensor in self.tensors))
+
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
         return self.types, self.gaps, self.waits, self.following, self.scored

@@ -17,6 +17,8 @@ from archfab.nn.blocks import make
 from archfab.space.descriptions import Describer, Description
 from archfab.tasks.events.heads import FLOOR, Head
 
+SPEED = 5.0         # how much faster the few numbers of a Hawkes process learn than the weights of a network
+
 
 def Marked(types: int, embedding: Any, time: Any, hidden: Any, process: Any) -> Description:
     """A process that reads rows as vectors: an embedding of the type and features of time, each brought to `hidden`.
@@ -161,15 +163,16 @@ class HawkesModule(Head):
 
     def __init__(self, types: int, rates: tuple[float, ...], exponentials: int) -> None:
         super().__init__()
-        self.base = nn.Parameter((0.5 * torch.tensor(list(rates)).clamp_min(1e-4)).expm1().log())
+        self.base = nn.Parameter((0.5 * torch.tensor(list(rates)).clamp_min(1e-4)).expm1().log() / SPEED)
         share = 0.5 / exponentials * torch.tensor(list(rates)).clamp_min(1e-4)
-        self.weights = nn.Parameter(share.expm1().log().repeat(exponentials, types, 1))
+        self.weights = nn.Parameter(share.expm1().log().repeat(exponentials, types, 1) / SPEED)
         spread = torch.linspace(1.5, -1.5, exponentials) if exponentials > 1 else torch.zeros(1)
-        self.decays = nn.Parameter(spread.exp().expm1().log())
+        self.decays = nn.Parameter(spread.exp().expm1().log() / SPEED)
 
     def parameters_of(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Base rates [K], weights [M, K, K] (source first) and decays [M], all above 0."""
-        return F.softplus(self.base) + FLOOR, F.softplus(self.weights), F.softplus(self.decays)
+        base, weights, decays = (F.softplus(SPEED * each) for each in (self.base, self.weights, self.decays))
+        return base + FLOOR, weights, decays
 
     def forward(self, types: torch.Tensor, gaps: torch.Tensor, waits: torch.Tensor) -> Any:     # type: ignore[override]
         return super().forward((types, gaps), waits)

@@ -112,9 +112,13 @@ def test_the_compensator_is_the_integral_of_the_intensity(shape):
     for sequence, rows in zip(sequences, by_sequence(history, before, tail), strict=True):
         edges = np.array([sequence.start, *sequence.times, sequence.end])
         for row, low, high in zip(rows, edges[:-1], edges[1:], strict=True):
-            whole = [quad(lambda t, k=k, s=sequence: intensity(s, parameters, np.array([t]))[0, k], low + 1e-12, high)[0]
-                     if high > low else 0.0 for k in range(3)]
-            assert row == pytest.approx(whole, abs=1e-8)
+            for k in range(3):
+                whole = quad(at, low + 1e-12, high, (sequence, parameters, k))[0] if high > low else 0.0
+                assert row[k] == pytest.approx(whole, abs=1e-8)
+
+
+def at(time, sequence, parameters, kind):
+    return intensity(sequence, parameters, np.array([time]))[0, kind]
 
 
 def test_the_intensity_at_an_event_is_that_before_it():

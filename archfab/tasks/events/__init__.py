@@ -106,9 +106,9 @@ class EventStreams(Task):
                 torch.zeros(batch, self.rows, queries))
 
     def budget(self) -> Budget:
-        """About 500,000 events seen, in whole epochs from 2 to 30."""
+        """About a million events seen, in whole epochs from 2 to 16."""
         seen = sum(each.scored for each in self.events.train)
-        return Budget(epochs=max(2, min(30, round(500_000 / max(1, seen)))))
+        return Budget(epochs=max(2, min(16, round(1_000_000 / max(1, seen)))))
 
     def full_budget(self) -> Budget:
         return Budget(epochs=3 * (self.budget().epochs or 1))

@@ -12,10 +12,11 @@ import torch
 
 from archfab.core import Estimate
 from archfab.tasks.events.batches import Padded
+from archfab.tasks.events.heads import intensities_alone
 from archfab.tasks.events.integral import legendre
 
 ELEMENTS = 60_000       # rows times queries that a network answers at once
-POINTS = 40             # at which the survival is taken for a prediction
+POINTS = 64             # at which the intensities are taken for a prediction
 LEAST = 1e-3            # of them, after 0, in mean gaps
 NODES = 16              # of the quadrature by type
 
@@ -54,26 +55,33 @@ def log_likelihood_of(intensities: torch.Tensor, compensators: torch.Tensor, fol
 def predict(model: Any, data: Padded, longest: float) -> Predicted:
     """The expected time and the most probable type of the next event after each row.
 
-    The survival exp(-compensator) is taken at times that grow geometrically from 0 to `longest`; between them, and from
-    there on, hazards count as constant. The chance of a type is the integral of its intensity times the survival.
+    Intensities are taken at times that grow geometrically from 0 to `longest`, and integrated by the trapezoidal rule;
+    between these times, and from the last one on, hazards count as constant for the survival. The chance of a type is
+    the integral of its intensity times the survival.
     """
-    times = np.concatenate([[0.0], np.geomspace(LEAST, max(longest, 10 * LEAST), POINTS - 1)])
-    grid = torch.from_numpy(times).float()
+    times = grid(longest)
+    queries = torch.from_numpy(times).float().to(data.gaps.device)
     found: list[tuple[np.ndarray, ...]] = []
-    for part in parts(data, POINTS):
-        queries = grid.to(part.gaps.device).expand(*part.gaps.shape, POINTS)
-        intensities, compensators = (each.double().cpu().numpy() for each in model(part.types, part.gaps, queries))
-        found.append(foreseen(intensities, compensators, times))
+    with intensities_alone(model):
+        for part in parts(data, POINTS):
+            intensities, _ = model(part.types, part.gaps, queries.expand(*part.gaps.shape, POINTS))
+            found.append(foreseen(intensities.double().cpu().numpy(), times))
     return Predicted(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 
-def foreseen(intensities: np.ndarray, compensators: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Mean, median and chances of types from intensities [..., P, K] and compensators [..., P] at times [P]."""
-    reached = np.maximum.accumulate(compensators, -1)
-    alive, steps = np.exp(-reached), np.diff(reached, axis=-1)
+def grid(longest: float) -> np.ndarray:
+    """The times after an event at which intensities are taken, in mean gaps."""
+    return np.concatenate([[0.0], np.geomspace(LEAST, max(longest, 10 * LEAST), POINTS - 1)])
+
+
+def foreseen(intensities: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean, median and chances of types from intensities [..., P, K] at times [P]."""
+    total = intensities.sum(-1)
+    steps = (total[..., 1:] + total[..., :-1]) / 2 * np.diff(times)
+    reached = np.concatenate([np.zeros((*steps.shape[:-1], 1)), steps.cumsum(-1)], -1)
+    alive = np.exp(-reached)
     lost = -np.diff(alive, axis=-1)
     spans = np.diff(times) * np.where(steps > 1e-9, lost / np.maximum(steps, 1e-9), alive[..., :-1])
-    total = intensities.sum(-1)
     wait = spans.sum(-1) + alive[..., -1] / np.maximum(total[..., -1], 1e-12)
     shares = intensities / total[..., None]
     chances = (lost[..., None] * (shares[..., 1:, :] + shares[..., :-1, :]) / 2).sum(-2) + (
@@ -90,12 +98,12 @@ def foreseen(intensities: np.ndarray, compensators: np.ndarray, times: np.ndarra
 def by_type(model: Any, data: Padded) -> np.ndarray:
     """The integral of each type's intensity over the wait after each row, [N, L, K], by quadrature."""
     x, weights = (torch.tensor(each) for each in legendre(NODES))
+    place, share = (each.to(data.waits.device, torch.float32) for each in (x * x, 2 * x * weights))
     found = []
-    for part in parts(data, NODES):
-        here = part.waits.device
-        intensities, _ = model(part.types, part.gaps, part.waits[..., None] * (x * x).to(here, torch.float32))
-        share = (2 * x * weights).to(here, torch.float32)
-        found.append((part.waits[..., None] * (intensities * share[:, None]).sum(2)).double().cpu())
+    with intensities_alone(model):
+        for part in parts(data, NODES):
+            intensities, _ = model(part.types, part.gaps, part.waits[..., None] * place)
+            found.append((part.waits[..., None] * (intensities * share[:, None]).sum(2)).double().cpu())
     return torch.cat(found).numpy()
 
 

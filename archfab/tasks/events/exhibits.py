@@ -19,6 +19,7 @@ LISTED = 50         # test sequences whose predictions are listed
 
 
 def exhibits(task: EventStreams, model: Any) -> Iterator[Exhibit]:
+    from archfab.tasks.events.example import process
     from archfab.tasks.events.intensity_picture import exhibit as intensities
     model.cpu().eval()
     data, sequences = task.padded["test"], task.events.test
@@ -29,7 +30,10 @@ def exhibits(task: EventStreams, model: Any) -> Iterator[Exhibit]:
     yield intensities(model, max(sequences, key=lambda each: each.scored), task.events.types, task.events.gap)
     counts = data.scored.double().numpy().sum(1)
     mine = log_likelihoods(model, data) - np.log(task.events.gap) * counts
-    yield ladder.table(ladder.ladder({**task.rungs, "this network": mine}, counts))
+    rungs = {**task.rungs, "this network": mine}
+    if task.simulated:
+        rungs["the process itself, which nothing beats"] = process().log_likelihoods(sequences)
+    yield ladder.table(ladder.ladder(rungs, counts))
     yield from task.influences
 
 

@@ -47,19 +47,15 @@ def next_events(model: Any, found: Mapping[str, Sequence], names: Row[str], unit
                 longest: float) -> Exhibit:
     """For each sequence when its next event is to come, given that none came until its window's end, and of which
     type."""
-    from archfab.tasks.events.evaluation import POINTS, foreseen
+    from archfab.tasks.events.evaluation import foreseen, grid
     from archfab.tasks.events.thinning import Paths
     paths = Paths(list(found.values()), len(names), unit, rows)
-    times = np.concatenate([[0.0], np.geomspace(1e-3, max(longest, 0.01), POINTS - 1)])
+    times = grid(longest)
     lines = []
     for i, (name, sequence) in enumerate(found.items()):
         chosen = np.array([i])
         queries = paths.waited[i] + times[None]
-        rates = paths.intensities(model, chosen, queries)
-        totals = rates.sum(2)
-        grown = (totals[:, 1:] + totals[:, :-1]) / 2 * np.diff(times)
-        reached = np.concatenate([np.zeros((1, 1)), grown.cumsum(1)], axis=1)
-        wait, median, chances = (each[0] for each in foreseen(rates, reached, times))
+        wait, median, chances = (each[0] for each in foreseen(paths.intensities(model, chosen, queries), times))
         best = int(chances.argmax())
         lines.append((name, sequence.end, sequence.end + float(wait) * unit, sequence.end + float(median) * unit,
                       names[best], float(chances[best]), *map(float, chances)))

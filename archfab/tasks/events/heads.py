@@ -7,6 +7,8 @@ closed form; else it is a quadrature, and in training an unbiased estimate (see 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -50,6 +52,7 @@ class Head(nn.Module):
     """What all heads have: `state`, `intensity`, and the integral by quadrature."""
 
     exact = False
+    alone = False       # while it is asked for intensities only; the compensator is zeros then
 
     def state(self, h: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """All that the intensities after each event hang on, beside time."""
@@ -65,7 +68,20 @@ class Head(nn.Module):
 
     def forward(self, h: Any, waits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         state = self.state(h)
-        return self.intensity(state, waits), self.compensator(state, waits)
+        return self.intensity(state, waits), torch.zeros_like(waits) if self.alone else self.compensator(state, waits)
+
+
+@contextmanager
+def intensities_alone(model: nn.Module) -> Iterator[None]:
+    """No head computes its integral inside: it would be most of the work where many times are asked of."""
+    heads = [part for part in model.modules() if isinstance(part, Head)]
+    for head in heads:
+        head.alone = True
+    try:
+        yield
+    finally:
+        for head in heads:
+            head.alone = False
 
 
 class Softplus(nn.Module):

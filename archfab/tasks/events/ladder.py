@@ -16,20 +16,14 @@ if TYPE_CHECKING:
     from archfab.tasks.events.hawkes.process import Process
 
 SEED = 0
-NAMES = ("Poisson", "univariate Hawkes", "Hawkes")
 
 
 def classical(task: EventStreams) -> dict[str, Process]:
-    """The processes that need no network, fitted to the training part; of simulated data, the true one as well."""
+    """The processes that need no network, fitted to the training part."""
     from archfab.tasks.events.hawkes.process import Hawkes, poisson, univariate
     train, rng = task.events.train, np.random.default_rng(SEED)
-    found: dict[str, Process] = {"Poisson": poisson(train, task.kinds),
-                                 "univariate Hawkes": univariate(train, task.kinds, rng)[0],
-                                 "Hawkes": Hawkes.fit(train, task.kinds, rng)[0]}
-    if task.simulated:
-        from archfab.tasks.events.example import process
-        found["the process itself"] = process()
-    return found
+    return {"Poisson": poisson(train, task.kinds), "univariate Hawkes": univariate(train, task.kinds, rng)[0],
+            "Hawkes": Hawkes.fit(train, task.kinds, rng)[0]}
 
 
 def networks(task: EventStreams) -> dict[str, Any]:
@@ -47,12 +41,10 @@ def networks(task: EventStreams) -> dict[str, Any]:
 
 
 def rungs(task: EventStreams) -> dict[str, np.ndarray]:
-    """The log-likelihood of each test sequence by each method, the simplest first; what data were simulated with is
-    none of them."""
+    """The log-likelihood of each test sequence by each method, the simplest first."""
     data, sequences = task.padded["test"], task.events.test
     shift = np.log(task.events.gap) * data.scored.double().numpy().sum(1)
-    processes = classical(task)
-    return {name: processes[name].log_likelihoods(sequences) for name in NAMES} | {
+    return {name: process.log_likelihoods(sequences) for name, process in classical(task).items()} | {
         name: log_likelihoods(task.place(model), data.to(task.device)) - shift
         for name, model in task.networks.items()}
 

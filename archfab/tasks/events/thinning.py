@@ -10,6 +10,7 @@ import torch
 
 from archfab.core import UsageError
 from archfab.tasks.events.data import Sequence
+from archfab.tasks.events.heads import intensities_alone
 
 POINTS = 12         # at which the intensity is looked at for a bound
 MARGIN = 1.5        # of the bound over the largest value seen
@@ -50,7 +51,7 @@ class Paths:
         at = torch.from_numpy(self.last[chosen])
         each = torch.arange(len(chosen))
         waits[each, at] = torch.from_numpy(queries).float()
-        with torch.no_grad():
+        with torch.no_grad(), intensities_alone(model):
             found = model(types, gaps, waits)[0][each, at]
         return found.double().numpy()
 
@@ -76,8 +77,7 @@ def simulate(model: Any, histories: Row[Sequence], until: Row[float], rng: np.ra
 
     :param unit: the time that the network counts as 1. :param most: events in all after which a process explodes.
     """
-    if isinstance(model, torch.nn.Module):
-        model.cpu().eval()
+    model.cpu().eval()
     paths, end = Paths(histories, types, unit, rows), np.asarray(until, float)
     begun, margin = paths.now.copy(), np.full(len(end), MARGIN)
     going = np.flatnonzero(paths.now < end)

@@ -1,0 +1,113 @@
+"""Hawkes processes with inhibition: integrals, derivatives, and planted weights below zero."""
+
+import numpy as np
+import pytest
+import torch
+from hawkes import PLANTED, odd_sequences
+from scipy.integrate import quad
+
+from archfab.core import UsageError
+from archfab.tasks.events.hawkes.history import History
+from archfab.tasks.events.hawkes.likelihood import log_likelihood
+from archfab.tasks.events.hawkes.linked import LinkedHawkes, curvature, observed
+from archfab.tasks.events.hawkes.linked_likelihood import Likelihood, Scan
+from archfab.tasks.events.hawkes.parameters import Parameters
+from archfab.tasks.events.hawkes.process import Hawkes
+
+INHIBITED = Parameters(PLANTED.base, np.array([[[0.4, 0.25, -0.5], [0.0, 0.3, 0.2], [0.15, -0.6, 0.35]]]),
+                       np.full((1, 1, 1), 2.0))
+TWO = Parameters(PLANTED.base, np.array([[[0.2, 0.1, -0.4], [0.0, 0.1, 0.2], [0.1, -0.2, 0.1]],
+                                         [[-0.2, 0.2, 0.1], [0.3, 0.1, -0.1], [0.1, 0.1, 0.2]]]),
+                 np.array([0.5, 6.0]).reshape(2, 1, 1))
+SOFT = np.full(3, 0.05)
+
+
+@pytest.mark.parametrize(("parameters", "softness", "precision"), [
+    (INHIBITED, None, 1e-7), (INHIBITED, SOFT, 1e-5), (TWO, SOFT, 1e-4), (TWO, None, 2e-3)])
+def test_the_compensator_is_the_integral_of_the_intensity(parameters, softness, precision):
+    process = LinkedHawkes(parameters, softness)
+    assert process.exact == (softness is None and len(parameters.weights) == 1)
+    for sequence in odd_sequences(np.random.default_rng(0), 3, 12, 3):
+        rows = process.compensators([sequence])[0]
+        edges = np.array([sequence.start, *sequence.times, sequence.end])
+        for row, low, high in zip(rows, edges[:-1], edges[1:], strict=True):
+            for k in range(3):
+                whole = quad(at, low + 1e-12, high, (sequence, process, k), limit=200)[0] if high > low else 0.0
+                assert row[k] == pytest.approx(whole, abs=precision)
+
+
+def at(time, sequence, process, kind):
+    return process.intensity(sequence, np.array([time]))[0, kind]
+
+
+def test_more_points_make_the_quadrature_exact():
+    history = History(odd_sequences(np.random.default_rng(0), 6, 30, 3), 3)
+    process = LinkedHawkes(INHIBITED, SOFT)
+    best = np.concatenate(process.increments(history, 256))
+    errors = [np.abs(np.concatenate(process.increments(history, n)) - best).max() for n in (8, 32, 128)]
+    assert errors[0] > errors[1] > errors[2] and errors[1] < 1e-5 and errors[2] < 1e-11
+
+
+def test_without_inhibition_relu_is_the_linear_process():
+    sequences = odd_sequences(np.random.default_rng(1), 8, 30, 3)
+    linked = LinkedHawkes(PLANTED)
+    assert linked.log_likelihoods(sequences).sum() == pytest.approx(
+        log_likelihood(History(sequences, 3), PLANTED), abs=1e-9)
+    assert np.concatenate(linked.compensators(sequences)) == pytest.approx(
+        np.concatenate(Hawkes(PLANTED).compensators(sequences)), abs=1e-9)
+
+
+def test_a_scan_has_first_and_second_derivatives():
+    rng = torch.Generator().manual_seed(0)
+    decay = torch.rand(12, 1, generator=rng, dtype=torch.float64, requires_grad=True)
+    inputs = torch.rand(12, 2, generator=rng, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(Scan.apply, (decay, inputs))
+    assert torch.autograd.gradgradcheck(Scan.apply, (decay, inputs))
+
+
+@pytest.mark.parametrize(("parameters", "softness"), [(INHIBITED, SOFT), (TWO, SOFT), (INHIBITED, None)])
+def test_derivatives_are_finite_differences(parameters, softness):
+    sequences = odd_sequences(np.random.default_rng(3), 3, 12, 3)
+    likelihood = Likelihood(History(sequences, 3), softness)
+    parts = LinkedHawkes(parameters, softness).tensors()
+    sizes, shapes = [part.numel() for part in parts], [part.shape for part in parts]
+
+    def value(row):
+        split = torch.split(row, sizes)
+        return likelihood(*(part.view(shape) for part, shape in zip(split, shapes, strict=True)))
+
+    theta = torch.cat([part.flatten() for part in parts]).requires_grad_()
+    if torch.isfinite(value(theta)):
+        assert torch.autograd.gradcheck(value, (theta,), eps=1e-6, atol=1e-4)
+        assert curvature(LinkedHawkes(parameters, softness), sequences) == pytest.approx(
+            torch.autograd.functional.hessian(value, theta.detach()).numpy(), abs=1e-8)
+
+
+@pytest.mark.parametrize("link", ["softplus", "relu"])
+def test_planted_inhibition_is_found(link):
+    truth = LinkedHawkes(INHIBITED, 0.1 * np.ones(3) * 0.6 if link == "softplus" else None)
+    rng = np.random.default_rng(2)
+    train, held = (truth.simulate([(0.0, 1500.0)], rng) for _ in range(2))
+    fitted, found = LinkedHawkes.fit(train, 3, rng, link=link)
+    assert found.log_likelihood > truth.log_likelihoods(train).sum()
+    assert fitted.parameters.weights == pytest.approx(INHIBITED.weights, abs=0.15)
+    assert fitted.parameters.weights[0, 0, 2] < -0.3 and fitted.parameters.weights[0, 2, 1] < -0.4
+    linear, _ = Hawkes.fit(train, 3, rng, starts=1)
+    assert fitted.log_likelihood(held) > linear.log_likelihood(held) + 0.05
+    assert min(each.p for each in fitted.residuals(held, "abc").tests) > 0.01
+    known = observed(fitted, found, train)
+    assert known.weights.high[0, 0, 2] < 0 and known.weights.high[0, 2, 1] < 0
+    assert known.decays.low < 2 < known.decays.high
+    assert any(note.startswith("Stable") for note in found.notes)
+    assert any(("exact" if link == "relu" else "quadrature") in note for note in found.notes)
+
+
+def test_requests_that_are_wrong():
+    with pytest.raises(UsageError, match="softplus and relu"):
+        LinkedHawkes.fit([], 3, np.random.default_rng(0), link="exp")
+    with pytest.raises(UsageError, match="one decay for all pairs"):
+        LinkedHawkes(Parameters(PLANTED.base, PLANTED.weights, np.ones((1, 3, 3))))
+    with pytest.raises(UsageError, match="above 0"):
+        LinkedHawkes(Parameters(PLANTED.base * 0, PLANTED.weights, PLANTED.decays))
+    wild = LinkedHawkes(Parameters(PLANTED.base, 3 * PLANTED.weights, PLANTED.decays), SOFT)
+    assert wild.verdict.startswith("Not known to be stable")

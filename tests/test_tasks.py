@@ -100,7 +100,7 @@ def test_a_network_is_delivered_with_what_it_shows(run):
     assert "exhibits_failed" not in delivered, delivered["exhibits_failed"]
     files = [each["file"] for each in delivered.get("exhibits", ())]
     assert len(set(files)) == len(files) and all((member.bundle / file).stat().st_size for file in files)
-    assert all(each["about"].endswith(".") for each in delivered.get("exhibits", ()))
+    assert all(each["about"] for each in delivered.get("exhibits", ()))
     json.dumps(json.loads((member.bundle / "bundle.json").read_text())["preprocessing"], allow_nan=False)
     assert "Traceback" not in run.report().read_text()
 

@@ -200,7 +200,7 @@ def test_onnx_says_what_torch_says_for_other_numbers_of_structures(methane, tmp_
     odd = [Structure(np.array([6, 1]), np.array([[0.0, 0, 0], [0.9, 0.3, 0]])), crystal(),
            Structure(np.array([1, 1, 6]), np.array([[0.0, 0, 0], [0.9, 0.3, 0], [0, 1.2, 0.4]]))]
     for given in (methane.inputs(64), methane.inputs(1), inputs(odd, 3.0), inputs(odd[:1], 3.0)):
-        assert check_onnx(model, given, tmp_path / "network.onnx") < 1e-5
+        assert check_onnx(model, given, tmp_path / "network.onnx") < 1e-4
 
 
 def crystal():

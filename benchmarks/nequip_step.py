@@ -84,8 +84,8 @@ def theirs(given: tuple[torch.Tensor, ...], neighbours: float, l_max: int) -> tu
     model = NequIPGNNModel(
         seed=0, model_dtype="float32", r_max=R_MAX, type_names=["H", "C", "O"], num_layers=LAYERS, l_max=l_max,
         parity=False, num_features=FEATURES, radial_mlp_depth=2, radial_mlp_width=WIDTH, num_bessels=BESSEL,
-        bessel_trainable=True, type_embed_num_features=len(SPECIES), avg_num_neighbors=neighbours, per_type_energy_scales=1.0,
-        per_type_energy_shifts={"H": -1.0, "C": -2.0, "O": -3.0})
+        bessel_trainable=True, type_embed_num_features=len(SPECIES), avg_num_neighbors=neighbours,
+        per_type_energy_scales=1.0, per_type_energy_shifts={"H": -1.0, "C": -2.0, "O": -3.0})
     numbers, positions, edges, _, structure, _ = given
     data = {Keys.POSITIONS_KEY: positions, Keys.EDGE_INDEX_KEY: edges, Keys.BATCH_KEY: structure,
             Keys.ATOM_TYPE_KEY: torch.tensor([SPECIES.index(int(number)) for number in numbers]),

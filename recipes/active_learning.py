@@ -1,4 +1,4 @@
-"""Active learning without any data: ethanol under GFN2-xTB, labelled where networks disagree, and beside that by chance.
+"""Active learning without data: ethanol under GFN2-xTB, labelled where networks disagree, and beside that by chance.
 
     python recipes/active_learning.py --rounds 3 --members 3
 

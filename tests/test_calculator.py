@@ -179,3 +179,55 @@ def test_what_cannot_be_asked_is_said():
     atoms.calc = Potential(Morse(depth=float("nan")))
     with pytest.raises(UsageError, match="not finite"):
         atoms.get_potential_energy()
+
+
+def network(r_max=4.0, species=(14,), seed=0):
+    """An untrained network of the task, in float64."""
+    from archfab.lowering.concrete import build
+    from archfab.space import Space
+    from archfab.tasks.molecules.graphs import inputs
+    from archfab.tasks.molecules.spaces import nequip
+    constants = {"species": list(species), "energies": [-5.0] * len(species), "scale": 1.0, "dtype": "float64",
+                 "neighbours": [[r_max, 16.0]]}
+    space = Space(nequip(constants, (r_max,), small=True))
+    import random
+    torch.manual_seed(seed)
+    return build(space, space.sample(random.Random(seed)), inputs([structure_of(silicon())], r_max)).eval()
+
+
+def test_a_network_of_the_task_is_such_a_module():
+    pytest.importorskip("e3nn")
+    from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+    atoms = bulk("Si")
+    atoms.rattle(0.1, seed=3)
+    atoms.calc = Potential([network(seed=seed) for seed in range(2)])
+    assert atoms.get_forces() == pytest.approx(calculate_numerical_forces(atoms, 1e-4), abs=1e-5)
+    assert atoms.get_stress() == pytest.approx(calculate_numerical_stress(atoms, 1e-5), abs=1e-6)
+    assert atoms.calc.results["disagreement"] > 0
+    atoms.calc = Potential(network())
+    assert np.ptp(run(atoms, 20, 0.5)) < 5e-3 * len(atoms)
+
+
+@pytest.mark.slow
+def test_delivered_networks_are_a_calculator(tmp_path):
+    pytest.importorskip("e3nn")
+    from archfab import Budget, search
+    from archfab.potential import calculator
+    done = search("molecules", trials=1, deliver=1, random=False, strategy="random", run=tmp_path / "run",
+                  trial_budget=Budget(steps=5), full_budget=Budget(steps=100))
+    atoms = molecule("CH4")
+    atoms.calc = calculator(done.best.bundle, done.best.bundle)
+    assert atoms.calc.results.get("disagreement", 0.0) == 0 and np.isfinite(atoms.get_potential_energy())
+    assert atoms.calc.results["disagreement"] == pytest.approx(0, abs=1e-12)
+    before = np.abs(atoms.get_forces()).max()
+    BFGS(atoms, logfile=None).run(fmax=0.1, steps=40)
+    assert np.abs(atoms.get_forces()).max() < max(0.1, before)
+    assert np.ptp(run(atoms, 50, 0.5)) < 5e-3 * len(atoms)
+
+
+def test_folders_of_no_such_network_are_refused(tmp_path):
+    from archfab.potential import calculator
+    with pytest.raises(UsageError, match="one bundle or more"):
+        calculator()
+    with pytest.raises(UsageError):
+        calculator(tmp_path)

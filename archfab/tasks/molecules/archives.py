@@ -35,10 +35,10 @@ def read(path: Path, units: str, species: str | None) -> tuple[list[Structure], 
     Angstrom, as those are; all others are in eV and Angstrom. Names that an archive gives itself (e_unit and r_unit, as
     sGDML writes them) come first, and what the user says comes before all.
     """
-    arrays = load(path)
+    arrays, there = load(path)
     known = {meaning: next((name for name in names if name in arrays), None) for meaning, names in NAMES.items()}
     if known["positions"] is None:
-        raise UsageError(f"{path} has no positions, but {', '.join(sorted(arrays)) or 'nothing'}; {LEGAL}")
+        raise UsageError(f"{path} has no positions, but {', '.join(sorted(there)) or 'nothing'}; {LEGAL}")
     try:
         found = read_units(units) if units != "auto" else units_of(arrays, known)
     except UsageError as error:
@@ -60,7 +60,9 @@ def read(path: Path, units: str, species: str | None) -> tuple[list[Structure], 
     return structures, found, how
 
 
-def load(path: Path) -> dict[str, np.ndarray]:
+def load(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays that mean something here, by their names, and the names of all; what else there is is not unpacked."""
+    wanted = {"e_unit", "r_unit"}.union(*NAMES.values())
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -68,7 +70,7 @@ def load(path: Path) -> dict[str, np.ndarray]:
             assert archive.zip is not None
             if sum(int(info.file_size) for info in archive.zip.infolist()) > MOST_BYTES:
                 raise UsageError(f"{path} unpacks to more than {MOST_BYTES >> 30} GiB; split it")
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files if name in wanted}, archive.files
     except UsageError:
         raise
     except OSError as error:
@@ -82,7 +84,8 @@ def load(path: Path) -> dict[str, np.ndarray]:
 
 
 def units_of(arrays: Mapping[str, np.ndarray], known: Mapping[str, str | None]) -> Units:
-    said = [f"{kind}={arrays[name]}" for kind, name in (("energy", "e_unit"), ("length", "r_unit")) if name in arrays]
+    said = [f"{kind}={arrays[name].astype(str)}" for kind, name in (("energy", "e_unit"), ("length", "r_unit"))
+            if name in arrays]
     if said:
         return read_units(",".join(said))
     as_md17 = (known["numbers"], known["positions"]) in (("nuclear_charges", "coords"), ("z", "R"))
@@ -105,6 +108,7 @@ def stacked(path: Path, data: Mapping[str, np.ndarray]) -> list[dict[str, np.nda
     positions = data["positions"]
     if positions.ndim == 2:
         positions = positions[None]
+        data = {**data, **{name: data[name][None] for name in ("forces",) if name in data}}
     if positions.ndim != 3 or positions.shape[2] != 3 or not len(positions):
         raise UsageError(f"the positions of {path} have the shape {list(data['positions'].shape)}; legal is "
                          "[structures, atoms, 3], or [atoms, 3] with n_atoms, the number of atoms of each structure")

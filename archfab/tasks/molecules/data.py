@@ -108,14 +108,14 @@ def read_structures(path: Path | str, *, test: Path | str | None = None, units: 
     """
     from archfab.tasks.molecules.suspicion import suspicions
     files = roles(Path(path), None if test is None else Path(test))
-    parts, said = {}, []
+    parts, said, doubts = {}, [], []
     for role, file in files.items():
         parts[role], read, how = read_file(file, units, species)
         check(parts[role], str(file), labelled, closest)
         said.append(f"{role} {file}: {len(parts[role])} structures, {read}" + (f"; {how}" if how else ""))
-    doubts = suspicions(parts["train"]) if labelled else ()
+        doubts += [f"{file}: {doubt}" for doubt in suspicions(parts[role])] if labelled else []
     for doubt in doubts:
-        warnings.warn(f"{files['train']}: {doubt}", stacklevel=2)
+        warnings.warn(doubt, stacklevel=2)
     return Dataset(parts["train"], parts.get("test"), "; ".join(said), read, tuple(doubts))
 
 

@@ -14,7 +14,7 @@ from archfab.core import BuildError
 from archfab.space.descriptions import Describer, Description
 from archfab.tasks.molecules.coupling import size
 
-SILU = 1.6791767    # 1 / sqrt(E[silu(z)^2]) of normal z: activations keep the variance (as in e3nn)
+SILU = 1.6765325     # 1 / sqrt(E[silu(z)^2]) of normal z: activations keep the variance
 TANH = 1.5925374
 HERE = "archfab.tasks.molecules.parts"
 

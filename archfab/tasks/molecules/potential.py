@@ -42,21 +42,20 @@ class PotentialModule(nn.Module):
     """What a `Potential` becomes."""
 
     species: torch.Tensor
-    energies: torch.Tensor
 
     def __init__(self, constants: tuple[Sequence[int], Sequence[float], float, float], r_max: float, l_max: int,
                  embedding: nn.Module, basis: nn.Module, layers: Sequence[nn.Module], readout: nn.Module,
                  dtype: torch.dtype) -> None:
         super().__init__()
         species, energies, scale, neighbours = constants
-        self.r_max, self.l_max, self.scale, self.neighbours, self.dtype = r_max, l_max, scale, neighbours, dtype
+        self.r_max, self.l_max, self.neighbours, self.dtype = r_max, l_max, neighbours, dtype
+        self.energies, self.scale = list(energies), scale       # no buffers: they stay exact if weights are cast
         self.harmonics = spherical_harmonics(l_max)
         self.embedding = embedding
         self.basis = basis
         self.layers = nn.ModuleList(layers)
         self.readout = readout
         self.register_buffer("species", torch.tensor(species, dtype=torch.int64), persistent=False)
-        self.register_buffer("energies", torch.tensor(energies, dtype=torch.float64), persistent=False)
 
     def forward(self, numbers: torch.Tensor, positions: torch.Tensor, edges: torch.Tensor, shifts: torch.Tensor,
                 structure: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -88,7 +87,8 @@ class PotentialModule(nn.Module):
         for layer in self.layers:
             x = layer(x, species, turned, basis, edges)
         told = self.readout(x[:, 0]).squeeze(1).double()
-        return (told * self.scale + matches @ self.energies) / matches.sum(1)
+        free = matches @ torch.tensor(self.energies, dtype=torch.float64, device=matches.device)
+        return (told * self.scale + free) / matches.sum(1)
 
     @staticmethod
     def stress(vectors: torch.Tensor, slopes: torch.Tensor, structure: torch.Tensor,

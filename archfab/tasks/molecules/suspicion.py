@@ -56,7 +56,7 @@ def suspicions(structures: Sequence[Structure]) -> list[str]:
     with_forces = [each for each in structures if each.forces is not None and len(each) > 1]
     pairs = [found for group in alike(with_forces) if (found := compare(group)) is not None]
     doubts = [consistency(pairs) if pairs else likeness(with_forces[::step]), free_atoms(structures[::step]),
-              warmth(pairs) or strength(with_forces[::step]), lengths(structures[::step])]
+              warmth(pairs) or strength(with_forces[::step]), lengths(structures[::4 * step])]
     return [doubt for doubt in doubts if doubt]
 
 
@@ -210,7 +210,7 @@ def lengths(structures: Sequence[Structure]) -> str:
     shares: list[float] = []
     for each in structures:
         radii = RADII[each.numbers]
-        (sender, receiver), shifts = each.neighbours(5 * radii.max())
+        (sender, receiver), shifts = each.neighbours(4.4 * radii.max())
         vectors = each.positions[sender] - each.positions[receiver] + shifts
         share = np.linalg.norm(vectors, axis=1) / (radii[sender] + radii[receiver])
         nearest = np.full(len(each), np.inf)

@@ -106,12 +106,12 @@ class EventStreams(Task):
                 torch.zeros(batch, self.rows, queries))
 
     def budget(self) -> Budget:
-        """About a million events seen, in whole epochs from 2 to 16."""
+        """About a million events seen, in whole epochs from 2 to 12."""
         seen = sum(each.scored for each in self.events.train)
-        return Budget(epochs=max(2, min(16, round(1_000_000 / max(1, seen)))))
+        return Budget(epochs=max(2, min(12, round(1_000_000 / max(1, seen)))))
 
     def full_budget(self) -> Budget:
-        return Budget(epochs=3 * (self.budget().epochs or 1))
+        return Budget(epochs=4 * (self.budget().epochs or 1))
 
     def fit(self, model: Any, budget: Budget, rng: random.Random, full: bool = False,
             rate: float = 1.0) -> list[dict[str, float]]:

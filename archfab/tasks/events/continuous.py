@@ -76,9 +76,9 @@ class ContinuousLayer(nn.Module):
         gates = brought + self.recurrent(hidden)
         enter, keep, out, enter_target, keep_target = torch.sigmoid(gates[:, :5 * size]).split(size, 1)
         candidate, decay = torch.tanh(gates[:, 5 * size:6 * size]), F.softplus(gates[:, 6 * size:])
-        start = keep * cell + enter * candidate
-        target = keep_target * target + enter_target * candidate
-        cell = target + (start - target) * torch.exp(-decay * wait)
+        start = torch.addcmul(keep * cell, enter, candidate)
+        target = torch.addcmul(keep_target * target, enter_target, candidate)
+        cell = torch.addcmul(target, start - target, torch.exp(decay * -wait))
         return (cell, target, out * torch.tanh(cell)), (start, target, decay, out)
 
     @staticmethod

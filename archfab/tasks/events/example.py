@@ -8,8 +8,8 @@ from archfab.tasks.events.data import Events, Sequence
 from archfab.tasks.events.hawkes.linked import LinkedHawkes
 from archfab.tasks.events.hawkes.parameters import Parameters
 
-SEED, WINDOW = 20240229, 12.0
-SIZES = {"train": 60, "validation": 30, "test": 60}
+SEED, WINDOW = 20240229, 6.0
+SIZES = {"train": 96, "validation": 60, "test": 120}
 NAMES = ("order", "failure", "repair")
 
 
@@ -21,7 +21,7 @@ def process() -> LinkedHawkes:
 
 
 def events() -> Events:
-    """Sequences over windows of 12 time units, in three parts."""
+    """Sequences over windows of 6 time units, in three parts."""
     drawn = process().simulate([(0.0, WINDOW)] * sum(SIZES.values()), np.random.default_rng(SEED))
     low, parts = 0, dict[str, list[Sequence]]()
     for name, number in SIZES.items():

@@ -15,12 +15,14 @@ from archfab.tasks.events.data import Sequence
 from archfab.tasks.events.hawkes.fitting import Fit, fit
 from archfab.tasks.events.hawkes.history import History
 from archfab.tasks.events.hawkes.intervals import Intervals, Range, Z, inverse
+from archfab.tasks.events.hawkes.likelihood import hessian
 from archfab.tasks.events.hawkes.linked_likelihood import NODES, Likelihood
 from archfab.tasks.events.hawkes.parameters import Parameters
 from archfab.tasks.events.hawkes.process import Process
 from archfab.tasks.events.hawkes.simulation import thinning
 
 LINKS = ("softplus", "relu")
+STEPS = 500         # of L-BFGS-B, at most
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,12 @@ class LinkedHawkes(Process):
     @classmethod
     def fit(cls, sequences: Row[Sequence], kinds: int, rng: np.random.Generator, link: str = "softplus",
             softness: float = 0.1, components: int = 1, decays: np.ndarray | float | None = None, starts: int = 1,
-            ) -> tuple[LinkedHawkes, Fit]:
+            steps: int = STEPS) -> tuple[LinkedHawkes, Fit]:
         """The most likely process, by L-BFGS-B from the linear one and, with more `starts`, from random ones near it.
 
         :param softness: of softplus, as a share of each type's mean rate.
         :param decays: given ones, a number or [M]; else as many as `components` are fitted.
+        :param steps: of L-BFGS-B, at most; a note says where they did not suffice.
         """
         if link not in LINKS or not softness > 0:
             raise UsageError(f"links are {' and '.join(LINKS)}, with a softness above 0; got '{link}' and {softness}")
@@ -97,30 +100,44 @@ class LinkedHawkes(Process):
         linear = fit(history, rng, decays=decays, components=components)
         rates = np.maximum(history.counts, 0.5) / history.duration
         soft = softness * rates if link == "softplus" else None
-        found = [climb(Likelihood(history, soft), linear, rates, noise)
+        found = [climb(Likelihood(history, soft), linear, rates, noise, steps)
                  for noise in (None, *(rng.normal(size=linear.parameters.weights.shape) for _ in range(starts - 1)))]
-        best, _ = max(found, key=lambda each: each[1])
+        best, _, ended = max(found, key=lambda each: each[1])
         process = cls(best, soft)
         exact = float(process.log_likelihoods(sequences).sum())
         notes = [process.verdict, "the compensator is exact" if process.exact else
                  f"the compensator is a quadrature of {NODES} points between neighbouring events"]
+        if not process.exact:
+            coarse, fine = (sum(float(part.sum()) for part in process.increments(history, nodes))
+                            for nodes in (NODES, 2 * NODES))
+            off = abs(fine - coarse) / len(history.order)
+            notes.append(f"twice as many points change the log-likelihood by {off:.1g} nats per event")
+        if not ended:
+            notes.append(f"the search was stopped after {steps} steps, still climbing: give it more by `steps`")
         if not np.isfinite(exact):
             notes.append("events happened where the fitted intensity is 0: the likelihood is 0; take the link softplus")
-        return process, Fit(best, exact, np.ones((kinds, kinds), bool), linear.free, tuple(v for _, v in found),
-                            tuple(notes))
+        tried = tuple(value for _, value, _ in found)
+        return process, Fit(best, exact, np.ones((kinds, kinds), bool), linear.free, tried, tuple(notes))
 
 
-def climb(likelihood: Likelihood, linear: Fit, rates: np.ndarray, noise: np.ndarray | None) -> tuple[Parameters, float]:
-    """The top of the likelihood that is reached from the linear fit; weights have any sign."""
+def climb(likelihood: Likelihood, linear: Fit, rates: np.ndarray, noise: np.ndarray | None,
+          steps: int) -> tuple[Parameters, float, bool]:
+    """The top of the likelihood that is reached from the linear fit; weights have any sign.
+
+    Steps are measured in standard errors of the linear process, so that one step size suits all parameters.
+
+    :returns: the parameters, their log-likelihood, and whether the search ended by itself.
+    """
     from scipy.optimize import minimize
     start, scale = linear.parameters, 1 / len(likelihood.history.order)
+    unit = units(likelihood.history, start)
     cuts = np.cumsum([start.base.size, start.weights.size])
     least = torch.from_numpy(1e-3 * rates)
     weights = start.weights if noise is None else start.weights + 0.1 * noise
 
     def parts(theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return (theta[:cuts[0]] * torch.from_numpy(rates), theta[cuts[0]:cuts[1]].view(start.weights.shape),
-                theta[cuts[1]:].exp())
+        base, weights, decays = (theta * torch.from_numpy(unit)).tensor_split(cuts.tolist())
+        return base, weights.view(start.weights.shape), decays.exp()
 
     def objective(row: np.ndarray) -> tuple[float, np.ndarray]:
         theta = torch.from_numpy(row).requires_grad_()
@@ -129,16 +146,24 @@ def climb(likelihood: Likelihood, linear: Fit, rates: np.ndarray, noise: np.ndar
         assert theta.grad is not None
         return float(value.detach()), theta.grad.numpy()
 
-    row = np.concatenate([np.maximum(start.base / rates, 0.05), weights.ravel(), np.log(start.decays).ravel()])
-    middle = row[cuts[1]:]
-    bounds: list[tuple[float | None, float | None]] = [(1e-6, None)] * cuts[0] if likelihood.softness is None else [
-        (None, None)] * cuts[0]
-    bounds += [(None, None)] * (cuts[1] - cuts[0])
-    bounds += [(at - 4, at + 4) if linear.free else (at, at) for at in middle]
-    done = minimize(objective, row, jac=True, method="L-BFGS-B", bounds=bounds,
-                    options={"maxiter": 500, "ftol": 1e-12, "gtol": 1e-7})
+    row = np.concatenate([np.maximum(start.base, 0.05 * rates), weights.ravel(), np.log(start.decays).ravel()])
+    low, high = np.full(len(row), -np.inf), np.full(len(row), np.inf)
+    low[:cuts[0]] = 1e-6 * rates if likelihood.softness is None else -np.inf
+    reach = 4.0 if linear.free else 0.0                 # of the logarithm of a decay
+    low[cuts[1]:], high[cuts[1]:] = row[cuts[1]:] - reach, row[cuts[1]:] + reach
+    done = minimize(objective, row / unit, jac=True, method="L-BFGS-B",
+                    bounds=np.column_stack([low / unit, high / unit]),
+                    options={"maxiter": steps, "maxfun": 10 * steps, "ftol": 1e-10, "gtol": 1e-3 * scale, "maxcor": 30})
     base, weight, decays = (part.numpy() for part in parts(torch.from_numpy(done.x)))
-    return Parameters(base, weight, decays.reshape(-1, 1, 1)), -done.fun / scale
+    return Parameters(base, weight, decays.reshape(-1, 1, 1)), -done.fun / scale, bool(done.success)
+
+
+def units(history: History, parameters: Parameters) -> np.ndarray:
+    """The standard error of each parameter on its own, decays by their logarithm."""
+    information = np.maximum(-np.diag(hessian(history, parameters)), 1e-12)
+    factor = np.ones(len(information))
+    factor[len(factor) - parameters.decays.size:] = parameters.decays.ravel()
+    return np.clip(1 / np.sqrt(information) / factor, 1e-6, 1.0)
 
 
 def curvature(process: LinkedHawkes, sequences: Row[Sequence]) -> np.ndarray:

@@ -7,8 +7,8 @@
 Every network has three layers of 16 channels, 8 Bessel functions, radial nets of two layers of 32, natural parity and a
 cutoff of 4 Angstrom; batches of five, the task's recipe, its best of the validation structures. `efficiency`: 50
 structures, the same number of steps with l_max 0 and 1, three seeds. `curve`: 25 to 500 structures. `silicon`: cells
-of 12 to 96 atoms with stresses. Errors are of the test structures. Each training is a line of the journal, which is gone
-on with: one that stands in it is not done again.
+of 12 to 96 atoms with stresses. Errors are of the test structures. Each training is a line of the journal; one that
+stands in it is not done again.
 """
 
 from __future__ import annotations

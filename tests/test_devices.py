@@ -207,6 +207,25 @@ def test_an_unknown_operator_is_named_and_not_free(name):
     assert next(row for row in costs.operators if "_fft_r2c" in row["operator"])["latency_ms"] > 0
 
 
+class Slope(torch.nn.Module):
+    """An answer that is a gradient, as forces are."""
+
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            turned = torch.linalg.cross(x[:, :3], x[:, 1:4])
+            functions = torch.nn.functional
+            y = functions.silu(turned).sum() + torch.tanh(x[0]).sum() + functions.gelu(x).sum() + torch.relu(x).sum()
+            return torch.autograd.grad(y + torch.sigmoid(x).sum(), x)[0]
+
+
+@pytest.mark.parametrize("name", ROOFLINES)
+def test_the_operators_of_a_gradient_are_known(name):
+    workload = record(Slope(), (torch.rand(4, 5),))
+    assert {"silu_backward", "tanh_backward", "linalg_cross", "slice_backward"} <= {op.name for op in workload.ops}
+    assert not load_device(name).cost(workload).unknown
+
+
 # --- counts against others
 
 IMAGE = (1, 8, 12, 12)

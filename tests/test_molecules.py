@@ -243,7 +243,7 @@ def test_predictions_of_a_file_are_what_the_network_says(methane, nequip, tmp_pa
     ranks = sorted(int(line.split(",")[-1]) for line in pair["predictions.csv"].splitlines()[1:])
     assert ranks == list(range(1, 61))
     (tmp_path / "other.xyz").write_text("2\nProperties=species:S:1:pos:R:3\nN 0 0 0\nN 0 0 1.1\n")
-    with pytest.raises(UsageError, match="element N"):
+    with pytest.raises(UsageError, match="have not learned N"):
         list(Molecules.predict(models, methane.preprocessing(), str(tmp_path / "other.xyz")))
 
 
@@ -264,8 +264,8 @@ def test_structures_without_forces_and_species_that_are_not_learned_are_refused(
             ([Structure(each.numbers, each.positions, energy=0.0) for each in known.train], None, "no forces"),
             (known.train, [Structure(np.array([7, 1]), np.array([[0.0, 0, 0], [1, 0, 0]]), energy=0.0,
                                      forces=np.zeros((2, 3)))], "element N")):
-        monkeypatch.setattr("archfab.tasks.molecules.read_structures",
-                            lambda *_, found=Dataset(train, test, "made up"), **__: found)
+        found = Dataset(train, test, "made up")
+        monkeypatch.setattr("archfab.tasks.molecules.read_structures", lambda *_, found=found, **__: found)
         with pytest.raises(UsageError, match=words):
             Molecules(data="made-up.xyz")
 

@@ -179,7 +179,8 @@ MOVES = {"cat", "clone", "copy", "_to_copy", "constant_pad_nd", "index", "index_
          "embedding", "stack", "roll", "flip", "repeat", "upsample_nearest2d", "upsample_bilinear2d", "fill", "zeros",
          "zeros_like", "full", "ones", "ones_like", "full_like", "arange", "new_zeros", "scatter_add", "index_add",
          "slice_scatter", "reflection_pad2d", "replication_pad2d", "pixel_shuffle", "channel_shuffle", "tril",
-         "triu", "where", "masked_fill", "empty_like", "contiguous", "scalar_tensor", "index_put", "im2col", "col2im"}
+         "triu", "where", "masked_fill", "empty_like", "contiguous", "scalar_tensor", "index_put", "im2col", "col2im",
+         "select_backward", "slice_backward"}
 ATTENTION = {"_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
              "_scaled_dot_product_flash_attention", "scaled_dot_product_attention",
              "_scaled_dot_product_attention_math_for_mps", "_scaled_dot_product_attention_math"}
@@ -189,7 +190,8 @@ ELEMENTWISE = {"relu", "add", "mul", "sub", "div", "hardtanh", "hardswish", "har
                "square", "maximum", "minimum", "relu6", "selu", "celu", "threshold", "eq", "ne", "lt", "le", "gt",
                "ge", "logical_not", "logical_and", "logical_or", "bitwise_not", "bitwise_and", "bitwise_or", "rsub",
                "addcmul", "addcdiv", "round", "floor", "ceil", "sign", "softshrink", "hardshrink", "log1p", "expm1",
-               "log_sigmoid_forward", "glu", "atan2", "fmod", "remainder", "isnan", "isinf", "tan", "lerp"}
+               "log_sigmoid_forward", "glu", "atan2", "fmod", "remainder", "isnan", "isinf", "tan", "lerp", "silu_backward",
+               "sigmoid_backward", "tanh_backward", "gelu_backward", "threshold_backward", "linalg_cross"}
 
 
 def kind_of(name: str, args: Any) -> str:

@@ -223,7 +223,7 @@ class Molecules(Task):
         """Energies, forces and stresses of the structures of a file, as extended XYZ and as a table; of several
         networks the mean, and how far they are from each other."""
         from archfab.tasks.molecules.preparing import predicted
-        return predicted(models, preprocessing, data)
+        return predicted(models, data)
 
     def baseline(self) -> dict[str, Metrics]:
         """Energies by species with no forces, and a pair potential fitted by least squares."""

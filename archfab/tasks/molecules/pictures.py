@@ -12,7 +12,8 @@ from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, svg
 from archfab.tasks.molecules.data import Structure
 from archfab.tasks.molecules.elements import SYMBOLS
 from archfab.tasks.molecules.errors import Answers
-from archfab.tasks.molecules.preparing import extended_xyz
+from archfab.tasks.molecules.extxyz import written
+from archfab.tasks.molecules.preparing import answered
 
 DRAWN = 4_000       # force components in the picture, evenly chosen
 
@@ -30,7 +31,7 @@ def exhibits(structures: Sequence[Structure], answers: Answers) -> Iterable[Exhi
         [i, each.group, len(each), each.energy, float(answers.energy[i]),
          1e3 * float(np.abs(answers.forces[i] - each.forces).mean())] for i, each in enumerate(structures)])
     yield Exhibit("predictions.xyz", "Predicted energies, forces and stresses of the test structures, as extended XYZ.",
-                  extended_xyz(structures, answers).encode())
+                  written(answered(structures, answers)).encode())
 
 
 def by_element(structures: Sequence[Structure], answers: Answers) -> list[list[Any]]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
-from archfab.core import Exhibit, Metrics, UsageError
+from archfab.core import Exhibit, Metrics
 from archfab.tasks.molecules.baseline import fit_pair_potential
 from archfab.tasks.molecules.data import Dataset, Structure, read_structures
 from archfab.tasks.molecules.elements import SYMBOLS
-from archfab.tasks.molecules.errors import Answers, collected, scores
-from archfab.tasks.molecules.graphs import Graphs, collate
-
-ATOMS = 1_000       # that are asked for at once
+from archfab.tasks.molecules.errors import Answers, scores
+from archfab.tasks.molecules.extxyz import written
 
 
 def said(species: Sequence[int], cutoffs: Sequence[float], data: Dataset, dtype: str) -> dict[str, Any]:
@@ -38,68 +36,32 @@ def said(species: Sequence[int], cutoffs: Sequence[float], data: Dataset, dtype:
                                   "cell"}}
 
 
-def predicted(models: Sequence[Any], preprocessing: Mapping[str, Any], data: str) -> Iterable[Exhibit]:
+def predicted(models: Sequence[Any], data: str) -> Iterable[Exhibit]:
     """What networks say of the structures of a file: their mean; of several also how far they are from it."""
+    from archfab.tasks.molecules.ensemble import ask_of
     structures = read_structures(data, labelled=False).train
-    known = list(preprocessing["species"])
-    for frame, each in enumerate(structures):
-        others = sorted({SYMBOLS[number] for number in each.numbers} - set(known))
-        if others:
-            raise UsageError(f"frame {frame} of {data} has the element {others[0]} (the first is 0); these networks "
-                             f"know {', '.join(known)}")
-    answers = [ask(model, structures, float(preprocessing["cutoff"])) for model in models]
-    mean = mean_of(answers)
-    spread = [np.sqrt(np.mean([((one.forces[i] - mean.forces[i]) ** 2).sum(1) for one in answers], 0)).max()
-              for i in range(len(structures))]
+    answers = ask_of(models, structures)
+    energies, spread = answers.energies, [float(each.max()) for each in answers.spread()]
+    mean = Answers(energies.mean(0), np.split(answers.forces.mean(0), np.cumsum(answers.sizes)[:-1]),
+                   answers.stresses.mean(0))
     yield Exhibit("predictions.xyz", "Energies, forces and stresses as extended XYZ, in eV and Angstrom.",
-                  extended_xyz(structures, mean).encode())
+                  written(answered(structures, mean)).encode())
     rank = np.argsort(np.argsort([-each for each in spread], kind="stable"))
-    energies = np.array([one.energy for one in answers])
     header = ["frame", "atoms", "energy_ev", "energy_ev_per_atom", "max_force_ev_per_angstrom"]
     several = ["energy_deviation_ev", "max_force_deviation_ev_per_angstrom", "rank"] if len(models) > 1 else []
     yield Exhibit.table("predictions.csv", "Energies of each frame; of several networks their disagreement, the frame "
                         "that they disagree on most first in rank.", header + several, [
         [i, len(each), float(mean.energy[i]), float(mean.energy[i] / len(each)),
          float(np.linalg.norm(mean.forces[i], axis=1).max()),
-         *([float(energies[:, i].std()), float(spread[i]), int(rank[i]) + 1] if several else [])]
+         *([float(energies[:, i].std()), spread[i], int(rank[i]) + 1] if several else [])]
         for i, each in enumerate(structures)])
 
 
-def ask(model: Any, structures: Sequence[Structure], cutoff: float) -> Answers:
-    """What a network says of some structures."""
-    graphs, own = Graphs(structures), float(getattr(model, "r_max", cutoff))
-    model.eval()
-    with torch.no_grad():
-        return collected(lambda chosen: model(*collate([structures[i] for i in chosen],
-                                                       [graphs.edges(i, own) for i in chosen])),
-                         [len(each) for each in structures], ATOMS)
-
-
-def mean_of(answers: Sequence[Answers]) -> Answers:
-    """What an ensemble says."""
-    forces = [np.mean(each, 0) for each in zip(*(one.forces for one in answers), strict=True)]
-    stress: Any = [one.stress for one in answers]
-    return Answers(np.mean([one.energy for one in answers], 0), forces, np.mean(stress, 0))
-
-
-def extended_xyz(structures: Sequence[Structure], answers: Answers) -> str:
-    """Structures with what is said of them, in eV and Angstrom."""
-    lines = []
-    for i, each in enumerate(structures):
-        about = ["Properties=species:S:1:pos:R:3:forces:R:3", f"energy={answers.energy[i]:.10g}",
-                 'pbc="' + " ".join("FT"[periodic] for periodic in each.periodic) + '"']
-        if each.cell is not None:
-            about.insert(0, f'Lattice="{numbers(each.cell)}"')
-        if each.volume is not None and answers.stress is not None:
-            about.append(f'stress="{numbers(answers.stress[i])}"')
-        lines += [str(len(each)), " ".join(about)]
-        lines += [f"{SYMBOLS[number]} {numbers(place)} {numbers(force)}"
-                  for number, place, force in zip(each.numbers, each.positions, answers.forces[i], strict=True)]
-    return "\n".join(lines) + "\n"
-
-
-def numbers(values: np.ndarray) -> str:
-    return " ".join(f"{value:.10g}" for value in np.ravel(values))
+def answered(structures: Sequence[Structure], answers: Answers) -> list[Structure]:
+    """The structures with what is said of them in place of what was known."""
+    return [replace(each, energy=float(answers.energy[i]), forces=answers.forces[i],
+                    stress=None if each.volume is None or answers.stress is None else answers.stress[i])
+            for i, each in enumerate(structures)]
 
 
 def baselines(parts: Mapping[str, Sequence[Structure]], constants: Mapping[str, Any],

@@ -7,6 +7,7 @@ from hawkes import PLANTED, odd_sequences
 from scipy.integrate import quad
 
 from archfab.core import UsageError
+from archfab.tasks.events.data import Sequence
 from archfab.tasks.events.hawkes.history import History
 from archfab.tasks.events.hawkes.likelihood import log_likelihood
 from archfab.tasks.events.hawkes.linked import LinkedHawkes, curvature, observed
@@ -100,6 +101,26 @@ def test_planted_inhibition_is_found(link):
     assert known.decays.low < 2 < known.decays.high
     assert any(note.startswith("Stable") for note in found.notes)
     assert any(("exact" if link == "relu" else "quadrature") in note for note in found.notes)
+
+
+def test_events_that_inhibition_makes_nearly_or_quite_impossible():
+    sequence = Sequence(np.array([1.0, 1.01]), np.array([0, 1]), 0.0, 2.0)
+    strong = Parameters(PLANTED.base, np.where(np.eye(3) > 0, 0.0, -4.0)[None], PLANTED.decays)
+    history = History([sequence], 3)
+    soft = LinkedHawkes(strong, SOFT)
+    exact = float(Likelihood(history, SOFT)(*soft.tensors()))
+    assert exact == pytest.approx(soft.log_likelihoods([sequence]).sum(), abs=1e-9) and exact < -140
+    assert LinkedHawkes(strong).log_likelihoods([sequence])[0] == -np.inf
+
+
+def test_the_fit_reports_the_likelihood_of_what_it_returns_and_says_when_it_was_stopped():
+    train = LinkedHawkes(INHIBITED, SOFT).simulate([(0.0, 200.0)], np.random.default_rng(0))
+    for link in ("softplus", "relu"):
+        fitted, found = LinkedHawkes.fit(train, 3, np.random.default_rng(0), link=link, steps=2)
+        assert found.log_likelihood == max(found.tried)
+        assert found.log_likelihood == pytest.approx(fitted.log_likelihoods(train).sum(), abs=1e-9) or \
+            not np.isfinite(found.log_likelihood)
+        assert any("stopped after 2 steps" in note for note in found.notes)
 
 
 def test_requests_that_are_wrong():

@@ -102,9 +102,8 @@ class LinkedHawkes(Process):
         soft = softness * rates if link == "softplus" else None
         found = [climb(Likelihood(history, soft), linear, rates, noise, steps)
                  for noise in (None, *(rng.normal(size=linear.parameters.weights.shape) for _ in range(starts - 1)))]
-        best, _, ended = max(found, key=lambda each: each[1])
+        exact, best, ended = max(found, key=lambda each: each[0])
         process = cls(best, soft)
-        exact = float(process.log_likelihoods(sequences).sum())
         notes = [process.verdict, "the compensator is exact" if process.exact else
                  f"the compensator is a quadrature of {NODES} points between neighbouring events"]
         if not process.exact:
@@ -116,17 +115,17 @@ class LinkedHawkes(Process):
             notes.append(f"the search was stopped after {steps} steps, still climbing: give it more by `steps`")
         if not np.isfinite(exact):
             notes.append("events happened where the fitted intensity is 0: the likelihood is 0; take the link softplus")
-        tried = tuple(value for _, value, _ in found)
+        tried = tuple(value for value, _, _ in found)
         return process, Fit(best, exact, np.ones((kinds, kinds), bool), linear.free, tried, tuple(notes))
 
 
 def climb(likelihood: Likelihood, linear: Fit, rates: np.ndarray, noise: np.ndarray | None,
-          steps: int) -> tuple[Parameters, float, bool]:
+          steps: int) -> tuple[float, Parameters, bool]:
     """The top of the likelihood that is reached from the linear fit; weights have any sign.
 
     Steps are measured in standard errors of the linear process, so that one step size suits all parameters.
 
-    :returns: the parameters, their log-likelihood, and whether the search ended by itself.
+    :returns: the log-likelihood, its parameters, and whether the search ended by itself.
     """
     from scipy.optimize import minimize
     start, scale = linear.parameters, 1 / len(likelihood.history.order)
@@ -155,7 +154,9 @@ def climb(likelihood: Likelihood, linear: Fit, rates: np.ndarray, noise: np.ndar
                     bounds=np.column_stack([low / unit, high / unit]),
                     options={"maxiter": steps, "maxfun": 10 * steps, "ftol": 1e-10, "gtol": 1e-3 * scale, "maxcor": 30})
     base, weight, decays = (part.numpy() for part in parts(torch.from_numpy(done.x)))
-    return Parameters(base, weight, decays.reshape(-1, 1, 1)), -done.fun / scale, bool(done.success)
+    with torch.no_grad():
+        exact = float(likelihood(*parts(torch.from_numpy(done.x))))
+    return exact, Parameters(base, weight, decays.reshape(-1, 1, 1)), bool(done.success)
 
 
 def units(history: History, parameters: Parameters) -> np.ndarray:

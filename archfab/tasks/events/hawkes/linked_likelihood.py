@@ -94,18 +94,25 @@ class Likelihood:
             total = total + value * (w * 2 * (1 - x) * (1 - end) / (slowest * v))
         return total
 
+    def logarithm(self, linear: torch.Tensor, least: torch.Tensor | None) -> torch.Tensor:
+        """Of the intensity of each scored event's type, from the linear one."""
+        if self.softness is not None:
+            softness = self.softness[self.types]
+            z = linear / softness
+            return softness.log() + torch.where(z < -30, z, torch.nn.functional.softplus(z.clamp_min(-30)).log())
+        if least is None:
+            return linear.clamp_min(0).log()
+        lowest = least[self.types]
+        tangent = lowest.log() + (linear - lowest) / lowest
+        return torch.where(linear >= lowest, linear.maximum(lowest).log(), tangent)
+
     def __call__(self, base: torch.Tensor, weights: torch.Tensor, decays: torch.Tensor,
                  least: torch.Tensor | None = None) -> torch.Tensor:
-        """:param least: [K]; below it the logarithm goes on as a straight line, so that a search can come back."""
+        """The log-likelihood.
+
+        :param least: [K], for relu: below it the logarithm goes on as its tangent, so that a search can come back. What
+            comes of that is too high: a search's end is scored without it.
+        """
         excited = self.excited(weights, decays)
-        linear = self.at_events(base, excited, decays)
-        found = self.link(torch.where(torch.arange(len(base)) == self.types[:, None], linear[:, None], base))
-        found = found.gather(1, self.types[:, None])[:, 0]
-        if least is None:
-            gained = found.log()
-        else:
-            lowest = least[self.types]
-            straight = linear if self.softness is None else found
-            gained = torch.where(found >= lowest, found.clamp_min(1e-300).log(),
-                                 lowest.log() + (straight - lowest) / lowest)
+        gained = self.logarithm(self.at_events(base, excited, decays), least)
         return gained.sum() - self.link(base).sum() * self.history.duration - self.beyond(base, excited, decays).sum()

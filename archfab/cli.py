@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from difflib import get_close_matches
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a verb. Exit codes: 0 done, 1 it failed, 2 the request is wrong, 130 interrupted (and resumable)."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # strategies compute little, and the workers have the cores
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")     # spinning threads stall each other on a busy machine
+    warnings.formatwarning = lambda message, *_: f"archfab: {message}\n"
     signal.signal(signal.SIGTERM, interrupted)
     signal.signal(signal.SIGINT, interrupted)           # a shell that starts us in the background has it ignored
     try:

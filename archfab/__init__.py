@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from archfab.prediction import predict
 
 __version__ = "0.1.0"
-LAZY = {"calculator": "archfab.potential", "nn": "archfab.nn", "load_model": "archfab.deliver", "predict": "archfab.prediction"}
+LAZY = {"calculator": "archfab.potential", "load_model": "archfab.deliver", "nn": "archfab.nn",
+        "predict": "archfab.prediction"}
 """What brings torch, and so is imported only when it is used."""
 
-__all__ = ["CHANNELS", "Budget", "Run", "Space", "UsageError", "calculator", "choose", "describe", "load_model", "maximum",
-           "minimum", "nn", "predict", "repeat", "resume", "search"]
+__all__ = ["CHANNELS", "Budget", "Run", "Space", "UsageError", "calculator", "choose", "describe", "load_model",
+           "maximum", "minimum", "nn", "predict", "repeat", "resume", "search"]
 
 
 def __getattr__(name: str) -> Any:

@@ -136,7 +136,7 @@ class Forecasting(Task):
         return sum(map(len, self.parts.train)) < SMALL
 
     def budget(self) -> Budget:
-        return Budget(epochs=4 if self.small else 6)
+        return Budget(epochs=3 if self.small else 6)
 
     def full_budget(self) -> Budget:
         return Budget(epochs=4 if self.small else 40)

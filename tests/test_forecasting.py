@@ -294,6 +294,7 @@ def test_a_network_that_learns_quantiles_forecasts_them_in_order(shops):
     ({"layout": "tall"}, "no layout named 'tall'"),
     ({"gaps": "drop"}, "--gaps is keep or fill"),
     ({"horizon": 40}, "are left to learn from"),
+    ({"series": "Hourly"}, "--series Hourly names a group"),
     ({"data": "nowhere.csv"}, "there is no file or folder"),
 ])
 def test_options_that_cannot_be_are_refused(options, says):

@@ -87,12 +87,17 @@ class Forecasting(Task):
         for name, given in (("horizon", horizon), ("season", season), ("stride", stride), ("origins", origins)):
             if given is not None and given < 1:
                 raise UsageError(f"--{name} is a whole number from 1 up, not {given}")
+        if series and not data:
+            raise UsageError(f"--series {series} names a group of the series in --data; give that too")
         if ets and not find_spec("statsmodels"):
             raise UsageError("the baseline ETS needs statsmodels; install it: pip install 'archfab[forecasting]'")
         self.ets = ets if ets is not None else 150 if find_spec("statsmodels") else 0
         self.columns = Columns(layout, id, time, value, gaps)
         self.read = read_series(data, series, self.columns) if data else example_series()
-        self.horizon, self.season = self.sizes_of(self.read, horizon, season if data else season or SEASON)
+        self.horizon, self.season = self.sizes_of(self.read, horizon, season, None if data else (SEASON, SEASON))
+        if self.read.test is not None and test_origins > 1:
+            raise UsageError(f"{self.read.source} has a test part of its own, which says how many origins there are; "
+                             "leave --test-origins out")
         self.lookbacks = tuple(n * self.horizon for n in range(shortest, longest + 1))
         self.coverage, self.calibrate = coverage, calibrate
         batch = batch or (64 if len(self.read.names) < 100 else 256)
@@ -101,16 +106,17 @@ class Forecasting(Task):
                             history * self.horizon, origins, test_origins, stride)
 
     @staticmethod
-    def sizes_of(series: Series, horizon: int | None, season: int | None) -> tuple[int, int]:
-        """Horizon and season: as asked, as the test part has it, or as the group of M4 has it."""
-        known = GROUPS.get(series.group, (SEASON if series.source.startswith("the generated") else None, 1))
+    def sizes_of(series: Series, horizon: int | None, season: int | None,
+                 usual: tuple[int, int] | None) -> tuple[int, int]:
+        """Horizon and season: as asked, as the test part has it, or as is usual, which the group of M4 says."""
+        usual = usual or GROUPS.get(series.group)
         if horizon is None and series.test is not None:
             horizon = min(map(len, series.test))
-        horizon = horizon or known[0]
+        horizon = horizon or (usual[0] if usual else None)
         if horizon is None:
             raise UsageError(f"how many steps are to be forecast of the series in {series.source}? --horizon N (and "
                              "--season N where they have a season)")
-        return horizon, season or known[1]
+        return horizon, season or (usual[1] if usual else 1)
 
     # --- networks
 
@@ -130,7 +136,7 @@ class Forecasting(Task):
         return sum(map(len, self.parts.train)) < SMALL
 
     def budget(self) -> Budget:
-        return Budget(epochs=4 if self.small else 6)
+        return Budget(epochs=3 if self.small else 6)
 
     def full_budget(self) -> Budget:
         return Budget(epochs=4 if self.small else 40)

@@ -13,7 +13,7 @@ from archfab.tasks.forecasting.ensemble import Ensemble
 from archfab.tasks.forecasting.nbeats import Forecaster, Stack
 
 WIDTHS = (64, 128, 256)
-NARROW = (32, 64, 128)      # of the members of an ensemble
+NARROW = (64, 128)      # of the members of an ensemble
 
 
 @dataclass(frozen=True)

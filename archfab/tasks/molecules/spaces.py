@@ -30,7 +30,7 @@ def nequip(constants: Mapping[str, Any], cutoffs: tuple[float, ...], small: bool
     degree, parity = choose("l_max", 0, 1, 2), choose("parity", "natural", "both")
     width = choose("radial.width", 8, 16, 32) if small else choose("radial.width", 16, 32, 64)
     net = radial(choose("radial.layers", 1, 2), width, constants["dtype"])
-    depth = choose("layers", 1, 2, 3) if small else choose("layers", 2, 3, 4)
+    depth = choose("layers", 1, 2) if small else choose("layers", 2, 3, 4)
 
     def layer(i: int, last: bool = False) -> Description:
         return Interaction(features, degree, parity, net, 1, last)

@@ -278,6 +278,13 @@ def test_a_batch_is_as_long_as_its_longest_sequence(task):
         assert task.distance(model(*inputs), model(*inputs)) == 0
 
 
+def test_rows_are_cut_off_only_where_nothing_is_scored():
+    ties = Sequence(np.array([0.0, 1.0, 1.0]), np.array([0, 1, 0]), 0.0, 1.0)
+    data = padded([ties, ties], 2, 1.0, 9)
+    assert data.trimmed().types.tolist() == [[2, 0, 1]] * 2 and data.trimmed().scored.sum() == data.scored.sum() == 4
+    assert data.trimmed().waits.sum() == data.waits.sum() == 2
+
+
 @pytest.mark.shared
 def test_hawkes_beats_poisson_on_taxi_rides(shared_data):
     task = EventStreams(data=str(shared_data / "tpp-taxi"))

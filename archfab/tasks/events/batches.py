@@ -39,8 +39,8 @@ class Padded:
 
     def trimmed(self) -> Padded:
         """Without the last rows in which no sequence has a meaning."""
-        rows = int((self.waits > 0).any(0).nonzero()[-1]) + 1 if bool((self.waits > 0).any()) else 1
-        return Padded(*(tensor[:, :rows] for tensor in self.tensors))
+        used = ((self.waits > 0) | (self.scored > 0)).any(0).nonzero()
+        return Padded(*(tensor[:, :int(used.max()) + 1 if len(used) else 1] for tensor in self.tensors))
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:

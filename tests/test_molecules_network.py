@@ -14,7 +14,7 @@ from archfab.tasks.molecules.coupling import coupling, features_of, harmonics, r
 from archfab.tasks.molecules.data import Structure
 from archfab.tasks.molecules.graphs import inputs
 from archfab.tasks.molecules.interaction import Gate, Interaction
-from archfab.tasks.molecules.parts import Bessel, Dense, Mix, envelope, part
+from archfab.tasks.molecules.parts import Bessel, Dense, Mix, PathWeights, envelope, part
 from archfab.tasks.molecules.potential import Potential
 
 CONSTANTS = {"species": [1, 6, 8], "energies": [-1.0, -2.0, -3.0], "scale": 1.3,
@@ -300,3 +300,23 @@ def test_dense_layers_keep_the_variance():
     torch.manual_seed(0)
     x = torch.randn(4000, 32)
     assert float(Dense(32, 64)(x).detach().std()) == pytest.approx(1, abs=0.05)
+
+
+def test_a_smaller_part_has_the_weights_of_the_same_paths_and_first_channels():
+    large, small = (coupling(harmonics(n), harmonics(n), ("0e", "1o")) for n in (2, 1))
+    assert small.paths["1o"] == ("0e x 1o", "1o x 0e") and len(large.paths["1o"]) == 4
+    outputs = {"0e": ("value", "gate 1o", "gate 2e"), "1o": ("value",)}
+    fewer = {"0e": ("value", "gate 1o"), "1o": ("value",)}
+    torch.manual_seed(0)
+    mix, inner = Mix(large.paths, outputs, 8, 6, "float64"), Mix(small.paths, fewer, 4, 3, "float64")
+    lent = {name: each() if callable(each) else each for name, each in mix.lend(inner).items()}
+    for kind, ways in small.paths.items():
+        for i, way in enumerate(ways):
+            for j, output in enumerate(fewer[kind]):
+                wanted = mix.weights[kind][large.paths[kind].index(way), :4, outputs[kind].index(output), :3]
+                assert torch.equal(lent[f"weights.{kind}"][i, :, j], wanted)
+    weights, other = PathWeights(16, large.paths, 8, "float64"), PathWeights(8, small.paths, 4, "float64")
+    found = weights.lend(other)["weight"]
+    found = found() if callable(found) else found
+    for i, name in enumerate(other.names):
+        assert torch.equal(found[:, i], weights.weight[:8, weights.names.index(name), :4])

@@ -180,7 +180,7 @@ MOVES = {"cat", "clone", "copy", "_to_copy", "constant_pad_nd", "index", "index_
          "zeros_like", "full", "ones", "ones_like", "full_like", "arange", "new_zeros", "scatter_add", "index_add",
          "slice_scatter", "reflection_pad2d", "replication_pad2d", "pixel_shuffle", "channel_shuffle", "tril",
          "triu", "where", "masked_fill", "empty_like", "contiguous", "scalar_tensor", "index_put", "im2col", "col2im",
-         "select_backward", "slice_backward"}
+         "select_backward", "slice_backward", "sort"}
 ATTENTION = {"_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
              "_scaled_dot_product_flash_attention", "scaled_dot_product_attention",
              "_scaled_dot_product_attention_math_for_mps", "_scaled_dot_product_attention_math"}

@@ -191,7 +191,8 @@ ELEMENTWISE = {"relu", "add", "mul", "sub", "div", "hardtanh", "hardswish", "har
                "ge", "logical_not", "logical_and", "logical_or", "bitwise_not", "bitwise_and", "bitwise_or", "rsub",
                "addcmul", "addcdiv", "round", "floor", "ceil", "sign", "softshrink", "hardshrink", "log1p", "expm1",
                "log_sigmoid_forward", "glu", "atan2", "fmod", "remainder", "isnan", "isinf", "tan", "lerp",
-               "silu_backward", "sigmoid_backward", "tanh_backward", "gelu_backward", "threshold_backward", "linalg_cross"}
+               "silu_backward", "sigmoid_backward", "tanh_backward", "gelu_backward", "threshold_backward",
+               "linalg_cross"}
 
 
 def kind_of(name: str, args: Any) -> str:

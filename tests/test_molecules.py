@@ -294,3 +294,28 @@ def test_silicon_has_stresses_and_a_score_of_them(shared_data):
     without = Molecules(data=str(shared_data / "mlearn-si"), train=20, validation=2, cutoffs="3.5", stress_weight=0.0)
     assert float((task.loss(answer, batch) - without.loss(answer, batch)).detach()) == pytest.approx(
         float((off.detach() ** 2).mean()) / task.force_rms**2, rel=1e-4)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_vectors_learn_more_from_fifty_structures_than_scalars_do(shared_data):
+    task = Molecules(data=str(shared_data / "rmd17-ethanol"), train=50, cutoffs="4")
+    space, errors = Space(task.space("nequip")), []
+    for degree in (0, 1):
+        rng = random.Random(0)
+        seed_torch(rng)
+        model = build(space, space.fix({**SMALL, "r_max": 4.0, "features": 16, "layers": 3, "l_max": degree}, rng),
+                      task.example())
+        task.fit(model, Budget(steps=400), rng)
+        errors.append(task.score(model, "test")["force_mae"])
+    assert errors[1].high < errors[0].low
+
+
+@pytest.mark.slow
+def test_the_command_line_searches_delivers_and_derives_again(archfab):
+    found = archfab("search", "molecules", "--strategy", "evolution", "--trials", 2, "--steps", 20, "--full-steps", 40,
+                    "--no-random", "--deliver", 1, "--device", "cortex-m7", "--run", "one", "--json").json
+    front = next(each for each in found["front"] if "bundle" in each)
+    assert found["failed"] == 0 and front["test_force_mae"] > 0 and front["latency_ms"] > 0
+    assert set(found["baseline"]) == {"free atoms", "pair potential"}
+    assert archfab("replay", front["bundle"], "--json").json["same"]

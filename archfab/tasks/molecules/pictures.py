@@ -87,7 +87,7 @@ def learning_curve(curves: Mapping[str, Mapping[int, Sequence[float]]], title: s
     axis.set_xticks(sizes, [str(size) for size in sizes])
     axis.minorticks_off()
     errors = [value for curve in curves.values() for values in curve.values() for value in values]
-    ticks = [tick for tick in (5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)
+    ticks = [tick for tick in (5, 7, 10, 15, 20, 30, 40, 60, 80, 100, 120, 150, 200, 300, 500, 1000)
              if min(errors) * 0.9 <= tick <= max(errors) * 1.1]
     axis.set_yticks(ticks, [str(tick) for tick in ticks])
     axis.set_title(title, fontsize=10, color=INK, loc="left")

@@ -201,7 +201,7 @@ def environment(bench: Workbench) -> dict[str, Any]:
                                         (bench.estimator, bench.spec.estimator_options))
              for option in part.paths if options.get(option) for path in part.sources(options[option])[1]]
     versions = {}
-    for package in ("archfab", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime"):
+    for package in ("archfab", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime", "e3nn"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -80,7 +80,7 @@ def test_networks_are_drawn_as_often_as_the_controller_says_and_all_together_sur
 
 
 @pytest.mark.parametrize("name", CONTROLLERS)
-@pytest.mark.parametrize("algorithm", ["reinforce", "ppo"])
+@pytest.mark.parametrize("algorithm", ["reinforce", pytest.param("ppo", marks=pytest.mark.slow)])
 def test_it_is_ahead_of_random_search(name, algorithm):
     found, blind = ([min(errors(drive(make(each, **options), 100, seed))) for seed in range(3)]
                     for each, options in (("reinforce", {"controller": name, "algorithm": algorithm}), ("random", {})))

@@ -72,9 +72,8 @@ def test_another_search_uses_the_weights_as_they_are(trained, tmp_path):
     assert found["error"] == known.metrics["error"] and found["loss"] == known.metrics["loss"]
 
 
-@pytest.mark.parametrize(("kind", "number"), [
-    ("lesson", 1), *(pytest.param(*point, marks=pytest.mark.slow)
-                     for point in (("lesson", 2), ("ok", 2), ("checked", 1)))])
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "number"), [("lesson", 1), ("lesson", 2), ("ok", 2), ("checked", 1)])
 def test_a_run_interrupted_anywhere_goes_on_to_the_same_end(trained, tmp_path, kind, number):
     with pytest.raises(KeyboardInterrupt):
         run_of(tmp_path / "one", watcher=Stop(kind, number))
@@ -370,7 +369,8 @@ def test_a_budget_in_time_leaves_some_for_trials(tmp_path, strategy):
     assert 1 <= len(lessons(run)) < 100 and run.front
 
 
-@pytest.mark.parametrize("space", ["cell", "mobile", "attention"])
+@pytest.mark.parametrize("space", ["cell", *(pytest.param(each, marks=pytest.mark.slow)
+                                             for each in ("mobile", "attention"))])
 @pytest.mark.parametrize("sampling", registry.names("sampling"))
 def test_every_rule_teaches_real_weights_on_every_space(sampling, space):
     from archfab.estimators._student import Student

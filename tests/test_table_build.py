@@ -182,6 +182,7 @@ def test_costs_are_those_of_the_devices(parity, tmp_path):
                 assert truth[f"{name.replace('-', '_')}_{figure}"] == pytest.approx(cost.value, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_same_table(parity, tmp_path):
     for workers, name in ((1, "a"), (2, "b")):
         build_table(parity, tmp_path / name / "t", seeds=1, epochs=2, workers=workers)
@@ -190,6 +191,7 @@ def test_two_workers_make_the_same_table(parity, tmp_path):
     assert [one.truth(genotype) for genotype in one.genotypes] == [other.truth(genotype) for genotype in one.genotypes]
 
 
+@pytest.mark.slow
 def test_the_table_serves_its_own_task(archfab, parity, tmp_path):
     build_table(parity, tmp_path / "t", seeds=2)
     result = archfab("search", parity, "--estimator", "table", "--table", "t", "--trials", 8, "--deliver", 0,

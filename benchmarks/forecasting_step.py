@@ -7,8 +7,8 @@
 
 400 random series of 700 values, horizon 48, look-back 240; two stacks (trend, seasonality) of three blocks with shared
 weights, three layers of 128 in each; one thread, CPU seconds, medians, both measured in turns. A step has 256 windows,
-or 1024, neuralforecast's default: in every step it cuts all windows of a batch of 32 series (its default too), and draws
-from these. The step is its own `training_step`, without Lightning's loop around it. Both end in a step of an Adam
+or 1024, neuralforecast's default: in every step it cuts all windows of a batch of 32 series, its default too, and
+draws from these. The step is its own `training_step`, without Lightning's loop around it. Both end in a step of an Adam
 optimizer; ours clips the gradient before.
 """
 

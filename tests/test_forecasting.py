@@ -1,6 +1,7 @@
 """The task of forecasting: networks as their equations say, training on the loss that a network decides, intervals."""
 
 import copy
+import math
 import random
 
 import numpy as np
@@ -131,6 +132,16 @@ def test_missing_values_are_neither_seen_nor_explained(shops):
     assert torch.equal(level.eval()(holes), holes[:, 82:83].expand(-1, 12))         # the last known value
     cycle = network(shops, lookback=84, start=12)(holes)
     assert torch.equal(cycle[:, 11], holes[:, 71]) and torch.equal(cycle[:, 10], holes[:, 82])
+
+
+@pytest.mark.parametrize("start", [1, 12])
+def test_zeros_alone_are_forecast_as_zero(shops, start):
+    model = stirred(network(shops, lookback=36, start=start))
+    x = windows(shops)[:3]
+    x[0, -36:] = 0.0
+    x[1, -36:] = float("nan")
+    said = model(x)
+    assert (said[:2] == 0).all() and (said[2] != 0).all()
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e4])
@@ -273,6 +284,34 @@ def test_quantiles_are_moved_both_ways():
     assert by[0] == pytest.approx(-3 + np.sort(np.abs(truth[:, 0]))[89])
     narrow = intervals.widened(wide, np.array([-10.0]))
     assert (narrow.low == 0).all() and (narrow.high == 0).all()         # the forecast stays inside
+
+
+def test_what_is_not_known_is_not_made_up():
+    """A window of zeros, or the only one of validation, has no interval, and moves no other's."""
+    inputs = np.stack([np.zeros(8), np.arange(8.0)])
+    assert intervals.spread(inputs, 1) == pytest.approx([0, 1])
+    truth, zero = np.array([[5.0], [9.0]]), np.zeros((2, 1))
+    found = intervals.Forecast(zero, zero, zero, intervals.spread(inputs, 1))
+    by = intervals.radius(truth, found, 0.9)
+    wide = intervals.widened(found, by)
+    assert by == pytest.approx([9]) and np.isnan(wide.low[0]).all() and wide.high[1] == pytest.approx([9])
+    alone = intervals.crossed(truth[1:], intervals.Forecast(*(part[1:] for part in found)), 0.9)
+    assert np.isnan(alone.low).all() and intervals.share("coverage", np.array([math.nan])) == {}
+
+
+def test_a_share_has_no_interval_beyond_0_and_1():
+    found = intervals.share("coverage", np.array([1.0, 1.0, math.nan, 0.8, 1.0]))["coverage"]
+    assert 0 < found.low < found < found.high == 1
+
+
+def test_the_twin_that_is_calibrated_on_validation_is_not_chosen_by_it(shops, monkeypatch):
+    """It has its last weights, as the delivered network has."""
+    seen = []
+    monkeypatch.setattr(type(shops), "points", lambda *_: seen.append(1) or {"owa": 1.0})
+    shops.fit(network(shops), Budget(steps=2), random.Random(0), full=True)
+    assert not seen
+    shops.fit(network(shops), Budget(steps=2), random.Random(0))
+    assert seen
 
 
 def test_a_network_that_learns_quantiles_forecasts_them_in_order(shops):

@@ -57,6 +57,15 @@ def test_steps_without_a_row_count_as_missing_where_that_is_asked(tmp_path):
     assert plain(read(tmp_path, text, gaps="fill")) == {"y": [1, 2, None, None, 5]}
     with pytest.raises(UsageError, match="no multiples of one step"):
         read(tmp_path, "ds,y\n1,1\n2,2\n3.5,5\n", gaps="fill")
+    assert plain(read(tmp_path, "ds,y\n0.1,1\n0.2,2\n0.4,5\n", gaps="fill")) == {"y": [1, 2, None, 5]}
+
+
+@pytest.mark.parametrize("times", [("2024-01", "2024-02", "2024-04"), ("2024-01-01", "2024-02-01", "2024-04-01"),
+                                   ("2024-01-31", "2024-02-29", "2024-04-30"), ("2020-07", "2021-07", "2023-07")])
+def test_months_and_years_are_steps(tmp_path, times):
+    rows = "".join(f"{time},{value}\n" for time, value in zip(times, (1, 2, 4), strict=True))
+    assert plain(read(tmp_path, "ds,y\n" + rows, gaps="fill")) == {"y": [1, 2, None, 4]}
+    assert plain(read(tmp_path, "month,shop\n" + rows, gaps="fill")) == {"shop": [1, 2, None, 4]}
 
 
 def test_a_folder_has_groups_and_test_parts(tmp_path):
@@ -82,6 +91,12 @@ def test_a_folder_has_groups_and_test_parts(tmp_path):
     ("id,V1,V2\na,1\n", "row 2: 2 cells where the header names 3"),
     ("id,V1\n", "no row below its header"),
     ("", "is empty"),
+    ("id;V1;V2\na;1;2\n", "row 1: 'id;V1;V2' has no comma, but semicolons"),
+    ("ds;y\n2024-01-01;1,5\n", "row 1: 'ds;y' has no comma, but semicolons"),
+    ("id\tV1\na\t1\n", "has no comma, but tabs"),
+    ("sales\n1\n2\n", "has one column ('sales')"),
+    ("id,V1\n,1\n", "row 2: this series has no name"),
+    ("unique_id,ds,y\na,1,1\n,1,1\n", "rows from 3: this series has no name"),
     ("ds,y\n2024-01-01,1\n2024-01-01,2\n", "row 3, column 'ds': the time '2024-01-01' of series 'y' stands in row 2"),
     ("unique_id,ds,y\na,1,1\nb,1,1\na,1,3\n", "row 4, column 'ds': the time '1' of series 'a' stands in row 2"),
     ("ds,y\nyesterday,1\n", "row 2, column 'ds': 'yesterday' is no time"),
@@ -132,7 +147,7 @@ def made(*values, test=None):
     ([math.nan] * 20, "has no value at all"),
     ([7] * 20, r"is constant \(7\)"),
     ([1, 2] * 10, "repeats itself exactly each season"),
-    ([1, 1e31] * 10, "beyond 1e30"),
+    ([1e9, 1e9 + 1, 1e9 + 1, 1e9 + 2] * 5, "which float32 cannot tell apart; take its level off"),
     ([1, math.nan, math.nan, 2, math.nan, math.nan] * 4, "no two known values one season apart"),
 ])
 def test_series_that_cannot_be_learned_from_are_named(values, says):
@@ -141,6 +156,23 @@ def test_series_that_cannot_be_learned_from_are_named(values, says):
     check(made(good), made(good).values, horizon=3, season=2, shortest=6)
     with pytest.raises(UsageError, match="series 's1'.*" + says):
         check(series, series.values, horizon=3, season=2, shortest=6)
+
+
+def test_values_that_are_too_large_are_named():
+    values = np.random.default_rng(0).normal(size=40)
+    values[37] = -1e31
+    with pytest.raises(UsageError, match=r"'s0', step 38: -1e\+31 is beyond 1e\+30"):      # in the test part
+        Splits(made(values), 3, 1, 6, 9, 30, origins=1)
+
+
+def test_a_series_that_gives_no_training_window_is_refused():
+    """Its one known value of late stands at the end of what may be learned from."""
+    good = np.random.default_rng(0).normal(size=100)
+    late = good.copy()
+    late[40:91] = math.nan
+    Splits(made(good, late), 4, 1, 8, 8, 60, origins=1)
+    with pytest.raises(UsageError, match=r"'s1': in the last 12 values of the part to learn from, no point in time"):
+        Splits(made(good, late), 4, 1, 8, 8, 12, origins=1)
 
 
 def test_origins_without_anything_known_are_refused():

@@ -96,13 +96,40 @@ def test_predictions_of_a_new_file(shops, tmp_path):
         list(Forecasting.predict(models, made, str(tmp_path / "new.csv")))
 
 
-def test_a_network_without_margin_says_no_interval():
+def test_without_calibration_there_are_no_intervals():
+    """The network has learned from the windows that could say how far it is off."""
     task = Forecasting(ets=0, calibrate=False)
     model = trained(task)
-    rows = table(next(iter(task.exhibits(model))))
-    assert {row["low_95"] for row in rows} == {""}
-    task.score(model, "test")           # takes the margin from validation windows
-    assert float(table(next(iter(task.exhibits(model))))[0]["low_95"])
+    assert "coverage" not in task.score(model, "test") and "coverage" in task.score(model)
+    shown = {each.file: each for each in task.exhibits(model)}
+    assert {row["low_95"] for row in table(shown["forecasts.csv"])} == {""}
+    assert {row["coverage"] for row in table(shown["backtest.csv"])} == {""}
+
+
+def test_shared_weights_have_their_margin_from_validation(shops):
+    """They have not learned from its windows, and come to be scored without having been trained for delivery."""
+    space = Space(shops.space())
+    model = build(space, space.sample(random.Random(0)), shops.example())
+    assert float(model.margin.windows) == 0
+    assert 0 < shops.score(model, "test")["coverage"] <= 1
+    assert float(model.margin.windows) == len(shops.parts.windows["validation"].truth)
+    assert float(table(next(iter(shops.exhibits(model))))[0]["low_95"])
+
+
+def test_a_horizon_of_one_step_is_seen(tmp_path):
+    rng = np.random.default_rng(0)
+    lines = ["date,a"] + [f"20{10 + i // 12:02}-{i % 12 + 1:02},{rng.normal(50, 5)}" for i in range(60)]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    task = Forecasting(data=str(tmp_path / "x.csv"), horizon=1, shortest=6, longest=8, ets=0)
+    shown = {each.file: each.content.decode() for each in task.exhibits(trained(task))}
+    points = "M 0 3 \nC 0.795609 3 "                      # the circle of a marker
+    assert all(points in shown[file] for file in ("forecasts.svg", "decomposition.svg"))
+
+
+def test_predictions_refuse_what_float32_cannot_hold(shops, tmp_path):
+    (tmp_path / "x.csv").write_text("id," + ",".join(f"V{i}" for i in range(30)) + "\na" + ",1" * 29 + ",1e39\n")
+    with pytest.raises(UsageError, match=r"row 2: series 'a', step 30: 1e\+39 is beyond"):
+        list(Forecasting.predict([trained(shops)], shops.preprocessing(), str(tmp_path / "x.csv")))
 
 
 @pytest.mark.slow

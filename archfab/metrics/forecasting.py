@@ -59,9 +59,10 @@ def pinball(truth: Array, quantiles: Array, levels: Sequence[float]) -> Array:
 
 
 def coverage(truth: Array, low: Array, high: Array) -> Array:
-    """The share of each window's steps whose truth lies in its interval, ends included."""
+    """The share of each window's steps whose truth lies in its interval, ends included; steps without an interval (NaN)
+    do not count."""
     inside = ((truth >= low) & (truth <= high)).astype(float)
-    return mean(np.where(np.isnan(truth), np.nan, inside))
+    return mean(np.where(np.isnan(truth) | np.isnan(low) | np.isnan(high), np.nan, inside))
 
 
 def mean(values: Array) -> Array:

@@ -21,6 +21,7 @@ from archfab.tasks.forecasting.data import GROUPS, Columns, read_series
 from archfab.tasks.forecasting.ensemble import middle, point
 from archfab.tasks.forecasting.example import SEASON, example_series
 from archfab.tasks.forecasting.losses import loss_of
+from archfab.tasks.forecasting.nbeats import LEARNED
 from archfab.tasks.forecasting.series import Series
 from archfab.tasks.forecasting.splits import Splits
 from archfab.tasks.forecasting.windows import Batch
@@ -28,7 +29,6 @@ from archfab.tasks.forecasting.windows import Batch
 if TYPE_CHECKING:
     from archfab.space.descriptions import Description
 
-EXTRA = "forecasting"
 STEPS = 50              # in what counts as one epoch
 SMALL = 5000            # values to learn from, below which training is short
 
@@ -100,7 +100,8 @@ class Forecasting(Task):
                              "leave --test-origins out")
         self.lookbacks = tuple(n * self.horizon for n in range(shortest, longest + 1))
         self.coverage, self.calibrate = coverage, calibrate
-        batch = batch or (64 if len(self.read.names) < 100 else 256)
+        if batch is None:
+            batch = 64 if len(self.read.names) < 100 else 256
         self.recipe = Recipe(lr=lr, batch=batch, weight_decay=weight_decay, ema=ema, clip=1.0)
         self.parts = Splits(self.read, self.horizon, self.season, self.lookbacks[0], self.lookbacks[-1],
                             history * self.horizon, origins, test_origins, stride)
@@ -146,17 +147,22 @@ class Forecasting(Task):
         """`full` trains on all but the test part. A budget of steps or epochs is that of each member of an ensemble;
         one of seconds is shared out."""
         if not full:
-            return self.learn(model, budget, rng, rate, "train")
+            return self.learn(model, budget, rng, rate, "train", watch=True)
         if self.calibrate:
             budget = replace(budget, seconds=budget.seconds and budget.seconds / 2)
             twin = copy.deepcopy(model)
             self.learn(twin, budget, random.Random(rng.getrandbits(60)), rate, "train")
             self.set_margin(model, twin)
+        else:
+            model.margin.windows.fill_(LEARNED)                 # type: ignore[union-attr, operator]
         return self.learn(model, budget, rng, rate, "usable")
 
-    def learn(self, model: nn.Module, budget: Budget, rng: random.Random, rate: float,
-              part: str) -> list[dict[str, float]]:
-        """Trains every member on its own batches, and watches validation where these are not trained on."""
+    def learn(self, model: nn.Module, budget: Budget, rng: random.Random, rate: float, part: str,
+              watch: bool = False) -> list[dict[str, float]]:
+        """Trains every member on its own batches.
+
+        :param watch: whether the weights of the epoch that is best on validation are kept; else the last ones.
+        """
         members: list[Any] = list(model.members)                # type: ignore[arg-type]
         budget = replace(budget, seconds=budget.seconds and budget.seconds / len(members))
         curve = []
@@ -165,7 +171,7 @@ class Forecasting(Task):
             rows = fit(member, lambda draws=draws: self.parts.samplers[part].epoch(STEPS, self.recipe.batch, draws),   # type: ignore
                        STEPS, lambda batch, member=member: self.loss(self.answer(member, batch), batch),   # type: ignore
                        replace(self.recipe, lr=self.recipe.lr * rate), budget,
-                       None if part == "usable" else lambda member=member: self.points(member, "validation"),  # type: ignore
+                       (lambda member=member: self.points(member, "validation")) if watch else None,    # type: ignore
                        watched="owa")
             curve += [{**row, "member": float(i)} if len(members) > 1 else row for row in rows]
         return curve
@@ -219,18 +225,21 @@ class Forecasting(Task):
         return window.scores(intervals.raw(model, window.inputs, self.season).value)
 
     def score(self, model: Any, split: Literal["validation", "test"] = "validation") -> Metrics:
-        """The means over all windows of a split. Intervals on validation come from the other half of its windows; on
-        test, from validation windows, which the network or its twin was not trained on."""
+        """The means over all windows of a split; no coverage where no window has an interval.
+
+        Intervals on validation come from the other half of its windows; on test, from validation windows, which the
+        network or its twin was not trained on. A network that comes here without having been trained for delivery, as
+        one of shared weights does, has its margin set.
+        """
         window = self.parts.windows[split]
-        found = intervals.raw(model, window.inputs, self.season)
         if split == "validation":
-            found = intervals.crossed(window.truth, found, self.coverage)
+            found = intervals.crossed(window.truth, intervals.raw(model, window.inputs, self.season), self.coverage)
         else:
-            if not float(model.margin.windows) and not model.quantiles:
+            if not float(model.margin.windows):
                 self.set_margin(model, model)
             found = intervals.forecast(model, window.inputs, self.season)
         held = metrics.coverage(window.truth, found.low, found.high)
-        return {**window.scores(found.value), "coverage": Estimate.mean_of(held.tolist())}
+        return {**window.scores(found.value), **intervals.share("coverage", held)}
 
     def set_margin(self, model: Any, judged: Any) -> None:
         """Notes how far a network was off on validation windows."""

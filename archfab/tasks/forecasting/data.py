@@ -27,6 +27,7 @@ GROUPS = {"Yearly": (6, 1), "Quarterly": (8, 4), "Monthly": (18, 12), "Weekly": 
 MISSING = {"", "na", "nan", "null", "none", "<na>"}
 SERIES, TIME, VALUE = (("unique_id", "series", "series_id", "id", "item_id", "item"),
                        ("ds", "time", "timestamp", "date", "datetime"), ("y", "value", "target"))
+MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LEGAL = ("legal: long (columns of series, time and value), rows (a series in each row, its name first, as M4 has them) "
          "and columns (a time column first, then a series in each column)")
 
@@ -99,10 +100,15 @@ def read_folder(folder: Path, group: str | None, columns: Columns) -> Series:
 
 def read_file(path: Path, columns: Columns) -> Series:
     sheet = Sheet(path)
+    if len(sheet.header) == 1 and (mark := next((mark for mark in MARKS if mark in sheet.header[0]), None)):
+        raise UsageError(f"{path}, row 1: '{sheet.header[0][:40]}' has no comma, but {MARKS[mark]}; write the file "
+                         "with commas between its cells and points in its numbers")
     layout = layout_of(sheet, columns)
     found = {"long": read_long, "rows": read_rows, "columns": read_columns}[layout](sheet, columns)
     if not found.names:
         raise UsageError(f"{path} has no row below its header; {LEGAL}")
+    if "" in found.names:
+        raise UsageError(f"{path}, {found.rows[found.names.index('')]}: this series has no name; every series has one")
     if doubled := next((name for name in found.names if found.names.count(name) > 1), None) \
             if len(set(found.names)) < len(found.names) else None:
         raise UsageError(f"{path}: two series are named '{doubled}'; every series has a name of its own")
@@ -129,10 +135,15 @@ def is_time(text: str) -> bool:
     except ValueError:
         pass
     try:
-        datetime.fromisoformat(text.strip())
+        date(text.strip())
         return True
     except ValueError:
         return False
+
+
+def date(text: str) -> datetime:
+    """A date, with a time or without, or a month (2024-05), which is its first day."""
+    return datetime.fromisoformat(f"{text}-01" if re.fullmatch(r"\d{4}-\d{2}", text) else text)
 
 
 def column(sheet: Sheet, asked: str | None, usual: Sequence[str]) -> str | None:
@@ -145,6 +156,9 @@ def column(sheet: Sheet, asked: str | None, usual: Sequence[str]) -> str | None:
 
 def read_rows(sheet: Sheet, columns: Columns) -> Series:
     """A series in each row; empty cells at its end are none of its values."""
+    if len(sheet.header) == 1:
+        raise UsageError(f"{sheet.path} has one column ('{sheet.header[0][:40]}'), so that its values have neither the "
+                         f"name of a series nor a time; {LEGAL}")
     names, values, rows = [], [], []
     for number, row in enumerate(sheet.rows, 2):
         cells = row[1:]
@@ -153,7 +167,9 @@ def read_rows(sheet: Sheet, columns: Columns) -> Series:
         names.append(row[0].strip())
         values.append(numbers(cells, [f"row {number}, column '{name}'" for name in sheet.header[1:]], sheet))
         rows.append(f"row {number}")
-    return Series(tuple(names), tuple(values), str(sheet.path), rows=tuple(rows))
+    guess = "; the file is taken to have a series in each row: --layout long or columns where it has not"
+    return Series(tuple(names), tuple(values), str(sheet.path), rows=tuple(rows),
+                  hint=guess if columns.layout == "auto" else "")
 
 
 def read_columns(sheet: Sheet, columns: Columns) -> Series:
@@ -241,10 +257,10 @@ def moment(text: str, i: int, sheet: Sheet, name: str) -> float:
         value = float(text)
     except ValueError:
         try:
-            found = datetime.fromisoformat(text)
+            found = date(text)
         except ValueError:
             raise UsageError(f"{sheet.path}, row {i + 2}, column '{name}': '{text[:40]}' is no time; legal: a number, "
-                             "or a date such as 2024-05-31 or 2024-05-31 13:00:00") from None
+                             "or a date such as 2024-05-31, 2024-05-31 13:00:00 or 2024-05") from None
         value = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     if not math.isfinite(value):
         raise UsageError(f"{sheet.path}, row {i + 2}, column '{name}': '{text[:40]}' is no time; legal: a number, or a "
@@ -257,7 +273,7 @@ def placed(found: Array, order: Sequence[tuple[float, int]], columns: Columns, w
     values = found[[i for _, i in order]]
     if columns.gaps == "keep" or len(order) < 3:
         return values
-    times = np.array([time for time, _ in order])
+    times = months(np.array([time for time, _ in order]))
     steps = np.diff(times)
     places = (times - times[0]) / steps.min()
     if np.abs(places - places.round()).max() > 1e-3 or places[-1] > 100 * len(order):
@@ -266,3 +282,14 @@ def placed(found: Array, order: Sequence[tuple[float, int]], columns: Columns, w
     filled = np.full(int(places[-1].round()) + 1, np.nan)
     filled[places.round().astype(int)] = values
     return filled
+
+
+def months(times: Array) -> Array:
+    """Times in months, where all of them are the first day of one, or all of them the last; as they are where not."""
+    if np.abs(times).max() > 1e11:                      # seconds beyond the years of dates
+        return times
+    for day in (0, 24 * 3600):
+        whole = (times + day).astype("datetime64[s]").astype("datetime64[M]")
+        if (whole.astype("datetime64[s]").astype(float) == times + day).all():
+            return whole.astype(float)
+    return times

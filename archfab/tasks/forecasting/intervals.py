@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from archfab.core import Estimate
+from archfab.metrics import forecasting as metrics
 from archfab.tasks.forecasting.series import Array
 
 CHUNK = 1024        # windows of one forward pass
@@ -25,12 +27,13 @@ class Forecast(NamedTuple):
 
 
 def spread(inputs: Array, season: int) -> Array:
-    """How much a window moves: its mean |x[t] - x[t - season]|, or from step to step where it is too short for that."""
+    """How much a window moves: its mean |x[t] - x[t - season]|, or from step to step where it is too short for that. At
+    least a thousandth of its largest magnitude; 0 of zeros alone, for which there is no interval."""
     lag = season if season < inputs.shape[1] else 1
     moves = np.abs(inputs[:, lag:] - inputs[:, :-lag])
     known = ~np.isnan(moves)
     mean = np.where(known, moves, 0.0).sum(1) / np.maximum(known.sum(1), 1)
-    return np.maximum(mean, FLOOR * np.nan_to_num(np.abs(inputs), nan=0.0).max(1)) + 1e-30
+    return np.maximum(mean, FLOOR * np.nan_to_num(np.abs(inputs), nan=0.0).max(1))
 
 
 @torch.inference_mode()
@@ -51,9 +54,10 @@ def radius(truth: Array, found: Forecast, level: float) -> Array:
 
     Conformalised quantile regression (Romano et al., NeurIPS 2019); without quantiles, split conformal prediction. The
     ceil((n + 1) level)-th smallest of max(low - y, y - high) at each step; where n windows are too few for that, of
-    all steps together, and if these are, the largest.
+    all steps together, and if these are, the largest; NaN without any.
     """
-    off = np.maximum(found.low - truth, truth - found.high) / found.spread[:, None]
+    moving = found.spread > 0
+    off = np.maximum(found.low - truth, truth - found.high)[moving] / found.spread[moving, None]
     steps = [column[~np.isnan(column)] for column in off.T]
     pooled = np.concatenate(steps)
     return np.array([ranked(step if len(step) + 1 >= 1 / (1 - level) else pooled, level) for step in steps])
@@ -61,13 +65,14 @@ def radius(truth: Array, found: Forecast, level: float) -> Array:
 
 def ranked(values: Array, level: float) -> float:
     if not len(values):
-        return 0.0
+        return math.nan
     return float(np.sort(values)[min(math.ceil((len(values) + 1) * level), len(values)) - 1])
 
 
 def widened(found: Forecast, by: Array) -> Forecast:
-    """The interval with its ends moved out; never beyond each other, and the forecast inside."""
-    move = by * found.spread[:, None]
+    """The interval with its ends moved out; never beyond each other, and the forecast inside. NaN where the window or
+    the windows set aside say nothing."""
+    move = by * np.where(found.spread > 0, found.spread, np.nan)[:, None]
     low, high = found.low - move, found.high + move
     return found._replace(low=np.minimum(low, found.value), high=np.maximum(high, found.value))
 
@@ -92,6 +97,15 @@ def forecast(model: Any, inputs: Array, season: int) -> Forecast:
         return found
     nothing = np.full_like(found.value, np.nan)
     return found._replace(low=nothing, high=nothing)
+
+
+def share(name: str, held: metrics.Array) -> dict[str, Estimate]:
+    """The mean of shares that are known, between 0 and 1, under its name; nothing without any."""
+    known = held[~np.isnan(held)]
+    if not len(known):
+        return {}
+    mean = Estimate.mean_of(known.tolist())
+    return {name: Estimate(float(mean), max(0.0, mean.low), min(1.0, mean.high))}
 
 
 def median(found: Sequence[Forecast]) -> Forecast:

@@ -1,7 +1,8 @@
 """N-BEATS (Oreshkin et al., ICLR 2020): stacks of blocks, each of which explains a part of the past and of the future.
 
 What goes through a network is a state of four tensors: what is left of the past [B, L] (the latest value first), which
-of its values are known [B, L], the window's scale [B, 1, 1], and the forecast so far [B, Q, H] in the data's own unit.
+of its values are known [B, L], the window's scale [B, 1, 1] (0 where it has zeros alone), and the forecast so far
+[B, Q, H] in the data's own unit.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from archfab.space.descriptions import Describer, Description
 
 HERE = "archfab.tasks.forecasting.nbeats"
 SEASONS = 3         # in which a forecast's start is looked for
+LEARNED = -1        # a margin's `windows` where the network has learned from them, so that they say nothing of it
 KINDS = ("generic", "trend", "seasonality")
 State = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -31,7 +33,7 @@ def Forecaster(stacks: Any, lookback: Any, horizon: int, loss: Any = "smape", qu
 
     A window holds raw values, the oldest first, and NaN where one is missing. The last `lookback` values are divided by
     the largest of their magnitudes; a missing one is 0 there, and so is what a block says of it. The forecast starts
-    at the last known value, to which every stack adds its part.
+    at the last known value, to which every stack adds its part. Of zeros alone, which have no scale, it is 0.
 
     :param stacks: descriptions by `Stack`, one after another.
     :param loss: what the network is trained on: smape, mase, mape, or quantiles, which makes it forecast `quantiles`.
@@ -83,9 +85,9 @@ class ForecasterModule(nn.Module):
         known = (~missing).to(x.dtype)
         recent = recent.masked_fill(missing, 0.0)
         largest = recent.abs().amax(1, keepdim=True)
-        scale = torch.where(largest > 0, largest, torch.ones_like(largest))
+        scaled = recent / torch.where(largest > 0, largest, torch.ones_like(largest))
         begin = self.begin(recent, known, missing)
-        return recent / scale, known, scale.unsqueeze(2), begin.unsqueeze(1).expand(-1, self.levels, -1)
+        return scaled, known, largest.unsqueeze(2), begin.unsqueeze(1).expand(-1, self.levels, -1)
 
     def begin(self, recent: torch.Tensor, known: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
         """Where the forecast starts [B, H], from the past with its latest value first."""
@@ -147,7 +149,8 @@ class ForecasterModule(nn.Module):
 class MarginModule(nn.Module):
     """How far the truth was from the forecast on windows set aside, step by step; says nothing in a forward pass.
 
-    `radius` [H] is in units of a window's scale; `windows` is the number of windows that it was taken from, 0 before.
+    `radius` [H] is in units of a window's spread; `windows` is the number of windows that it was taken from, 0 before,
+    and `LEARNED` where there is none to take it from.
     """
 
     def __init__(self, horizon: int) -> None:

@@ -13,7 +13,7 @@ from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, svg
 from archfab.metrics import forecasting as metrics
 from archfab.tasks.forecasting import baselines, intervals
 from archfab.tasks.forecasting.data import Columns, read_series
-from archfab.tasks.forecasting.series import Array
+from archfab.tasks.forecasting.series import Array, check_sizes
 from archfab.tasks.forecasting.windows import at_origins
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = 4               # series in a picture
 PARTS = 2               # of them with their decomposition
+LEAST = 12              # known steps in a picture, where the windows have as many
 COLOURS = ("#3d8f5f", "#8a5fb0", "#b0483d", "#5f7fb0", "#8f7a3d", "#4d9a9a")
 
 
@@ -46,6 +47,7 @@ def predictions(models: Sequence[Any], preprocessing: Mapping[str, Any], data: s
     """What comes after the end of every series of a file; of several networks, their median."""
     columns = Columns(**preprocessing["columns"])
     series = read_series(data, preprocessing["group"] or None, columns)
+    check_sizes(series)
     full = series.values if series.test is None else tuple(
         np.concatenate(pair) for pair in zip(series.values, series.test, strict=True))
     for i, values in enumerate(full):
@@ -54,7 +56,8 @@ def predictions(models: Sequence[Any], preprocessing: Mapping[str, Any], data: s
             known = int((~np.isnan(recent)).sum())
             raise UsageError(f"{series.where(i)} has {len(values)} values, {known} of its last "
                              f"{preprocessing['shortest']} known; the networks look back {preprocessing['shortest']} "
-                             "steps at least; leave the series out, or deliver networks with a smaller --shortest")
+                             "steps at least; leave the series out, or deliver networks with a smaller --shortest"
+                             f"{series.hint}")
     inputs, _ = at_origins(full, [0], preprocessing["lookback"], preprocessing["horizon"])
     found = intervals.median([intervals.forecast(model, inputs, preprocessing["season"]) for model in models])
     yield forecast_table(series.names, [len(values) for values in full], found, preprocessing["coverage"])
@@ -85,7 +88,8 @@ def backtest_table(names: Sequence[str], window: Windows, said: intervals.Foreca
     table = np.stack([metrics.smape(truth, said.value), metrics.mase(truth, said.value, scale),
                       metrics.coverage(truth, said.low, said.high), metrics.smape(truth, naive),
                       metrics.mase(truth, naive, scale)], 1)
-    rows = ([names[window.series[i]], int(window.origins[i]), *map(float, row)] for i, row in enumerate(table))
+    rows = ([names[window.series[i]], int(window.origins[i]), *("" if np.isnan(cell) else float(cell) for cell in row)]
+            for i, row in enumerate(table))
     return Exhibit.table("backtest.csv", "Scores of the test forecasts of every series from every origin",
                          ["series", "origin", "smape", "mase", "coverage", "naive2_smape", "naive2_mase"], rows)
 
@@ -98,18 +102,25 @@ def panels(number: int) -> tuple[Any, Any]:
 
 
 def past(axis: Any, inputs: Array, horizon: int) -> None:
-    """The end of what was known, from three horizons before."""
-    recent = inputs[-3 * horizon:]
-    axis.plot(np.arange(-len(recent) + 1, 1), recent, color=INK, linewidth=1.2, label="known")
+    """The end of what was known: three horizons, and a dozen steps at least."""
+    recent = inputs[-max(3 * horizon, LEAST):]
+    drawn(axis, np.arange(-len(recent) + 1, 1), recent, INK, 1.2, "known")
     axis.set_xlabel("steps from the origin")
 
 
 def future(axis: Any, found: intervals.Forecast, i: int, coverage: float) -> None:
     steps = np.arange(1, found.value.shape[1] + 1)
     if not np.isnan(found.low[i]).any():
-        axis.fill_between(steps, found.low[i], found.high[i], color=FOUND, alpha=0.18, linewidth=0,
-                          label=f"{100 * coverage:g} % interval")
-    axis.plot(steps, found.value[i], color=FOUND, linewidth=1.6, label="forecast")
+        wide = steps if len(steps) > 1 else steps + [-0.3, 0.3]
+        low, high = (np.broadcast_to(ends[i], wide.shape) for ends in (found.low, found.high))
+        axis.fill_between(wide, low, high, color=FOUND, alpha=0.18, linewidth=0, label=f"{100 * coverage:g} % interval")
+    drawn(axis, steps, found.value[i], FOUND, 1.6, "forecast")
+
+
+def drawn(axis: Any, steps: np.ndarray, values: np.ndarray, colour: str, width: float, name: str) -> None:
+    """A line; points too where it has one step alone or holes."""
+    marker = "o" if len(steps) == 1 else "." if np.isnan(values).any() else None
+    axis.plot(steps, values, color=colour, linewidth=width, label=name, marker=marker)
 
 
 def drawn_forecasts(names: Sequence[str], window: Windows, said: intervals.Forecast, places: Sequence[int],
@@ -118,7 +129,7 @@ def drawn_forecasts(names: Sequence[str], window: Windows, said: intervals.Forec
     for axis, i in zip(axes, places, strict=True):
         past(axis, window.inputs[i], window.horizon)
         future(axis, said, i, coverage)
-        axis.plot(np.arange(1, window.horizon + 1), window.truth[i], color=LINE, linewidth=1.2, label="what came")
+        drawn(axis, np.arange(1, window.horizon + 1), window.truth[i], LINE, 1.2, "what came")
         axis.set_title(f"{names[window.series[i]]}, from step {window.origins[i]}", fontsize=11)
     return finished(figure, axes)
 
@@ -142,16 +153,18 @@ def drawn_decomposition(names: Sequence[str], window: Windows, model: Any, place
     steps = np.arange(1, window.horizon + 1)
     for j, i in enumerate(places):
         whole, split = axes[2 * j], axes[2 * j + 1]
-        whole.plot(steps, window.truth[i], color=LINE, linewidth=1.2, label="what came")
-        whole.plot(steps, sum(parts.values())[j], color=FOUND, linewidth=1.8, label="forecast")    # type: ignore
+        drawn(whole, steps, window.truth[i], LINE, 1.2, "what came")
+        drawn(whole, steps, sum(parts.values())[j], FOUND, 1.8, "forecast")            # type: ignore
         first, *others = parts.items()
-        whole.plot(steps, first[1][j], color=OTHER, linewidth=1.4, label=first[0])
+        drawn(whole, steps, first[1][j], OTHER, 1.4, first[0])
         whole.set_title(f"{names[window.series[i]]}, from step {window.origins[i]}", fontsize=11)
         for (name, part), colour in zip(others, COLOURS * len(others), strict=False):
-            split.plot(steps, part[j], color=colour, linewidth=1.6, label=name)
+            drawn(split, steps, part[j], colour, 1.6, name)
         split.set_title(f"added to {first[0]}", fontsize=11)
         for axis in (whole, split):
             axis.set_xlabel("steps from the origin")
+            if len(steps) == 1:
+                axis.set_xticks(steps)
     return finished(figure, axes)
 
 

@@ -12,6 +12,8 @@ from archfab.core import UsageError
 from archfab.metrics.forecasting import naive_error
 
 Array = NDArray[np.float64]
+LARGEST = 1e30          # magnitude of a value
+FINEST = 1e-6           # moves of a series that float32 still sees, as a share of its largest magnitude
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Series:
     test: tuple[Array, ...] | None = None       # the file's test part, for series by series
     group: str = ""                             # of M4, where the data says one
     rows: tuple[str, ...] = field(default=())   # where each series stands in its file, in words
+    hint: str = ""                              # what to try where its series look wrong
 
     def where(self, i: int) -> str:
         """A series as an error names it."""
@@ -49,6 +52,16 @@ class Origins:
         return self.back(horizon)[0]
 
 
+def check_sizes(series: Series) -> None:
+    """Refuses values that float32 cannot calculate with."""
+    for part in (series.values, series.test or ()):
+        for i, values in enumerate(part):
+            if len(large := np.flatnonzero(np.abs(values) > LARGEST)):
+                what = "step" if part is series.values else "test step"
+                raise UsageError(f"{series.where(i)}, {what} {large[0] + 1}: {values[large[0]]:g} is beyond "
+                                 f"{LARGEST:g}, which float32 cannot calculate with; change the unit")
+
+
 def check(series: Series, training: Sequence[Array], horizon: int, season: int, shortest: int) -> None:
     """Refuses series that cannot be learned from.
 
@@ -62,21 +75,22 @@ def check(series: Series, training: Sequence[Array], horizon: int, season: int, 
                 f"{where} has {len(series.values[i])} values, of which {len(known)} are left to learn from when the "
                 f"origins of validation and test are set aside; {max(needed, season + 1)} are needed (shortest "
                 f"look-back {shortest}, horizon {horizon}, season {season}); leave the series out, or lower --horizon, "
-                "--shortest, --origins or --season")
+                f"--shortest, --origins or --season{series.hint}")
         seen = known[~np.isnan(known)]
         if not len(seen):
             raise UsageError(f"{where} has no value at all in the part to learn from; leave it out")
         if seen.min() == seen.max():
             raise UsageError(f"{where} is constant ({seen[0]:g}) in the part to learn from, so that its errors have no "
                              "scale; leave it out: its forecast is that value")
-        if np.abs(seen).max() > 1e30:
-            raise UsageError(f"{where} has values beyond 1e30, which float32 cannot calculate with; change its unit")
         error = naive_error(known, season)
         if not error > 0:
             what = "has no two known values one season apart" if np.isnan(error) else \
                 "repeats itself exactly each season"
             raise UsageError(f"{where} {what} (season {season}) in the part to learn from, so that MASE has no scale; "
                              "leave it out, or give another --season")
+        if error < FINEST * (largest := np.abs(seen).max()):
+            raise UsageError(f"{where} moves by {error:.3g} in the mean (season {season}), with values up to "
+                             f"{largest:.3g}, which float32 cannot tell apart; take its level off, or leave it out")
 
 
 def check_windows(series: Series, full: Sequence[Array], ends: Sequence[int], horizon: int, shortest: int,

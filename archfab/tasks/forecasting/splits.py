@@ -11,7 +11,7 @@ import numpy as np
 from archfab.core import Estimate, UsageError
 from archfab.metrics import forecasting as metrics
 from archfab.tasks.forecasting import baselines
-from archfab.tasks.forecasting.series import Array, Origins, Series, check, check_windows
+from archfab.tasks.forecasting.series import Array, Origins, Series, check, check_sizes, check_windows
 from archfab.tasks.forecasting.windows import Sampler, at_origins
 
 WINDOWS = 60            # of validation, where it is not said from how many origins
@@ -29,6 +29,7 @@ class Splits:
                  origins: int | None = None, test_origins: int = 1, stride: int | None = None) -> None:
         self.horizon, self.season, self.longest = horizon, season, longest
         self.shortest, self.history = shortest, history
+        check_sizes(series)
         stride = stride or horizon
         self.testing = test_part(series, horizon, test_origins, stride)
         self.full = series.values if series.test is None else tuple(
@@ -37,6 +38,7 @@ class Splits:
         self.validating = Origins(origins or enough(self.usable, horizon, stride), stride)
         self.train = until(self.usable, self.validating.length(horizon))
         check(series, self.train, horizon, season, shortest)
+        check_training(series, self.train, horizon, shortest, history)
         check_windows(series, self.usable, self.validating.back(horizon), horizon, shortest, "validation")
         check_windows(series, self.full, self.testing.back(horizon), horizon, shortest, "test")
 
@@ -87,6 +89,15 @@ class Windows:
         owa = (smape / self.naive[0] + mase / self.naive[1]) / 2
         scored = {"owa": owa, "smape": smape, "mase": mase, "mape": mape[~np.isnan(mape)]}
         return {name: Estimate.mean_of(values.tolist()) for name, values in scored.items() if len(values)}
+
+
+def check_training(series: Series, train: Sequence[Array], horizon: int, shortest: int, history: int) -> None:
+    """Refuses series of which no training window can be drawn."""
+    for i, values in enumerate(train):
+        if not Sampler.useful(values, shortest, horizon, history).any():
+            raise UsageError(f"{series.where(i)}: in the last {history} values of the part to learn from, no point in "
+                             f"time has a known value among the {shortest} before it and one among the {horizon} after "
+                             "it; raise --history, or leave it out")
 
 
 def test_part(series: Series, horizon: int, origins: int, stride: int) -> Origins:

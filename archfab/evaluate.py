@@ -155,7 +155,8 @@ class Workbench:
                                                     Budget.from_plain(self.spec.budget).scaled(trial.fidelity), rng)
             metrics.update(finite(scores))
             if lacking := [name for name in self.spec.objectives if name not in metrics]:
-                raise Unknown(f"nothing says its {', '.join(lacking)}")
+                unsaid = f"nothing says its {', '.join(lacking)}"
+                raise LookupError(unsaid) if curve else Unknown(unsaid)     # what was trained is a trial
             curve = [dict(finite(row)) for row in curve]
             figures.update({name: {"value": float(value), "origin": "measured", "low": value.low, "high": value.high}
                             for name, value in scores.items() if isinstance(value, Estimate)})

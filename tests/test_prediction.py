@@ -107,6 +107,17 @@ def test_scores_carry_their_interval_to_the_front_and_to_the_test(runs):
     assert low < member.delivered["test"]["error"] < high
 
 
+def test_a_network_that_was_trained_for_nothing_is_a_failed_trial(runs, tmp_path):
+    """An objective that a task promises and does not give ends a search after its trials."""
+    source = (runs["one"].folder.parent / "line.py").read_text().replace(
+        'name = "line"', 'name = "line"\n    scores = ("error", "missing")')
+    (tmp_path / "line.py").write_text(source)
+    run = search(str(tmp_path / "line.py"), trials=2, deliver=0, random=False, strategy="random", run=tmp_path / "run",
+                 minimize=["missing"])
+    assert run.count("search", "failed") == 2
+    assert all("nothing says its missing" in event.note for event in run.of("search", "failed"))
+
+
 def test_a_fault_in_a_picture_takes_no_network_away(runs):
     delivered = runs["broken"].front[0].delivered
     assert delivered["exhibits"] == [] and "no picture today" in delivered["exhibits_failed"]

@@ -1,5 +1,6 @@
 """The molecules task: parts kept apart, lowerings, delivery as ONNX, training that is exact by seed, bad requests."""
 
+import csv
 import json
 import random
 
@@ -18,6 +19,7 @@ from archfab.lowering.mixture import Mixture
 from archfab.space import Space
 from archfab.tasks.molecules.data import Dataset, Structure
 from archfab.tasks.molecules.embedded import potential
+from archfab.tasks.molecules.extxyz import written
 from archfab.tasks.molecules.graphs import inputs
 
 Molecules = registry.load("tasks", "molecules")
@@ -243,8 +245,46 @@ def test_predictions_of_a_file_are_what_the_network_says(methane, nequip, tmp_pa
     ranks = sorted(int(line.split(",")[-1]) for line in pair["predictions.csv"].splitlines()[1:])
     assert ranks == list(range(1, 61))
     (tmp_path / "other.xyz").write_text("2\nProperties=species:S:1:pos:R:3\nN 0 0 0\nN 0 0 1.1\n")
-    with pytest.raises(UsageError, match="have not learned N"):
+    with pytest.raises(UsageError, match=r"other.xyz: frame 0 .*have not learned N"):
         list(Molecules.predict(models, methane.preprocessing(), str(tmp_path / "other.xyz")))
+
+
+def test_an_ensemble_chooses_what_to_label_next(methane, nequip, tmp_path):
+    models = [trained(methane, nequip, seed, 5)[0] for seed in (0, 1)]
+    plain = [Structure(each.numbers, each.positions) for each in methane.parts["test"].structures[:9]]
+    (tmp_path / "pool.xyz").write_text(written([*plain, plain[0]]))
+
+    def ask(some=models, **options):
+        return {each.file: each.content.decode() for each in Molecules.predict(
+            some, {}, str(tmp_path / "pool.xyz"), **options)}
+
+    assert "chosen.xyz" not in ask()
+    found = ask(choose=3, diversity=0.0)
+    rows = list(csv.DictReader(found["predictions.csv"].splitlines()))
+    first = [row["frame"] for row in sorted(rows, key=lambda row: int(row["rank"]))[:3]]
+    order = {row["chosen"]: int(row["frame"]) for row in rows if row["chosen"]}
+    assert [str(order[place]) for place in "123"] == first
+    assert found["chosen.xyz"] == written([[*plain, plain[0]][order[place]] for place in "123"])
+    assert "energy=" not in found["chosen.xyz"]
+    frames = [int(row["frame"]) for row in csv.DictReader(ask(choose=9)["predictions.csv"].splitlines())
+              if row["chosen"]]
+    assert len({0, 9} & set(frames)) == 1                   # copies of each other
+    with pytest.raises(UsageError, match="one network has nothing to disagree with"):
+        ask(models[:1], choose=3)
+    with pytest.raises(UsageError, match="has 10 structures, fewer than the 11"):
+        ask(choose=11)
+    for wrong in ({"choose": -1}, {"diversity": 2.0}):
+        with pytest.raises(UsageError, match="diversity a share"):
+            ask(**wrong)
+    assert ask(units="Hartree,Angstrom")["predictions.xyz"] == ask()["predictions.xyz"]
+    with pytest.warns(UserWarning, match="are lengths in Angstrom and read as Bohr"):
+        ask(units="eV,Bohr")
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for name in ("train.xyz", "test.xyz"):
+        (folder / name).write_text(written(plain))
+    with pytest.raises(UsageError, match="name the one to ask about"):
+        list(Molecules.predict(models, {}, str(folder)))
 
 
 # --- bad requests

@@ -15,8 +15,9 @@ from torch import nn
 
 from archfab.core import Budget, Exhibit, Genotype, Metrics, Port, Task, UsageError, unknown
 from archfab.learning import Recipe, fit
+from archfab.tasks.molecules.answers import Answers, joined, portions
 from archfab.tasks.molecules.data import Dataset, Structure, check_isolated, read_structures
-from archfab.tasks.molecules.errors import Answers, collected, scores
+from archfab.tasks.molecules.errors import scores
 from archfab.tasks.molecules.graphs import Graphs
 
 if TYPE_CHECKING:
@@ -192,9 +193,10 @@ class Molecules(Task):
         """What a network says of the structures of a part."""
         part, cutoff = self.parts[split], cutoff_of(model, self.cutoffs)
         self.place(model).eval()
+        sizes = [len(each) for each in part.structures]
         with torch.no_grad():
-            return collected(lambda chosen: model(*(x.to(self.device) for x in part.batch(chosen, cutoff)[0])),
-                             [len(each) for each in part.structures], ATOMS)
+            return joined([Answers.of(model(*(x.to(self.device) for x in part.batch(chosen, cutoff)[0])),
+                                      [sizes[i] for i in chosen]) for chosen in portions(sizes, ATOMS)])
 
     def inputs(self, number: int) -> tuple[torch.Tensor, ...]:
         """So many test structures, or as many as have 500 atoms together."""
@@ -219,11 +221,19 @@ class Molecules(Task):
         return exhibits(self.parts["test"].structures, self.answers(model, "test"))
 
     @classmethod
-    def predict(cls, models: Sequence[Any], preprocessing: Mapping[str, Any], data: str) -> Iterable[Exhibit]:
+    def predict(cls, models: Sequence[Any], preprocessing: Mapping[str, Any], data: str, *, units: str = "auto",
+                species: str | None = None, choose: int = 0, diversity: float = 0.5) -> Iterable[Exhibit]:
         """Energies, forces and stresses of the structures of a file, as extended XYZ and as a table; of several
-        networks the mean, and how far they are from each other."""
-        from archfab.tasks.molecules.preparing import predicted
-        return predicted(models, data)
+        networks the mean, and how far they are from each other.
+
+        :param units: of the file, such as kcal/mol,Bohr; auto: those of its format.
+        :param species: the element of all atoms, for files that name none.
+        :param choose: how many structures to choose that are to be labelled next: those that the networks disagree on,
+            and unlike each other.
+        :param diversity: of the choice; 0: by disagreement alone, 1: as unlike each other as can be.
+        """
+        from archfab.tasks.molecules.predicting import predicted
+        return predicted(models, data, units, species, choose, diversity)
 
     def baseline(self) -> dict[str, Metrics]:
         """Energies by species with no forces, and a pair potential fitted by least squares."""

@@ -113,7 +113,7 @@ def read_structures(path: Path | str, *, test: Path | str | None = None, units: 
         parts[role], read, how = read_file(file, units, species)
         check(parts[role], str(file), labelled, closest)
         said.append(f"{role} {file}: {len(parts[role])} structures, {read}" + (f"; {how}" if how else ""))
-        doubts += [f"{file}: {doubt}" for doubt in suspicions(parts[role])] if labelled else []
+        doubts += [f"{file}: {doubt}" for doubt in suspicions(parts[role])]
     for doubt in doubts:
         warnings.warn(doubt, stacklevel=2)
     return Dataset(parts["train"], parts.get("test"), "; ".join(said), read, tuple(doubts))

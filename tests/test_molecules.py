@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -300,10 +301,12 @@ def test_wrong_options_are_refused(wrong):
 
 def test_structures_without_forces_and_species_that_are_not_learned_are_refused(monkeypatch, methane):
     known = methane.dataset
+    far = replace(known.train[17], positions=known.train[17].positions + np.eye(5)[4][:, None] * 9)
     for train, test, words in (
+            ([*known.train[:17], far, *known.train[18:]], None, r"^train frame 17 .*atom 4 \(H"),
             ([Structure(each.numbers, each.positions, energy=0.0) for each in known.train], None, "no forces"),
             (known.train, [Structure(np.array([7, 1]), np.array([[0.0, 0, 0], [1, 0, 0]]), energy=0.0,
-                                     forces=np.zeros((2, 3)))], "element N")):
+                                     forces=np.zeros((2, 3)))], "^test frame 0 .*element N")):
         found = Dataset(train, test, "made up")
         monkeypatch.setattr("archfab.tasks.molecules.read_structures", lambda *_, found=found, **__: found)
         with pytest.raises(UsageError, match=words):

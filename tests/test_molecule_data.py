@@ -277,7 +277,7 @@ def test_suspicions_are_warned_of(tmp_path):
     data = harmonic(100)
     arrays = {"numbers": data[0].numbers, "positions": np.stack([s.positions for s in data]),
               "energies": np.array([s.energy for s in data]) * KCAL, "forces": np.stack([s.forces for s in data])}
-    with pytest.warns(UserWarning, match="is the energy in kcal/mol.*read with energies in eV.*--units kcal/mol") as said:
+    with pytest.warns(UserWarning, match="energy in kcal/mol.*read with energies in eV.*--units kcal/mol") as said:
         found = read_structures(lay(tmp_path, a_npz=npz(**arrays)))
     assert found.suspicions and len(said) == 1
 

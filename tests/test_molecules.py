@@ -18,6 +18,7 @@ from archfab.lowering.concrete import build
 from archfab.lowering.elastic import Elastic
 from archfab.lowering.mixture import Mixture
 from archfab.space import Space
+from archfab.tasks.molecules import spaces
 from archfab.tasks.molecules.data import Dataset, Structure
 from archfab.tasks.molecules.embedded import potential
 from archfab.tasks.molecules.extxyz import written
@@ -141,10 +142,11 @@ def test_baselines_are_what_they_say(methane):
 
 # --- spaces and lowerings
 
-@pytest.mark.parametrize("name,refused", [("nequip", "mixture"), ("mace", None), ("layers", None)])
+@pytest.mark.parametrize("name,small,refused", [("nequip", True, None), ("nequip", False, "mixture"),
+                                                ("mace", False, None), ("layers", False, None)])
 @pytest.mark.slow
-def test_each_space_says_which_lowerings_it_has(methane, name, refused):
-    space = Space(methane.space(name))
+def test_each_space_says_which_lowerings_it_has(methane, name, small, refused):
+    space = Space(getattr(spaces, name)(methane.constants, methane.cutoffs, small))
     for lowering in registry.names("lowerings"):
         possible, because = registry.load("lowerings", lowering)(space, methane.example())
         assert possible == (lowering != refused), (lowering, because)

@@ -315,6 +315,14 @@ def test_structures_without_forces_and_species_that_are_not_learned_are_refused(
             Molecules(data="made-up.xyz")
 
 
+def test_copies_of_training_structures_among_those_scored_on_are_warned_of(monkeypatch, methane):
+    known = methane.dataset
+    found = Dataset(known.train, [*known.test, *map(replace, known.train)], "made up")
+    monkeypatch.setattr("archfab.tasks.molecules.read_structures", lambda *_, **__: found)
+    with pytest.warns(UserWarning, match=r"^119 structures .* test frame \d+ .* is train frame \d+ "):
+        Molecules(data="made-up.xyz")
+
+
 # --- the data of the papers
 
 @pytest.mark.shared

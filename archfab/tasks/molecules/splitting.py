@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -32,7 +33,8 @@ def split(data: Dataset, train: int, validation: int) -> dict[str, list[Structur
 
 
 def check(data: Dataset, parts: Mapping[str, Sequence[Structure]], cutoff: float) -> None:
-    """Raises `UsageError` for an element that no structure to learn from has, and for an atom without a neighbour."""
+    """Raises `UsageError` for an element that no structure to learn from has, and for an atom without a neighbour;
+    warns of structures to be scored on that are copies of some to learn from."""
     known = {int(number) for each in parts["train"] for number in each.numbers}
     for name, structures in parts.items():
         for each in structures:
@@ -43,6 +45,19 @@ def check(data: Dataset, parts: Mapping[str, Sequence[Structure]], cutoff: float
                                  "structures (--train), or leave it out")
             if wrong := isolated(each, cutoff):
                 raise UsageError(f"{where(data, each)}: {wrong}")
+    learned = {key(each): each for each in parts["train"]}
+    copies = [(each, learned[key(each)]) for name in ("validation", "test") for each in parts[name]
+              if key(each) in learned]
+    if copies:
+        one, other = (where(data, each) for each in copies[0])
+        warnings.warn(f"{len(copies)} structures that networks are scored on are copies of some that they learn from, "
+                      f"so scores look too good: {one} is {other}; leave one of each out", stacklevel=2)
+
+
+def key(structure: Structure) -> tuple[object, ...]:
+    """The same for copies: atoms at the same places to a millionth of an Angstrom."""
+    cell = b"" if structure.cell is None else (structure.cell.round(6) + 0.0).tobytes()
+    return structure.numbers.tobytes(), (structure.positions.round(6) + 0.0).tobytes(), cell, structure.periodic
 
 
 def where(data: Dataset, structure: Structure) -> str:

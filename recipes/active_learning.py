@@ -27,6 +27,7 @@ import archfab
 from archfab import Budget
 from archfab.tasks.molecules import extxyz
 from archfab.tasks.molecules.active import choose, describe, disagreement
+from archfab.tasks.molecules.answers import mean
 from archfab.tasks.molecules.calculator import structure_of
 from archfab.tasks.molecules.data import Structure
 from archfab.tasks.molecules.ensemble import ask_of
@@ -75,7 +76,7 @@ def ensemble(known: Sequence[Structure], arguments: argparse.Namespace, folder: 
 def force_error(models: Sequence[Any], test: Sequence[Structure]) -> float:
     """The mean absolute error of the ensemble's force components, in meV/Angstrom."""
     truth = np.concatenate([each.forces for each in test if each.forces is not None])
-    return 1e3 * float(np.abs(ask_of(models, test).forces.mean(0) - truth).mean())
+    return 1e3 * float(np.abs(np.concatenate(mean(ask_of(models, test)).forces) - truth).mean())
 
 
 def learn(pick: Callable[[Sequence[Any], list[Structure], list[Structure]], list[int]], models: Sequence[Any],

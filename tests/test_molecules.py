@@ -1,7 +1,9 @@
 """The molecules task: parts kept apart, lowerings, delivery as ONNX, training that is exact by seed, bad requests."""
 
+import csv
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +18,10 @@ from archfab.lowering.concrete import build
 from archfab.lowering.elastic import Elastic
 from archfab.lowering.mixture import Mixture
 from archfab.space import Space
+from archfab.tasks.molecules import spaces
 from archfab.tasks.molecules.data import Dataset, Structure
 from archfab.tasks.molecules.embedded import potential
+from archfab.tasks.molecules.extxyz import written
 from archfab.tasks.molecules.graphs import inputs
 
 Molecules = registry.load("tasks", "molecules")
@@ -138,10 +142,11 @@ def test_baselines_are_what_they_say(methane):
 
 # --- spaces and lowerings
 
-@pytest.mark.parametrize("name,refused", [("nequip", "mixture"), ("mace", None), ("layers", None)])
+@pytest.mark.parametrize("name,small,refused", [("nequip", True, None), ("nequip", False, "mixture"),
+                                                ("mace", False, None), ("layers", False, None)])
 @pytest.mark.slow
-def test_each_space_says_which_lowerings_it_has(methane, name, refused):
-    space = Space(methane.space(name))
+def test_each_space_says_which_lowerings_it_has(methane, name, small, refused):
+    space = Space(getattr(spaces, name)(methane.constants, methane.cutoffs, small))
     for lowering in registry.names("lowerings"):
         possible, because = registry.load("lowerings", lowering)(space, methane.example())
         assert possible == (lowering != refused), (lowering, because)
@@ -243,8 +248,46 @@ def test_predictions_of_a_file_are_what_the_network_says(methane, nequip, tmp_pa
     ranks = sorted(int(line.split(",")[-1]) for line in pair["predictions.csv"].splitlines()[1:])
     assert ranks == list(range(1, 61))
     (tmp_path / "other.xyz").write_text("2\nProperties=species:S:1:pos:R:3\nN 0 0 0\nN 0 0 1.1\n")
-    with pytest.raises(UsageError, match="have not learned N"):
+    with pytest.raises(UsageError, match=r"other.xyz: frame 0 .*have not learned N"):
         list(Molecules.predict(models, methane.preprocessing(), str(tmp_path / "other.xyz")))
+
+
+def test_an_ensemble_chooses_what_to_label_next(methane, nequip, tmp_path):
+    models = [trained(methane, nequip, seed, 5)[0] for seed in (0, 1)]
+    plain = [Structure(each.numbers, each.positions) for each in methane.parts["test"].structures[:9]]
+    (tmp_path / "pool.xyz").write_text(written([*plain, plain[0]]))
+
+    def ask(some=models, **options):
+        return {each.file: each.content.decode() for each in Molecules.predict(
+            some, {}, str(tmp_path / "pool.xyz"), **options)}
+
+    assert "chosen.xyz" not in ask()
+    found = ask(choose=3, diversity=0.0)
+    rows = list(csv.DictReader(found["predictions.csv"].splitlines()))
+    first = [row["frame"] for row in sorted(rows, key=lambda row: int(row["rank"]))[:3]]
+    order = {row["chosen"]: int(row["frame"]) for row in rows if row["chosen"]}
+    assert [str(order[place]) for place in "123"] == first
+    assert found["chosen.xyz"] == written([[*plain, plain[0]][order[place]] for place in "123"])
+    assert "energy=" not in found["chosen.xyz"]
+    frames = [int(row["frame"]) for row in csv.DictReader(ask(choose=9)["predictions.csv"].splitlines())
+              if row["chosen"]]
+    assert len({0, 9} & set(frames)) == 1                   # copies of each other
+    with pytest.raises(UsageError, match="one network has nothing to disagree with"):
+        ask(models[:1], choose=3)
+    with pytest.raises(UsageError, match="has 10 structures, fewer than the 11"):
+        ask(choose=11)
+    for wrong in ({"choose": -1}, {"diversity": 2.0}):
+        with pytest.raises(UsageError, match="diversity a share"):
+            ask(**wrong)
+    assert ask(units="Hartree,Angstrom")["predictions.xyz"] == ask()["predictions.xyz"]
+    with pytest.warns(UserWarning, match="are lengths in Angstrom and read as Bohr"):
+        ask(units="eV,Bohr")
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for name in ("train.xyz", "test.xyz"):
+        (folder / name).write_text(written(plain))
+    with pytest.raises(UsageError, match="name the one to ask about"):
+        list(Molecules.predict(models, {}, str(folder)))
 
 
 # --- bad requests
@@ -260,14 +303,24 @@ def test_wrong_options_are_refused(wrong):
 
 def test_structures_without_forces_and_species_that_are_not_learned_are_refused(monkeypatch, methane):
     known = methane.dataset
+    far = replace(known.train[17], positions=known.train[17].positions + np.eye(5)[4][:, None] * 9)
     for train, test, words in (
+            ([*known.train[:17], far, *known.train[18:]], None, r"^train frame 17 .*atom 4 \(H"),
             ([Structure(each.numbers, each.positions, energy=0.0) for each in known.train], None, "no forces"),
             (known.train, [Structure(np.array([7, 1]), np.array([[0.0, 0, 0], [1, 0, 0]]), energy=0.0,
-                                     forces=np.zeros((2, 3)))], "element N")):
+                                     forces=np.zeros((2, 3)))], "^test frame 0 .*element N")):
         found = Dataset(train, test, "made up")
         monkeypatch.setattr("archfab.tasks.molecules.read_structures", lambda *_, found=found, **__: found)
         with pytest.raises(UsageError, match=words):
             Molecules(data="made-up.xyz")
+
+
+def test_copies_of_training_structures_among_those_scored_on_are_warned_of(monkeypatch, methane):
+    known = methane.dataset
+    found = Dataset(known.train, [*known.test, *map(replace, known.train)], "made up")
+    monkeypatch.setattr("archfab.tasks.molecules.read_structures", lambda *_, **__: found)
+    with pytest.warns(UserWarning, match=r"^119 structures .* test frame \d+ .* is train frame \d+ "):
+        Molecules(data="made-up.xyz")
 
 
 # --- the data of the papers

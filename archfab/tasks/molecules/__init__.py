@@ -15,15 +15,17 @@ from torch import nn
 
 from archfab.core import Budget, Exhibit, Genotype, Metrics, Port, Task, UsageError, unknown
 from archfab.learning import Recipe, fit
-from archfab.tasks.molecules.data import Dataset, Structure, check_isolated, read_structures
-from archfab.tasks.molecules.errors import Answers, collected, scores
+from archfab.tasks.molecules.answers import Answers, joined, portions
+from archfab.tasks.molecules.data import Dataset, Structure, read_structures
+from archfab.tasks.molecules.errors import scores
 from archfab.tasks.molecules.graphs import Graphs
+from archfab.tasks.molecules.splitting import check, split
 
 if TYPE_CHECKING:
     from archfab.space.descriptions import Description
 
 EXTRA = "molecules"
-SPLIT_SEED = 0          # the parts stay the same for every run, so that runs can be compared
+ORDER_SEED = 2          # of the training structures, where shares of them are asked for
 ATOMS = 500             # that are asked for at once
 ROUND = 50              # steps, at least, between two looks at the validation structures
 EDGES = 600_000         # that one trial sees, on data of the user's
@@ -81,10 +83,7 @@ class Molecules(Task):
         self.parts = {name: Graphs(part) for name, part in split(self.dataset, train, validation).items()}
         known = self.parts["train"].structures
         self.species = sorted({int(number) for each in known for number in each.numbers})
-        for name in ("validation", "test"):
-            check_species(self.parts[name].structures, self.species, f"the {name} structures")
-        for part in self.parts.values():
-            check_isolated(part.structures, self.cutoffs[0], self.dataset.source)
+        check(self.dataset, {name: part.structures for name, part in self.parts.items()}, self.cutoffs[0])
         self.scores = ("force_mae", "energy_mae") + ("stress_mae",) * all(
             any(each.stress is not None for each in part.structures) for part in self.parts.values())
         self.force_rms = max(1e-6, float(np.sqrt(np.mean(np.concatenate([
@@ -158,7 +157,7 @@ class Molecules(Task):
               part: tuple[float, float] = (0.0, 1.0)) -> Iterator[Batch]:
         """All structures once, in batches of nearly equal size."""
         graphs = self.parts[split]
-        order = np.random.default_rng(SPLIT_SEED + 2).permutation(len(graphs))
+        order = np.random.default_rng(ORDER_SEED).permutation(len(graphs))
         kept = order[round(part[0] * len(graphs)):round(part[1] * len(graphs))]
         for chosen in np.array_split(draws.permutation(kept), math.ceil(len(kept) / self.recipe.batch)):
             inputs, targets = graphs.batch(chosen.tolist(), cutoff)
@@ -192,9 +191,10 @@ class Molecules(Task):
         """What a network says of the structures of a part."""
         part, cutoff = self.parts[split], cutoff_of(model, self.cutoffs)
         self.place(model).eval()
+        sizes = [len(each) for each in part.structures]
         with torch.no_grad():
-            return collected(lambda chosen: model(*(x.to(self.device) for x in part.batch(chosen, cutoff)[0])),
-                             [len(each) for each in part.structures], ATOMS)
+            return joined([Answers.of(model(*(x.to(self.device) for x in part.batch(chosen, cutoff)[0])),
+                                      [sizes[i] for i in chosen]) for chosen in portions(sizes, ATOMS)])
 
     def inputs(self, number: int) -> tuple[torch.Tensor, ...]:
         """So many test structures, or as many as have 500 atoms together."""
@@ -219,11 +219,19 @@ class Molecules(Task):
         return exhibits(self.parts["test"].structures, self.answers(model, "test"))
 
     @classmethod
-    def predict(cls, models: Sequence[Any], preprocessing: Mapping[str, Any], data: str) -> Iterable[Exhibit]:
+    def predict(cls, models: Sequence[Any], preprocessing: Mapping[str, Any], data: str, *, units: str = "auto",
+                species: str | None = None, choose: int = 0, diversity: float = 0.5) -> Iterable[Exhibit]:
         """Energies, forces and stresses of the structures of a file, as extended XYZ and as a table; of several
-        networks the mean, and how far they are from each other."""
-        from archfab.tasks.molecules.preparing import predicted
-        return predicted(models, data)
+        networks the mean, and how far they are from each other.
+
+        :param units: of the file, such as kcal/mol,Bohr; auto: those of its format.
+        :param species: the element of all atoms, for files that name none.
+        :param choose: how many structures to choose that are to be labelled next: those that the networks disagree on,
+            and unlike each other.
+        :param diversity: of the choice; 0: by disagreement alone, 1: as unlike each other as can be.
+        """
+        from archfab.tasks.molecules.predicting import predicted
+        return predicted(models, data, units, species, choose, diversity)
 
     def baseline(self) -> dict[str, Metrics]:
         """Energies by species with no forces, and a pair potential fitted by least squares."""
@@ -244,38 +252,11 @@ def the_data(data: str | None, test: str | None, units: str, species: str | None
     return found
 
 
-def split(data: Dataset, train: int, validation: int) -> dict[str, list[Structure]]:
-    """Training, validation and test structures; where the data has no test part, a fifth is set aside as one."""
-    structures = [data.train[i] for i in np.random.default_rng(SPLIT_SEED).permutation(len(data.train))]
-    test = data.test
-    if test is None:
-        aside = round(0.2 * len(structures))
-        test, structures = structures[:aside], structures[aside:]
-    number = len(structures)
-    if not validation:
-        wanted = max(10, train) if train else round(0.15 * number)
-        validation = max(1, min(wanted, 200, number - max(1, train)))
-    train = train or number - validation
-    if min(len(test), train) < 1 or train + validation > number:
-        raise UsageError(f"there are {number} structures to learn from and to validate on (and {len(test)} to test "
-                         f"on), not {train} and {validation}; give fewer (--train, --validation) or more data")
-    return {"train": structures[:train], "validation": structures[train:train + validation], "test": list(test)}
-
-
 def species_energies(structures: Sequence[Structure], species: Sequence[int]) -> list[float]:
     """The energy of an atom of each species in eV, by least squares; the smallest ones where that leaves them open."""
     counts = np.array([[(each.numbers == number).sum() for number in species] for each in structures], dtype=float)
     energies = np.array([each.energy for each in structures], dtype=float)
     return [float(f"{value:.10g}") for value in np.linalg.lstsq(counts, energies, rcond=None)[0]]
-
-
-def check_species(structures: Sequence[Structure], species: Sequence[int], what: str) -> None:
-    from archfab.tasks.molecules.elements import SYMBOLS
-    for frame, each in enumerate(structures):
-        others = sorted({int(number) for number in each.numbers} - set(species))
-        if others:
-            raise UsageError(f"{what} have the element {SYMBOLS[others[0]]} (structure {frame}, the first is 0), which "
-                             f"no structure that is learned from has: {', '.join(SYMBOLS[n] for n in species)}")
 
 
 def cutoff_of(model: Any, cutoffs: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from archfab.core import UsageError
+from archfab.tasks.molecules.answers import spread
 from archfab.tasks.molecules.data import Structure
 from archfab.tasks.molecules.ensemble import ask_of
 
@@ -34,7 +35,7 @@ def disagreement(models: Sequence[nn.Module], structures: Sequence[Structure],
     the atom where it is largest; [S] in eV/Angstrom."""
     if len(models) < 2:
         raise UsageError("one network has nothing to disagree with; give two or more, trained from unlike seeds")
-    return np.array([each.max() for each in ask_of(models, structures, device).spread()])
+    return np.array([each.max() for each in spread(ask_of(models, structures, device))])
 
 
 def choose(uncertainty: np.ndarray, descriptors: np.ndarray, number: int, diversity: float = 0.5,

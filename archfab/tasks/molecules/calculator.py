@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from archfab.core import UsageError
+from archfab.tasks.molecules.answers import mean, spread
 from archfab.tasks.molecules.data import Structure
 from archfab.tasks.molecules.ensemble import ask, known_species, reach, refuse_unknown
 from archfab.tasks.molecules.graphs import collate
@@ -55,14 +56,15 @@ class Potential(Calculator):
         refuse_unknown(here.numbers, self.species)
         edges, shifts = self.neighbours(here)
         answers = ask(self.models, collate([here], [(edges, shifts)]), [len(here)], self.device)
-        energy, forces = float(answers.energies.mean()), answers.forces.mean(0)
+        said = mean(answers)
+        energy, forces = float(said.energy[0]), said.forces[0]
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
-        if here.volume is not None:
-            self.results["stress"] = answers.stresses.mean(0)[0][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        if here.volume is not None and said.stress is not None:
+            self.results["stress"] = said.stress[0][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
         if len(self.models) > 1:
-            spread = answers.spread()[0]
-            self.results |= {"energy_spread": float(answers.energies.std()), "forces_spread": spread,
-                             "disagreement": float(spread.max())}
+            apart = spread(answers)[0]
+            self.results |= {"energy_spread": float(np.std([each.energy for each in answers])), "forces_spread": apart,
+                             "disagreement": float(apart.max())}
 
     def neighbours(self, here: Structure) -> tuple[np.ndarray, np.ndarray]:
         """The pairs within the cutoff, from a list that reaches further and stays good while atoms move little."""

@@ -113,9 +113,10 @@ def read_structures(path: Path | str, *, test: Path | str | None = None, units: 
         parts[role], read, how = read_file(file, units, species)
         check(parts[role], str(file), labelled, closest)
         said.append(f"{role} {file}: {len(parts[role])} structures, {read}" + (f"; {how}" if how else ""))
-        doubts += [f"{file}: {doubt}" for doubt in suspicions(parts[role])] if labelled else []
-    for doubt in doubts:
-        warnings.warn(doubt, stacklevel=2)
+        if found := suspicions(parts[role]):
+            warnings.warn(f"{file}: {'; '.join(found)} It was read with {read}; where that is wrong say what is right, "
+                          "as in --units kcal/mol", stacklevel=2)
+        doubts += [f"{file}: {doubt}" for doubt in found]
     return Dataset(parts["train"], parts.get("test"), "; ".join(said), read, tuple(doubts))
 
 
@@ -174,17 +175,16 @@ def check(structures: Sequence[Structure], source: str, labelled: bool = True, c
                              "lengths in another unit, or is an atom there twice?")
 
 
-def check_isolated(structures: Sequence[Structure], cutoff: float, source: str = "the data") -> None:
-    """Raises `UsageError` for an atom without a neighbour within the cutoff; structures of one atom that is not
-    periodic are free atoms, which are meant to have none."""
-    for frame, structure in enumerate(structures):
-        (_, receiver), _ = structure.neighbours(cutoff)
-        alone = np.setdiff1d(np.arange(len(structure)), receiver)
-        if len(alone) and (len(structure) > 1 or any(structure.periodic)):
-            symbol = SYMBOLS[structure.numbers[alone[0]]]
-            raise UsageError(f"{at(source, frame)}: atom {alone[0]} ({symbol}, the first atom is 0) has no neighbour "
-                             f"within {cutoff:g} Angstrom, so nothing could be learned of its forces; take a larger "
-                             "cutoff, or leave the structure out")
+def isolated(structure: Structure, cutoff: float) -> str:
+    """What is wrong where an atom has no neighbour within the cutoff, in words, else nothing; structures of one atom
+    that is not periodic are free atoms, which are meant to have none."""
+    (_, receiver), _ = structure.neighbours(cutoff)
+    alone = np.setdiff1d(np.arange(len(structure)), receiver)
+    if not len(alone) or (len(structure) == 1 and not any(structure.periodic)):
+        return ""
+    return (f"atom {alone[0]} ({SYMBOLS[structure.numbers[alone[0]]]}, the first atom is 0) has no neighbour within "
+            f"{cutoff:g} Angstrom, so nothing could be learned of its forces; take a larger cutoff, or leave the "
+            "structure out")
 
 
 def at(source: str, frame: int) -> str:

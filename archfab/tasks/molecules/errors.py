@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from archfab.core import Estimate, Metrics
+from archfab.tasks.molecules.answers import Answers
 from archfab.tasks.molecules.data import Structure
 
 GPA = 160.21766208      # GPa in one eV/Angstrom^3
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What is said of some structures: energies [S] in eV, forces [N, 3] of each in eV/Angstrom, stresses [S, 3, 3] in
-    eV/Angstrom^3 (None where nothing says any)."""
-
-    energy: np.ndarray
-    forces: list[np.ndarray]
-    stress: np.ndarray | None = None
 
 
 def scores(structures: Sequence[Structure], answers: Answers) -> Metrics:
@@ -47,27 +36,3 @@ def force_errors(structures: Sequence[Structure], answers: Answers) -> np.ndarra
 def mean_of(values: np.ndarray, weights: np.ndarray) -> Estimate:
     """The mean over structures, each by its weight."""
     return Estimate.mean_of((values * weights / weights.mean()).tolist())
-
-
-def collected(ask: Callable[[list[int]], tuple[torch.Tensor, ...]], sizes: Sequence[int], most: int) -> Answers:
-    """What a network says of structures, asked for some at a time, of at most so many atoms together."""
-    energy, forces, stress = [], [], []
-    for chosen in portions(sizes, most):
-        one, other, third = (x.detach().cpu() for x in ask(chosen))
-        energy.append(one.numpy())
-        forces += [part.numpy() for part in other.split([sizes[i] for i in chosen])]
-        stress.append(third.numpy())
-    return Answers(np.concatenate(energy), forces, np.concatenate(stress))
-
-
-def portions(sizes: Sequence[int], most: int) -> list[list[int]]:
-    """Structures in their order, cut where a portion would have too many atoms."""
-    found: list[list[int]] = [[]]
-    filled = 0
-    for i, size in enumerate(sizes):
-        if found[-1] and filled + size > most:
-            found.append([])
-            filled = 0
-        found[-1].append(i)
-        filled += size
-    return found

@@ -9,11 +9,10 @@ import numpy as np
 
 from archfab.core import Exhibit
 from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, svg
+from archfab.tasks.molecules.answers import Answers, labelled
 from archfab.tasks.molecules.data import Structure
 from archfab.tasks.molecules.elements import SYMBOLS
-from archfab.tasks.molecules.errors import Answers
 from archfab.tasks.molecules.extxyz import written
-from archfab.tasks.molecules.preparing import answered
 
 DRAWN = 4_000       # force components in the picture, evenly chosen
 
@@ -31,7 +30,7 @@ def exhibits(structures: Sequence[Structure], answers: Answers) -> Iterable[Exhi
         [i, each.group, len(each), each.energy, float(answers.energy[i]),
          1e3 * float(np.abs(answers.forces[i] - each.forces).mean())] for i, each in enumerate(structures)])
     yield Exhibit("predictions.xyz", "Predicted energies, forces and stresses of the test structures, as extended XYZ.",
-                  written(answered(structures, answers)).encode())
+                  written(labelled(structures, answers)).encode())
 
 
 def by_element(structures: Sequence[Structure], answers: Answers) -> list[list[Any]]:

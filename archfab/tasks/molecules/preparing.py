@@ -1,19 +1,18 @@
-"""From raw structures to what a delivered network takes and says: units, edges, predictions of a file, baselines."""
+"""What raw structures become before a network takes them, in words, and what is said of them without a network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from archfab.core import Exhibit, Metrics
+from archfab.core import Metrics
+from archfab.tasks.molecules.answers import Answers
 from archfab.tasks.molecules.baseline import fit_pair_potential
-from archfab.tasks.molecules.data import Dataset, Structure, read_structures
+from archfab.tasks.molecules.data import Dataset, Structure
 from archfab.tasks.molecules.elements import SYMBOLS
-from archfab.tasks.molecules.errors import Answers, scores
-from archfab.tasks.molecules.extxyz import written
+from archfab.tasks.molecules.errors import scores
 
 
 def said(species: Sequence[int], cutoffs: Sequence[float], data: Dataset, dtype: str) -> dict[str, Any]:
@@ -34,34 +33,6 @@ def said(species: Sequence[int], cutoffs: Sequence[float], data: Dataset, dtype:
             "outputs": {"energy": "float64 [structures] in eV", "forces": "float64 [atoms, 3] in eV/Angstrom",
                         "stress": "float64 [structures, 3, 3] in eV/Angstrom^3, tension is positive; zeros without a "
                                   "cell"}}
-
-
-def predicted(models: Sequence[Any], data: str) -> Iterable[Exhibit]:
-    """What networks say of the structures of a file: their mean; of several also how far they are from it."""
-    from archfab.tasks.molecules.ensemble import ask_of
-    structures = read_structures(data, labelled=False).train
-    answers = ask_of(models, structures)
-    energies, spread = answers.energies, [float(each.max()) for each in answers.spread()]
-    mean = Answers(energies.mean(0), np.split(answers.forces.mean(0), np.cumsum(answers.sizes)[:-1]),
-                   answers.stresses.mean(0))
-    yield Exhibit("predictions.xyz", "Energies, forces and stresses as extended XYZ, in eV and Angstrom.",
-                  written(answered(structures, mean)).encode())
-    rank = np.argsort(np.argsort([-each for each in spread], kind="stable"))
-    header = ["frame", "atoms", "energy_ev", "energy_ev_per_atom", "max_force_ev_per_angstrom"]
-    several = ["energy_deviation_ev", "max_force_deviation_ev_per_angstrom", "rank"] if len(models) > 1 else []
-    yield Exhibit.table("predictions.csv", "Energies of each frame; of several networks their disagreement, the frame "
-                        "that they disagree on most first in rank.", header + several, [
-        [i, len(each), float(mean.energy[i]), float(mean.energy[i] / len(each)),
-         float(np.linalg.norm(mean.forces[i], axis=1).max()),
-         *([float(energies[:, i].std()), spread[i], int(rank[i]) + 1] if several else [])]
-        for i, each in enumerate(structures)])
-
-
-def answered(structures: Sequence[Structure], answers: Answers) -> list[Structure]:
-    """The structures with what is said of them in place of what was known."""
-    return [replace(each, energy=float(answers.energy[i]), forces=answers.forces[i],
-                    stress=None if each.volume is None or answers.stress is None else answers.stress[i])
-            for i, each in enumerate(structures)]
 
 
 def baselines(parts: Mapping[str, Sequence[Structure]], constants: Mapping[str, Any],

@@ -132,7 +132,8 @@ def parser() -> argparse.ArgumentParser:
                "archfab predict runs/forecasting-1/bundles/3f2a... --data new.csv --out forecasts", True)
     one.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle's folder")
     one.add_argument("--data", required=True, metavar="PATH", help="the new data, in a form that the task reads")
-    one.add_argument("--out", metavar="DIR", help="a new folder (default: predictions-1, predictions-2, ...)")
+    one.add_argument("--out", metavar="DIR", help="a new folder (default: predictions-1, predictions-2, ...); options of "
+                     "the task: archfab list tasks TASK")
     one = verb("space", space, "what a task's search space is, what it can do and what a search will cost",
                "archfab space vision --space cell --device cortex-m7", True)
     one.add_argument("task", help="a name, or a .py file")
@@ -347,8 +348,11 @@ def list_(asked: argparse.Namespace, _: Extras) -> int:
     from archfab import registry
     from archfab.terminal import show_options, show_table
     if asked.name:
-        return answer(asked, {**registry.describe(asked.kind, asked.name),
-                              "options": registry.options(asked.kind, asked.name)}, show_options)
+        plugin = registry.load(asked.kind, asked.name)
+        document = {**registry.describe(asked.kind, asked.name), "options": registry.options(plugin)}
+        if asked.kind == "tasks":
+            document["predict"] = registry.options(plugin.predict)
+        return answer(asked, document, show_options)
     rows = [registry.describe(asked.kind, name) for name in registry.names(asked.kind)]
     return answer(asked, rows, lambda r: show_table(
         ["name", "about", "install"],

@@ -110,9 +110,8 @@ def settings(plugin: Any) -> dict[str, Parameter]:
             if parameter.kind is parameter.KEYWORD_ONLY}
 
 
-def options(kind: str, name: str) -> list[dict[str, Any]]:
+def options(plugin: Any) -> list[dict[str, Any]]:
     """What can be set of a plug-in: each option's name on the command line, its default, and what it means."""
-    plugin = load(kind, name)
     if not callable(plugin):
         return []
     parts = re.split(r":param (\w+):", (inspect.getdoc(plugin) or "") + "\n\n")

@@ -214,6 +214,9 @@ def show_options(document: Mapping[str, Any]) -> None:
     say(document["about"])
     if document["options"]:
         show_table(["option", "default", "meaning"], [list(row.values()) for row in document["options"]])
+    if document.get("predict"):
+        show_table(["option", "default", "meaning"], [list(row.values()) for row in document["predict"]],
+                   "of archfab predict")
 
 
 def show_cost(document: Mapping[str, Any]) -> None:

@@ -41,7 +41,8 @@ def run(request, tmp_path_factory):
 
 @pytest.mark.parametrize("name", registry.names("tasks"))
 def test_every_option_says_what_it_means(name):
-    for option in registry.options("tasks", name):
+    task = registry.load("tasks", name)
+    for option in registry.options(task) + registry.options(task.predict):
         assert option["about"], f"{name} {option['name']}"
 
 

@@ -132,8 +132,8 @@ def parser() -> argparse.ArgumentParser:
                "archfab predict runs/forecasting-1/bundles/3f2a... --data new.csv --out forecasts", True)
     one.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle's folder")
     one.add_argument("--data", required=True, metavar="PATH", help="the new data, in a form that the task reads")
-    one.add_argument("--out", metavar="DIR", help="a new folder (default: predictions-1, predictions-2, ...); options of "
-                     "the task: archfab list tasks TASK")
+    one.add_argument("--out", metavar="DIR", help="a new folder (default: predictions-1, predictions-2, ...); options "
+                     "of the task: archfab list tasks TASK")
     one = verb("space", space, "what a task's search space is, what it can do and what a search will cost",
                "archfab space vision --space cell --device cortex-m7", True)
     one.add_argument("task", help="a name, or a .py file")

@@ -68,7 +68,9 @@ def test_every_format_says_the_same(ending, tmp_path):
     ("a,1,x\na,1,x\n", "line 3 repeats .*line 2.*--duplicates keep"), ("a,1,x\na,2\n", "line 3 has 2 cells"),
     ("a,1,x\nb,2,\n", "line 3: the type '' is neither"), ("a,1,x\na,2021-05-04,x\n", "line 3: .*no number; dates"),
     ("a,1,x\n,2,x\n", "line 3: the sequence '' is neither"), ('a,1,"x\n', "no CSV"), ("", "has no events"),
-    ("a,1,x\nb,2,x\n", "no length.*--start and --end")])
+    ("a,1,x\na,1_0,x\n", "line 3: the time '1_0' is no number"),
+    ("a,1,x\na,1700000000000000001,x\n", r"line 3: .*above 2\^53.*subtract the first time"),
+    ("a,1,x\nb,2,x\n", "line 2, sequence a: .*no length.*--start and --end")])
 def test_bad_rows_are_refused_with_their_line(rows, said, tmp_path):
     with pytest.raises(UsageError, match=said):
         read_events(str(write(tmp_path, "bad.csv", HEADER + rows)))
@@ -143,6 +145,19 @@ def test_few_long_sequences_are_cut_in_time():
     assert test.scored == pytest.approx(200, abs=1)
     with pytest.raises(UsageError, match="10 sequences or more"):
         split([sequence([0, 1, 2])])
+    with pytest.raises(UsageError, match=r"the validation stretch .* no length.*one file for each part"):
+        split([sequence([0, 1] + [2] * 20, end=3.0)])
+
+
+def test_a_window_without_events_counts_where_it_is_known(tmp_path):
+    empty = {"t": [], "k": []}
+    rows = lines(*[{"t": [1, 2], "k": [0, 1], "start": 0, "end": 4}] * 11, {**empty, "start": 0, "end": 9})
+    events = read_events(str(write(tmp_path, "some.jsonl", rows)))
+    whole = [*events.train, *events.validation, *events.test]
+    assert sorted((len(each), each.length) for each in whole)[0] == (0, 9)
+    with pytest.raises(UsageError, match=r"line 1 is empty: .*window is not known.*--start and --end"):
+        read_events(str(write(tmp_path, "bad.jsonl", lines({**empty, "start": 0}))))
+    assert read_file(tmp_path / "bad.jsonl", ("0",), end=3.0)["bad.jsonl, line 1"].length == 3
 
 
 @settings(max_examples=200, deadline=None)

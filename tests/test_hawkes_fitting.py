@@ -110,7 +110,7 @@ def coverage(simulations, seed):
 
 
 def test_intervals_hold_the_planted_parameters():
-    assert coverage(30, 0).mean() > 0.92
+    assert coverage(15, 0).mean() > 0.92
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ SOFT = np.full(3, 0.05)
 
 
 @pytest.mark.parametrize(("parameters", "softness", "precision"), [
-    (INHIBITED, None, 1e-7), (INHIBITED, SOFT, 1e-5), (TWO, SOFT, 1e-4), (TWO, None, 2e-3)])
+    (INHIBITED, None, 1e-7), (INHIBITED, SOFT, 1e-5), pytest.param(TWO, SOFT, 1e-4, marks=pytest.mark.slow),
+    pytest.param(TWO, None, 2e-3, marks=pytest.mark.slow)])
 def test_the_compensator_is_the_integral_of_the_intensity(parameters, softness, precision):
     process = LinkedHawkes(parameters, softness)
     assert process.exact == (softness is None and len(parameters.weights) == 1)
@@ -66,7 +67,8 @@ def test_a_scan_has_first_and_second_derivatives():
     assert torch.autograd.gradgradcheck(Scan.apply, (decay, inputs))
 
 
-@pytest.mark.parametrize(("parameters", "softness"), [(INHIBITED, SOFT), (TWO, SOFT), (INHIBITED, None)])
+@pytest.mark.parametrize(("parameters", "softness"), [
+    (INHIBITED, SOFT), pytest.param(TWO, SOFT, marks=pytest.mark.slow), (INHIBITED, None)])
 def test_derivatives_are_finite_differences(parameters, softness):
     sequences = odd_sequences(np.random.default_rng(3), 3, 12, 3)
     likelihood = Likelihood(History(sequences, 3), softness)
@@ -84,7 +86,7 @@ def test_derivatives_are_finite_differences(parameters, softness):
             torch.autograd.functional.hessian(value, theta.detach()).numpy(), abs=1e-8)
 
 
-@pytest.mark.parametrize("link", ["softplus", "relu"])
+@pytest.mark.parametrize("link", [pytest.param("softplus", marks=pytest.mark.slow), "relu"])
 def test_planted_inhibition_is_found(link):
     truth = LinkedHawkes(INHIBITED, 0.1 * np.ones(3) * 0.6 if link == "softplus" else None)
     rng = np.random.default_rng(2)
@@ -101,6 +103,25 @@ def test_planted_inhibition_is_found(link):
     assert known.decays.low < 2 < known.decays.high
     assert any(note.startswith("Stable") for note in found.notes)
     assert any(("exact" if link == "relu" else "quadrature") in note for note in found.notes)
+
+
+def test_derivatives_that_are_computed_again_are_those_that_are_kept(monkeypatch):
+    likelihood = Likelihood(History(odd_sequences(np.random.default_rng(3), 3, 12, 3), 3), SOFT)
+    slopes = []
+    for kept in (10**9, 0):
+        monkeypatch.setattr("archfab.tasks.events.hawkes.linked_likelihood.KEPT", kept)
+        parts = [part.clone().requires_grad_() for part in LinkedHawkes(TWO, SOFT).tensors()]
+        slopes.append(torch.autograd.grad(likelihood(*parts), parts))
+    assert all(torch.allclose(one, other, rtol=1e-12) for one, other in zip(*slopes, strict=True))
+
+
+def test_a_floor_is_added_to_every_intensity():
+    sequence, = odd_sequences(np.random.default_rng(5), 1, 12, 3)
+    bare, raised = LinkedHawkes(INHIBITED, SOFT), LinkedHawkes(INHIBITED, SOFT, 0.25)
+    times = np.linspace(sequence.start, sequence.end, 7)
+    assert raised.intensity(sequence, times) == pytest.approx(bare.intensity(sequence, times) + 0.25)
+    gained = raised.compensators([sequence])[0].sum() - bare.compensators([sequence])[0].sum()
+    assert gained == pytest.approx(3 * 0.25 * sequence.length)
 
 
 def test_events_that_inhibition_makes_nearly_or_quite_impossible():

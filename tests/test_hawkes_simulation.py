@@ -14,7 +14,7 @@ from archfab.tasks.events.hawkes.process import Hawkes, poisson
 from archfab.tasks.events.hawkes.simulation import clusters, thinning
 
 
-@pytest.mark.parametrize(("simulate", "number"), [(thinning, 80), (clusters, 400)])
+@pytest.mark.parametrize(("simulate", "number"), [(thinning, 80), (clusters, 160)])
 def test_rates_are_those_of_theory(simulate, number):
     found = simulate(PLANTED, [(0.0, 2000.0)] * number, np.random.default_rng(0))
     counts = sum(np.bincount(each.types, minlength=3) for each in found)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from archfab.tasks.events.batches import Padded
     from archfab.tasks.events.data import Events
+    from archfab.tasks.events.hawkes.process import Process
 
 
 class EventStreams(Task):
@@ -54,6 +55,8 @@ class EventStreams(Task):
         from archfab.tasks.events import example, reading
         if context < 2:
             raise UsageError(f"context is a number of events from 2 up, not {context}")
+        if data is None and (start, end, types, duplicates) != (None, None, "", "refuse"):
+            raise UsageError("--start, --end, --types and --duplicates say how data are read; name some with --data")
         self.recipe = Recipe(optimizer=optimizer, lr=lr, batch=batch, weight_decay=weight_decay, patience=patience)
         self.simulated = data is None
         whole = reading.read_events(data, start, end, types, duplicates) if data else example.events()
@@ -61,9 +64,13 @@ class EventStreams(Task):
         if not (self.events.gap > 0 and math.isfinite(1 / self.events.gap)):
             raise UsageError(f"the mean gap of the training events is {self.events.gap:g}; say the window with --start "
                              "and --end, or give the times in another unit")
+        for part in ("train", "validation", "test"):
+            if not any(each.scored for each in self.events.part(part)):
+                raise UsageError(f"the {part} part has no event to be scored: each sequence is empty or has one event, "
+                                 "which opens its window; say when watching began with --start, or give longer ones")
         everything = [*self.events.train, *self.events.validation, *self.events.test]
         self.rows = 1 + max(map(len, everything))
-        self.window = (start, end)
+        self.asked = {"start": start, "end": end, "duplicates": duplicates}
         self.device = accelerator()
         self.steps_an_epoch = math.ceil(len(self.events.train) / batch)
 
@@ -106,9 +113,10 @@ class EventStreams(Task):
                 torch.zeros(batch, self.rows, queries))
 
     def budget(self) -> Budget:
-        """About a million events seen, in whole epochs from 2 to 12."""
+        """About a million events seen, in whole epochs from 2 to 12; more where these are fewer than 75 steps."""
         seen = sum(each.scored for each in self.events.train)
-        return Budget(epochs=max(2, min(12, round(1_000_000 / max(1, seen)))))
+        epochs = max(2, min(12, round(1_000_000 / max(1, seen))))
+        return Budget(epochs=max(epochs, math.ceil(75 / self.steps_an_epoch)))
 
     def full_budget(self) -> Budget:
         return Budget(epochs=4 * (self.budget().epochs or 1))
@@ -182,7 +190,7 @@ class EventStreams(Task):
         """How histories become inputs and outputs become intensities; `archfab.tasks.events.batches` does it."""
         from archfab.tasks.events.integral import NODES
         return {"types": list(self.events.types), "unit": self.events.gap, "rows": self.rows, "opening": self.kinds,
-                "longest": self.longest, "start": self.window[0], "end": self.window[1],
+                "longest": self.longest, **self.asked,
                 "inputs": "row 0: type `opening`, gap 0; row i: type and gap of event i, divided by `unit`; rows "
                           "without an event come last. waits: times after each row, divided by `unit`",
                 "outputs": "intensities of each type after each row, to be divided by `unit`; compensators: the "
@@ -193,6 +201,12 @@ class EventStreams(Task):
         """Poisson and Hawkes processes, and the two networks of the literature trained as delivered ones are."""
         from archfab.tasks.events.ladder import baselines
         return baselines(self)
+
+    @cached_property
+    def classical(self) -> dict[str, Process]:
+        """The processes that need no network, fitted; see `ladder`."""
+        from archfab.tasks.events.ladder import classical
+        return classical(self)
 
     @cached_property
     def rungs(self) -> dict[str, Any]:
@@ -217,9 +231,17 @@ class EventStreams(Task):
         return exhibits(self, model)
 
     @classmethod
-    def predict(cls, models: Row[Any], preprocessing: Mapping[str, Any], data: str) -> Iterable[Exhibit]:
+    def predict(cls, models: Row[Any], preprocessing: Mapping[str, Any], data: str, *, start: float | None = None,
+                end: float | None = None, duplicates: str | None = None, draws: int = 10) -> Iterable[Exhibit]:
+        """The next event of each sequence of a file, and continuations drawn at random.
+
+        :param start: :param end: :param duplicates: as those of the task; as they were there by default.
+        :param draws: continuations of each sequence; 0 for none.
+        """
         from archfab.tasks.events.forecasts import forecasts
-        return forecasts(models, preprocessing, data)
+        asked = {"start": start, "end": end, "duplicates": duplicates}
+        said = {name: value for name, value in asked.items() if value is not None}
+        return forecasts(models, {**preprocessing, **said}, data, draws)
 
 
 def in_pieces(events: Events, most: int) -> Events:

@@ -142,7 +142,11 @@ def cut(sequences: Iterable[Sequence], shares: dict[str, float]) -> dict[str, li
                              "test stretches; give 10 sequences or more, or longer ones, or one file for each part")
         for name, low, high in zip(shares, edges[:-1], edges[1:], strict=True):
             if shares[name]:
-                found[name].append(stretch(sequence, low, high))
+                try:
+                    found[name].append(stretch(sequence, low, high))
+                except UsageError as error:
+                    raise UsageError(f"the {name} stretch of a sequence that is cut in time: {error}; give 10 "
+                                     "sequences or more, or one file for each part") from None
     return found
 
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from archfab.core import Exhibit
+from archfab.core import Exhibit, UsageError
 from archfab.tasks.events.data import Sequence
 from archfab.tasks.events.reading import read_file
 
-DRAWN = 10          # continuations of each sequence
 AHEAD = 10.0        # how far, in mean gaps
 SEED = 0
 
@@ -31,16 +30,19 @@ class Ensemble(torch.nn.Module):
                 torch.stack([compensators for _, compensators in found]).mean(0))
 
 
-def forecasts(models: Row[Any], preprocessing: Mapping[str, Any], data: str) -> Iterable[Exhibit]:
-    """The next event of each sequence of a file, and what may come after it.
+def forecasts(models: Row[Any], preprocessing: Mapping[str, Any], data: str, draws: int) -> Iterable[Exhibit]:
+    """The next event of each sequence of a file, and what may come after it, drawn `draws` times.
 
     :raises UsageError: for a type that the networks do not know, with file and line.
     """
+    if draws < 0:
+        raise UsageError(f"draws is a number of continuations from 0 up, not {draws}")
     names, unit, rows = tuple(preprocessing["types"]), preprocessing["unit"], preprocessing["rows"]
-    found = read_file(data, names, preprocessing["start"], preprocessing["end"])
+    found = read_file(data, names, *(preprocessing[name] for name in ("start", "end", "duplicates")))
     model = Ensemble([model.cpu() for model in models]).eval()
     yield next_events(model, found, names, unit, rows, preprocessing["longest"])
-    yield continuations(model, found, names, unit, rows)
+    if draws:
+        yield continuations(model, found, names, unit, rows, draws)
 
 
 def next_events(model: Any, found: Mapping[str, Sequence], names: Row[str], unit: float, rows: int,
@@ -65,14 +67,15 @@ def next_events(model: Any, found: Mapping[str, Sequence], names: Row[str], unit
                          lines)
 
 
-def continuations(model: Any, found: Mapping[str, Sequence], names: Row[str], unit: float, rows: int) -> Exhibit:
-    """Each sequence gone on with, ten times, by thinning."""
+def continuations(model: Any, found: Mapping[str, Sequence], names: Row[str], unit: float, rows: int,
+                  draws: int) -> Exhibit:
+    """Each sequence gone on with, some times, by thinning."""
     from archfab.tasks.events.thinning import simulate
-    repeated = [sequence for sequence in found.values() for _ in range(DRAWN)]
+    repeated = [sequence for sequence in found.values() for _ in range(draws)]
     drawn = simulate(model, repeated, [each.end + AHEAD * unit for each in repeated], np.random.default_rng(SEED),
                      len(names), unit, rows)
-    lines = [(name, draw + 1, float(time), names[kind]) for i, name in enumerate(found) for draw in range(DRAWN)
-             for time, kind in zip(*(getattr(drawn[i * DRAWN + draw], key) for key in ("times", "types")), strict=True)]
-    about = (f"What may come: {DRAWN} continuations of each sequence over {AHEAD * unit:.4g} time units, drawn by "
+    lines = [(name, draw + 1, float(time), names[kind]) for i, name in enumerate(found) for draw in range(draws)
+             for time, kind in zip(*(getattr(drawn[i * draws + draw], key) for key in ("times", "types")), strict=True)]
+    about = (f"What may come: {draws} continuations of each sequence over {AHEAD * unit:.4g} time units, drawn by "
              "thinning")
     return Exhibit.table("continuations.csv", about, ("sequence", "draw", "time", "type"), lines)

@@ -53,6 +53,7 @@ class Head(nn.Module):
 
     exact = False
     alone = False       # while it is asked for intensities only; the compensator is zeros then
+    rows: torch.Tensor | None = None    # of each sequence the one row that is asked, [B]; else all rows are
 
     def state(self, h: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """All that the intensities after each event hang on, beside time."""
@@ -68,20 +69,26 @@ class Head(nn.Module):
 
     def forward(self, h: Any, waits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         state = self.state(h)
+        if self.rows is not None:
+            each = torch.arange(len(self.rows))
+            state = tuple(part[each, self.rows][:, None] if part.dim() > 2 else part for part in state)
         return self.intensity(state, waits), torch.zeros_like(waits) if self.alone else self.compensator(state, waits)
 
 
 @contextmanager
-def intensities_alone(model: nn.Module) -> Iterator[None]:
-    """No head computes its integral inside: it would be most of the work where many times are asked of."""
+def intensities_alone(model: nn.Module, rows: torch.Tensor | None = None) -> Iterator[None]:
+    """No head computes its integral inside: it would be most of the work where many times are asked of.
+
+    :param rows: [B], the one row of each sequence that is asked: waits and answers are [B, 1, Q, ...] then.
+    """
     heads = [part for part in model.modules() if isinstance(part, Head)]
     for head in heads:
-        head.alone = True
+        head.alone, head.rows = True, rows
     try:
         yield
     finally:
         for head in heads:
-            head.alone = False
+            head.alone, head.rows = False, None
 
 
 class Softplus(nn.Module):

@@ -18,6 +18,7 @@ from archfab.space.descriptions import Describer, Description
 from archfab.tasks.events.heads import FLOOR, Head
 
 SPEED = 5.0         # how much faster the few numbers of a Hawkes process learn than the weights of a network
+SOFTNESS = 0.3      # of a mean rate: over which part of an intensity the corner of softplus is rounded, at first
 
 
 def Marked(types: int, embedding: Any, time: Any, hidden: Any, process: Any) -> Description:
@@ -31,8 +32,9 @@ def Marked(types: int, embedding: Any, time: Any, hidden: Any, process: Any) -> 
 
 
 def Clock(waves: Any = 0) -> Description:
-    """Gaps as numbers: the gap, its logarithm, and sines and cosines of the time since the start at `waves` periods,
-    from 2 mean gaps up, each twice the one before (for rhythms such as the hours of a day)."""
+    """Gaps as numbers: the gap, its logarithm, and sines and cosines of the time since the start of the window at
+    `waves` periods, from 2 mean gaps up, each twice the one before: positions, as in a transformer. They are a clock
+    (the hours of a day) only where all windows start at one phase of it."""
     return Describer(ClockModule, "archfab.tasks.events.processes:ClockModule")(waves)
 
 
@@ -56,6 +58,13 @@ def Hawkes(types: int, rates: Any, exponentials: Any = 1) -> Description:
     """The classical process (Hawkes, Biometrika 1971) as a network, trained by gradients like the others: base rates,
     and excitation as a sum of `exponentials` exponentials, whose decays are learned. Its integral is exact."""
     return Describer(HawkesModule, "archfab.tasks.events.processes:HawkesModule")(types, rates, exponentials)
+
+
+def InhibitingHawkes(types: int, rates: Any, exponentials: Any = 1) -> Description:
+    """The classical process with weights of any sign, kept above 0 by a softplus (Bremaud and Massoulie, Annals of
+    Probability 1996) whose softness is learned for each type. Its integral is a quadrature."""
+    module = Describer(InhibitingModule, "archfab.tasks.events.processes:InhibitingModule")
+    return module(types, rates, exponentials)
 
 
 class ClockModule(nn.Module):
@@ -194,3 +203,31 @@ class HawkesModule(Head):
         base, decays, excited = state
         covered = -torch.expm1(-decays * waits[..., None]) / decays
         return base.sum() * waits + (excited.sum(-1) * covered).sum(3)
+
+
+class InhibitingModule(HawkesModule):
+    """lambda_k(t) = s_k softplus(x_k(t) / s_k), x as in a `HawkesModule` but with base and weights of any sign.
+
+    All are learned in units of the type's mean rate, so that one learning rate suits frequent and rare types.
+    """
+
+    exact = False
+
+    def __init__(self, types: int, rates: tuple[float, ...], exponentials: int) -> None:
+        super().__init__(types, rates, exponentials)
+        self.base = nn.Parameter(torch.full((types,), 0.5 / SPEED))
+        self.weights = nn.Parameter(torch.full((exponentials, types, types), 0.5 / exponentials / SPEED))
+        self.softness = nn.Parameter(torch.full((types,), SOFTNESS).log() / SPEED)
+        self.register_buffer("rates", torch.tensor(list(rates)).clamp_min(1e-4), persistent=False)
+        self.rates: torch.Tensor
+
+    def parameters_of(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Base rates [K] and weights [M, K, K] (source first) of any sign, and decays [M] above 0."""
+        return self.rates * SPEED * self.base, self.rates * SPEED * self.weights, F.softplus(SPEED * self.decays)
+
+    def intensity(self, state: tuple[torch.Tensor, ...], waits: torch.Tensor) -> torch.Tensor:
+        softness = self.rates * torch.exp(SPEED * self.softness)
+        return FLOOR + softness * F.softplus(super().intensity(state, waits) / softness)
+
+    def compensator(self, state: tuple[torch.Tensor, ...], waits: torch.Tensor) -> torch.Tensor:
+        return Head.compensator(self, state, waits)

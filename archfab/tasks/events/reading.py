@@ -24,6 +24,7 @@ COLUMNS = {"sequence": ("sequence", "sequence_id", "seq", "seq_id", "id"), "time
 """The names that a column may have, in any case; `start` and `end` of the window are optional."""
 
 PARTS = {"train": ("train",), "validation": ("dev", "validation", "valid", "val"), "test": ("test",)}
+LARGEST = 2.0**53   # up to which whole numbers are exact
 ENDINGS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 
 
@@ -71,8 +72,16 @@ def read_events(data: str, start: float | None = None, end: float | None = None,
 
 def read_file(file: str | Path, names: tuple[str, ...], start: float | None = None,
               end: float | None = None, duplicates: str = "refuse") -> dict[str, Sequence]:
-    """The sequences of one file by name, for types that are known."""
-    return {each.name: sequence_of(each, names, start, end) for each in list_file(Path(file), duplicates)}
+    """The sequences of one file by name, for types that are known.
+
+    :raises UsageError: where two sequences have one name, among others.
+    """
+    found: dict[str, Sequence] = {}
+    for each in list_file(Path(file), duplicates):
+        if each.name in found:
+            raise UsageError(f"{Path(file).name} has two sequences named '{each.name}'; give each an id of its own")
+        found[each.name] = sequence_of(each, names, start, end)
+    return found
 
 
 def described(path: Path, sequences: Row[Sequence], types: int) -> str:
@@ -105,8 +114,10 @@ def label_order(labels: Iterable[str]) -> tuple[str, ...]:
 
 def sequence_of(listed: Listed, names: tuple[str, ...], start: float | None, end: float | None) -> Sequence:
     """A listed sequence, checked; errors say the place of the event that is wrong."""
-    if not listed.times:
-        raise UsageError(f"{listed.name} is empty: it has no event, so it says nothing; leave it out of the file")
+    low, high = (said if said is not None else given for said, given in zip(listed.window, (start, end), strict=True))
+    if not listed.times and (low is None or high is None):
+        raise UsageError(f"{listed.name} is empty: it has no event, and its window is not known; say from when to when "
+                         "it was watched, by the keys `start` and `end` or by --start and --end, or leave it out")
     numbers = {name: i for i, name in enumerate(names)}
     for label, place in zip(listed.labels, listed.places, strict=True):
         if label not in numbers:
@@ -116,16 +127,16 @@ def sequence_of(listed: Listed, names: tuple[str, ...], start: float | None, end
         if other < one:
             raise UsageError(f"{listed.places[i + 1]}: the time {other:.10g} comes after {one:.10g} in the same "
                              "sequence, a negative gap; sort events by time (equal times are legal)")
-    low, high = listed.window
-    low = low if low is not None else start if start is not None else listed.times[0]
-    high = high if high is not None else end if end is not None else listed.times[-1]
+    low = low if low is not None else listed.times[0]
+    high = high if high is not None else listed.times[-1]
     try:
         return Sequence(np.array(listed.times, np.float64), np.array([numbers[label] for label in listed.labels]), low,
                         high)
     except UsageError as error:
         hint = "; say from when to when it was watched: columns or keys `start` and `end`, or --start and --end" \
             if low == high else ""
-        raise UsageError(f"{listed.name}: {error}{hint}") from None
+        where = f"{listed.places[0]}, sequence {listed.name}" if listed.places else listed.name
+        raise UsageError(f"{where}: {error}{hint}") from None
 
 
 def list_file(path: Path, duplicates: str = "refuse") -> list[Listed]:
@@ -252,7 +263,7 @@ def gathered(rows: Iterable[tuple[str, dict[str, Any]]], duplicates: str) -> lis
 def number(value: Any, place: str, what: str) -> float:
     """A finite number."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or "_" in str(value):
             raise ValueError
         found = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -260,6 +271,9 @@ def number(value: Any, place: str, what: str) -> float:
                          "hours since the first") from None
     if not math.isfinite(found):
         raise UsageError(f"{place}: the {what} {value!r} is not finite")
+    if abs(found) > LARGEST:
+        raise UsageError(f"{place}: the {what} {value!r} is above 2^53, where neighbouring times cannot be told apart; "
+                         "subtract the first time, or take a larger unit")
     return found
 
 

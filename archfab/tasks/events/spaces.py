@@ -9,11 +9,11 @@ from archfab.space.descriptions import Description
 from archfab.tasks.events.causal import CausalBlock
 from archfab.tasks.events.continuous import ContinuousLSTM
 from archfab.tasks.events.heads import DecayHead, ExponentialHead, LinearHead, LogLogisticHead
-from archfab.tasks.events.processes import Attending, Clock, Hawkes, Marked, NoTime, Recurrent
+from archfab.tasks.events.processes import Attending, Clock, Hawkes, InhibitingHawkes, Marked, NoTime, Recurrent
 
 
 def default(types: int, rates: list[float]) -> Any:
-    """A Hawkes process, a neural Hawkes process, recurrent nets and transformers with four kinds of head.
+    """Hawkes processes, a neural Hawkes process, recurrent nets and transformers with four kinds of head.
 
     :param rates: of each type in the training data, in events a mean gap: where the networks begin.
     """
@@ -28,7 +28,9 @@ def default(types: int, rates: list[float]) -> Any:
     def block(i: int) -> Description:
         return CausalBlock(choose("heads", 1, 2, 4), 8, choose("ratio", 1, 2), choose("fading", False, True))
 
-    return choose("encoder", hawkes=Hawkes(types, rates, choose("exponentials", 1, 2, 3)),
+    exponentials = choose("exponentials", 1, 2, 3)
+    return choose("encoder", hawkes=Hawkes(types, rates, exponentials),
+                  inhibiting=InhibitingHawkes(types, rates, exponentials),
                   continuous=marked(ContinuousLSTM(hidden, choose("layers", 1, 2), rates)),
                   recurrent=marked(Recurrent(hidden, choose("layers", 1, 2), head)),
                   attention=marked(Attending(repeat(choose("blocks", 1, 2, 3), block), head)))

@@ -10,6 +10,7 @@ import torch
 
 from archfab.core import UsageError
 from archfab.tasks.events.data import Sequence
+from archfab.tasks.events.evaluation import ELEMENTS
 from archfab.tasks.events.heads import intensities_alone
 
 POINTS = 12         # at which the intensity is looked at for a bound
@@ -46,14 +47,14 @@ class Paths:
     def intensities(self, model: Any, chosen: np.ndarray, queries: np.ndarray) -> np.ndarray:
         """[n, Q, K] at times [n, Q] after the last event of some paths, in network units."""
         length = int(self.last[chosen].max()) + 1
-        types, gaps = (torch.from_numpy(each[chosen, :length]) for each in (self.types, self.gaps))
-        waits = torch.zeros(*types.shape, queries.shape[1])
-        at = torch.from_numpy(self.last[chosen])
-        each = torch.arange(len(chosen))
-        waits[each, at] = torch.from_numpy(queries).float()
-        with torch.no_grad(), intensities_alone(model):
-            found = model(types, gaps, waits)[0][each, at]
-        return found.double().numpy()
+        size, found = max(1, ELEMENTS // length), []
+        for low in range(0, len(chosen), size):
+            part = chosen[low:low + size]
+            types, gaps = (torch.from_numpy(each[part, :length]) for each in (self.types, self.gaps))
+            waits = torch.from_numpy(queries[low:low + size]).float()[:, None]
+            with torch.no_grad(), intensities_alone(model, torch.from_numpy(self.last[part])):
+                found.append(model(types, gaps, waits)[0][:, 0])
+        return torch.cat(found).double().numpy()
 
     def add(self, i: int, kind: int) -> None:
         """An event of a path at its present time."""
@@ -68,20 +69,20 @@ class Paths:
 
 
 def simulate(model: Any, histories: Row[Sequence], until: Row[float], rng: np.random.Generator, types: int,
-             unit: float, rows: int, most: int = 100_000) -> list[Sequence]:
+             unit: float, rows: int, most: int = 10_000) -> list[Sequence]:
     """What comes after each history: sequences over windows from its end to `until`, drawn from the network.
 
     The total intensity of the time to come is looked at in 12 points; 1.5 times the largest is the bound, at whose rate
     candidates come. A candidate whose intensity is above the bound shows that the bound was too low: it is raised and
     the stretch drawn again from there.
 
-    :param unit: the time that the network counts as 1. :param most: events in all after which a process explodes.
+    :param unit: the time that the network counts as 1.
+    :param most: events drawn for one sequence after which the process is said to explode.
     """
     model.cpu().eval()
     paths, end = Paths(histories, types, unit, rows), np.asarray(until, float)
     begun, margin = paths.now.copy(), np.full(len(end), MARGIN)
     going = np.flatnonzero(paths.now < end)
-    count = 0
     while len(going):
         left = (end[going] - paths.now[going]) / unit
         here = paths.intensities(model, going, paths.waited[going, None]).sum((1, 2))
@@ -101,10 +102,9 @@ def simulate(model: Any, histories: Row[Sequence], until: Row[float], rng: np.ra
         for at in np.flatnonzero(inside & moved & (uniform * bound < total)):
             kind = int((rates[at].cumsum() <= uniform[at] * bound[at]).sum())
             paths.add(int(going[at]), min(kind, types - 1))
-            count += 1
-        if count > most:
-            raise UsageError(f"more than {most:,} events before the windows end: the network's process explodes there; "
-                             "ask for shorter windows")
+        if max(len(paths.drawn[i]) for i in going) > most:
+            raise UsageError(f"more than {most:,} events of one sequence before its window ends: the network's process "
+                             "explodes there; ask for a shorter window")
         going = going[paths.now[going] < end[going] - 1e-12 * np.abs(end[going])]
     return [Sequence(np.array([time for time, _ in drawn], float), np.array([kind for _, kind in drawn], np.int64),
                      float(start), float(stop))

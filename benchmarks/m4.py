@@ -110,7 +110,7 @@ def main() -> None:
             "weekly": lambda: searched(asked.data, folder, "Weekly interpretable", "Weekly", None, asked.workers,
                                        trials=16, deliver=1),
             "ensemble": lambda: searched(asked.data, folder, "Hourly ensemble", "Hourly", 0.50, asked.workers,
-                                         space="ensemble", trials=4, deliver=1, trial_budget=Budget(epochs=3)),
+                                         space="ensemble", trials=10, deliver=1),
             "etth1": lambda: etth1(asked.data, folder, asked.workers)}
         rows = [each for name, work in parts.items() if asked.only in (None, name) for each in work()]
     show(rows, asked.json, asked.csv, "python benchmarks/m4.py --data DATA")

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from archfab import Space, UsageError, choose, describe, maximum, minimum, nn, repeat
+from archfab.core import canonical
 from archfab.space.choices import evaluate
 from archfab.space.report import conditions, uncovered
 
@@ -218,7 +219,7 @@ def test_a_choice_that_an_expression_uses_is_a_decision():
 # --- sample
 
 def test_sample_is_uniform_over_architectures(small):
-    draws, source = 3400, rng(1)
+    small, draws, source = Space([small.root]), 3400, rng(1)        # not a choice of whole networks
     seen = Counter(small.id(small.sample(source)) for _ in range(draws))
     assert chi_square(seen, small.size) < 45        # 16 degrees of freedom: p = 0.0001
     naive = Counter(small.id(small.walk(lambda node: source.choice(small.labels[node.name]))) for _ in range(draws))
@@ -722,3 +723,14 @@ def test_a_space_read_from_a_file_cannot_call_what_it_likes(target):
         Space.from_data(data).root.make  # noqa: B018
     with pytest.raises(UsageError, match="not called on the word of a file"):
         Space.from_data({"root": {"object": target}, "choices": {}})
+
+
+def test_a_choice_of_whole_networks_is_drawn_evenly_and_uniformly_below():
+    big = [choose("a", 1, 2, 3), choose("b", 1, 2, 3, 4), choose("c", 1, 2, 3)]
+    space = Space(choose("kind", small=nn.Linear(choose("d", 1, 2)), big=nn.Sequential(*(nn.Linear(c) for c in big))))
+    assert space.size == 38 and "evenly" in space.sampling and "'kind'" in space.sampling
+    drawn = Counter(canonical(space.sample(random.Random(i))) for i in range(4000))
+    assert len(drawn) == 38
+    for genotype, number in drawn.items():
+        chance = 0.5 / (2 if "small" in genotype else 36)
+        assert abs(number / 4000 - chance) < 4.5 * (chance * (1 - chance) / 4000) ** 0.5

@@ -48,6 +48,13 @@ class Counter:
         self.branches = self._branches(roots, {})
         self.count = product(self.branches)
 
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """Of the first decision's labels: the first number, and how many architectures each has."""
+        (branch,) = self.branches
+        ends = (*branch.totals[1:], branch.count)
+        return [(first, end - first) for first, end in zip(branch.totals, ends, strict=True) if end > first]
+
     def at(self, index: int) -> dict[str, Label]:
         """The architecture with this number, from 0 to count - 1."""
         genotype: dict[str, Label] = {}

@@ -71,12 +71,22 @@ class Space:
     @property
     def sampling(self) -> str:
         """How `sample` draws, in words."""
-        return "uniform over architectures" if self.counter else "uniform decision by decision"
+        if not self.counter:
+            return "uniform decision by decision"
+        return f"evenly over the kinds of network ('{self.root.name}'), uniform over the architectures of each" \
+            if isinstance(self.root, Choice) else "uniform over architectures"
 
     def sample(self, rng: random.Random) -> dict[str, Label]:
-        """A random genotype: every architecture equally likely where that is tractable (see `sampling`)."""
+        """A random genotype: every architecture equally likely where that is tractable (see `sampling`).
+
+        Where the whole network is a choice, each of its options is: a kind with few decisions would never be drawn
+        beside one with many.
+        """
         if self.counter:
-            return self.fix(self.counter.at(rng.randrange(self.counter.count)))     # in the order of declaration
+            first, count = 0, self.counter.count
+            if isinstance(self.root, Choice):
+                first, count = rng.choice(self.counter.ranges)
+            return self.fix(self.counter.at(first + rng.randrange(count)))          # in the order of declaration
         return self.walk(lambda node: rng.choice(self.labels[node.name]))
 
     def __iter__(self) -> Iterator[dict[str, Label]]:

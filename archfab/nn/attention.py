@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -105,20 +106,30 @@ class AttentionModule(nn.Module):
         self.out = out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        layers = (self.query, self.key, self.value)
-        q, k, v = (layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in layers)
+        q, k, v = self.split(x)
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+    def split(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Queries, keys and values of each head: [N, H, T, head_size]."""
+        for layer in (self.query, self.key, self.value):
+            yield layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     @staticmethod
     def assemble(builder: Any, x: Any, where: str, heads: Any, head_size: Any) -> tuple[nn.Module, Any]:
-        shaped(x, 3, "tokens [N, T, E]", where)
-        heads = counted(builder.decided(heads, x), "heads", where)
-        inner = heads * counted(builder.decided(head_size, x), "head_size", where)
-        query, y = builder.part(make("Linear", inner), x, f"{where}.query")
-        key, _ = builder.part(make("Linear", inner), x, f"{where}.key")
-        value, _ = builder.part(make("Linear", inner), x, f"{where}.value")
-        out, z = builder.part(make("Linear", x.shape[2]), y, f"{where}.out")
-        return AttentionModule(heads, query, key, value, out), z
+        layers, z = attending(builder, x, where, heads, head_size)
+        return AttentionModule(*layers), z
+
+
+def attending(builder: Any, x: Any, where: str, heads: Any, head_size: Any) -> tuple[tuple[Any, ...], Any]:
+    """The number of heads, and the layers of queries, keys, values and the output."""
+    shaped(x, 3, "tokens [N, T, E]", where)
+    heads = counted(builder.decided(heads, x), "heads", where)
+    inner = heads * counted(builder.decided(head_size, x), "head_size", where)
+    query, y = builder.part(make("Linear", inner), x, f"{where}.query")
+    key, _ = builder.part(make("Linear", inner), x, f"{where}.key")
+    value, _ = builder.part(make("Linear", inner), x, f"{where}.value")
+    out, z = builder.part(make("Linear", x.shape[2]), y, f"{where}.out")
+    return (heads, query, key, value, out), z
 
 
 class MlpModule(nn.Sequential):

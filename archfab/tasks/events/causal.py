@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from archfab.nn.attention import Mlp, counted, shaped
+from archfab.nn.attention import AttentionModule, Mlp, attending
 from archfab.nn.blocks import make
 from archfab.space.descriptions import Describer, Description
 
@@ -34,22 +34,16 @@ class Fading(nn.Module):
         return F.softplus(self.rate)[:, None, None] * since[:, None]
 
 
-class CausalAttention(nn.Module):
+class CausalAttention(AttentionModule):
     """Multi-head attention on rows up to each one (Vaswani et al., NeurIPS 2017), as a matrix of logits with a mask."""
 
     def __init__(self, heads: int, query: nn.Module, key: nn.Module, value: nn.Module, out: nn.Module,
                  fading: nn.Module | None) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = query
-        self.key = key
-        self.value = value
-        self.out = out
+        super().__init__(heads, query, key, value, out)
         self.fading = fading
 
-    def forward(self, x: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-        q, k, v = (layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
-                   for layer in (self.query, self.key, self.value))
+    def forward(self, x: torch.Tensor, times: torch.Tensor) -> torch.Tensor:    # type: ignore[override]
+        q, k, v = self.split(x)
         logits = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
         if self.fading is not None:
             logits = logits - self.fading(times)
@@ -57,20 +51,15 @@ class CausalAttention(nn.Module):
         return self.out((logits.masked_fill(later, -torch.inf).softmax(-1) @ v).transpose(1, 2).flatten(2))
 
     @staticmethod
-    def assemble(builder: Any, x: Any, where: str, heads: Any, head_size: Any, fading: Any) -> tuple[nn.Module, Any]:
-        shaped(x, 3, "rows [B, L, E]", where)
-        heads = counted(builder.decided(heads, x), "heads", where)
-        inner = heads * counted(builder.decided(head_size, x), "head_size", where)
-        query, y = builder.part(make("Linear", inner), x, f"{where}.query")
-        key, _ = builder.part(make("Linear", inner), x, f"{where}.key")
-        value, _ = builder.part(make("Linear", inner), x, f"{where}.value")
-        out, z = builder.part(make("Linear", x.shape[2]), y, f"{where}.out")
+    def assemble(builder: Any, x: Any, where: str, heads: Any, head_size: Any,      # type: ignore[override]
+                 fading: Any) -> tuple[nn.Module, Any]:
+        layers, z = attending(builder, x, where, heads, head_size)
         fades = None
         if builder.decided(fading, x):
             times = torch.empty(*x.shape[:2], device="meta")
-            fades, _ = builder.part(Describer(Fading, "archfab.tasks.events.causal:Fading")(heads), times,
+            fades, _ = builder.part(Describer(Fading, "archfab.tasks.events.causal:Fading")(layers[0]), times,
                                     f"{where}.fading")
-        return CausalAttention(heads, query, key, value, out, fades), z
+        return CausalAttention(*layers, fading=fades), z
 
 
 class BlockModule(nn.Module):

@@ -14,6 +14,9 @@ from archfab.nn.blocks import Residual, make
 from archfab.space.descriptions import Describer, Description
 
 
+Layers = tuple[int, nn.Module, nn.Module, nn.Module, nn.Module]
+
+
 def Patches(width: Any, size: Any) -> Description:
     """An image [N, C, H, W] as tokens [N, T, width], each a linear map of one patch of `size` x `size` pixels.
 
@@ -120,7 +123,7 @@ class AttentionModule(nn.Module):
         return AttentionModule(*layers), z
 
 
-def attending(builder: Any, x: Any, where: str, heads: Any, head_size: Any) -> tuple[tuple[Any, ...], Any]:
+def attending(builder: Any, x: Any, where: str, heads: Any, head_size: Any) -> tuple[Layers, Any]:
     """The number of heads, and the layers of queries, keys, values and the output."""
     shaped(x, 3, "tokens [N, T, E]", where)
     heads = counted(builder.decided(heads, x), "heads", where)

@@ -59,7 +59,7 @@ class CausalAttention(AttentionModule):
             times = torch.empty(*x.shape[:2], device="meta")
             fades, _ = builder.part(Describer(Fading, "archfab.tasks.events.causal:Fading")(layers[0]), times,
                                     f"{where}.fading")
-        return CausalAttention(*layers, fading=fades), z
+        return CausalAttention(*layers, fades), z
 
 
 class BlockModule(nn.Module):

@@ -13,7 +13,6 @@ from archfab.core import BuildError
 from archfab.nn.blocks import Residual, make
 from archfab.space.descriptions import Describer, Description
 
-
 Layers = tuple[int, nn.Module, nn.Module, nn.Module, nn.Module]
 
 

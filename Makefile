@@ -9,7 +9,7 @@ demo: .venv/ready
 		--run demo-$$(date +%Y%m%d-%H%M%S)
 
 test: .venv/ready check
-	$(BIN)/pytest -m "not slow" -n 2
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: .venv/ready check
 	$(BIN)/pytest -n 2

@@ -235,7 +235,9 @@ class EventStreams(Task):
                 end: float | None = None, duplicates: str | None = None, draws: int = 10) -> Iterable[Exhibit]:
         """The next event of each sequence of a file, and continuations drawn at random.
 
-        :param start: :param end: :param duplicates: as those of the task; as they were there by default.
+        :param start: where windows begin; as in the training data where it is left out.
+        :param end: where they end.
+        :param duplicates: refuse or keep equal rows; as in the training data where it is left out.
         :param draws: continuations of each sequence; 0 for none.
         """
         from archfab.tasks.events.forecasts import forecasts

@@ -127,6 +127,7 @@ def test_a_pickle_in_place_of_the_weights_is_not_run(run, tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.slow
 def test_export_delivers_any_network_of_the_run(run, tmp_path, archfab):
     left = next(row["id"] for row in run.trials() if row["id"] not in run.deliveries)
     answer = archfab("export", run.folder, left[:8], "--full-steps", 5, "--json")

@@ -381,6 +381,7 @@ def test_every_method_runs_on_every_space(name, space, tmp_path):
     assert "Shared weights" in run.report().read_text()
 
 
+@pytest.mark.slow
 def test_a_gradient_run_interrupted_goes_on_to_the_same_end(tmp_path):
     options = {"lessons": 2, "batch": 128}
     archfab.search("vision", space="cell", strategy="gdas", run=tmp_path / "whole", options=options, **FAST)

@@ -46,6 +46,7 @@ def undisturbed(words, tmp_path):
     return log(folder / "runs" / "one")
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_ten_random_points_ends_with_the_undisturbed_log(tmp_path):
     rng = random.Random(time.time_ns())
     hits = kill_and_resume(TOY, tmp_path, [rng.uniform(0.15, 0.45) for _ in range(10)])

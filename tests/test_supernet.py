@@ -60,6 +60,7 @@ def test_a_delivered_network_has_its_shared_weights_and_can_be_derived_again(tra
     assert replay(member.bundle)["same"]
 
 
+@pytest.mark.slow
 def test_another_search_uses_the_weights_as_they_are(trained, tmp_path):
     again = run_of(tmp_path / "two", space=None, strategy="evolution", device="cortex-m7",
                    options={"supernet": str(trained.folder)})

@@ -32,9 +32,10 @@ def predict(bundles: Sequence[Path | str], data: str, out: Path | str | None = N
                                  "networks of runs on the same task and data")
     if not os.path.exists(data):
         raise UsageError(f"there is no data at {data}")
+    folder = free_folder(out)
     models = [load_model(bundle) for bundle in bundles]
     exhibits = list(task.predict(models, read[0]["preprocessing"], data, **chosen(task, options or {})))
-    folder = new_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
     for each in exhibits:
         (folder / each.file).write_bytes(each.content)
     return {"bundles": [str(bundle) for bundle in bundles], "folder": str(folder),
@@ -52,13 +53,12 @@ def chosen(task: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: registry.typed(name, value, known[name]) for name, value in options.items()}
 
 
-def new_folder(out: Path | str | None) -> Path:
-    """An empty folder to write into; nothing that is there is written over."""
+def free_folder(out: Path | str | None) -> Path:
+    """A folder to write into that holds nothing yet: nothing that is there is written over."""
     if out is None:
         number = next(i for i in range(1, 10**6) if not Path(f"predictions-{i}").exists())
         out = f"predictions-{number}"
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise UsageError(f"{folder} holds files already; choose another folder (--out DIR)")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already and not empty; choose another folder (--out DIR)")
     return folder

@@ -111,7 +111,7 @@ def test_a_pair_relaxes_to_its_distance():
     atoms.calc = Potential(Morse(r_max=40.0))
     BFGS(atoms, logfile=None).run(fmax=1e-5, steps=100)
     assert atoms.get_distance(0, 1) == pytest.approx(2.35, abs=2e-3)
-    with pytest.raises(ase.calculators.calculator.PropertyNotImplementedError):
+    with pytest.raises(ase.calculators.calculator.PropertyNotImplementedError):     # ASE's word for: it has none
         atoms.get_stress()
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from archfab import Budget
+from archfab.core import Port
 from archfab.deliver import check_onnx, export_onnx, load_model, read_bundle, replay
 from archfab.lowering.concrete import build
 from archfab.plan import plan
@@ -96,6 +97,26 @@ def test_an_export_that_answers_differently_is_refused(tmp_path):
     assert check_onnx(one, example, tmp_path / "one.onnx") < 1e-5
     with pytest.raises(ArithmeticError, match="differs"):
         check_onnx(other, example, tmp_path / "one.onnx")
+
+
+class Two(torch.nn.Module):
+    """Two outputs, of which the second may be no number."""
+
+    def __init__(self, second):
+        super().__init__()
+        self.register_buffer("second", torch.tensor(second))
+
+    def forward(self, x):
+        return x * 2, x * self.second
+
+
+def test_an_output_that_is_no_number_is_refused_wherever_it_stands(tmp_path):
+    x, ports = (torch.ones(2, 3),), ((Port("x"),), (Port("one"), Port("two")))
+    for second in (3.0, float("nan")):
+        export_onnx(Two(second), x, tmp_path / f"{second}.onnx", ports)
+    assert check_onnx(Two(3.0), x, tmp_path / "3.0.onnx") == 0
+    with pytest.raises(ArithmeticError, match="differs"):
+        check_onnx(Two(float("nan")), x, tmp_path / "nan.onnx")
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "other json", "list"])

@@ -124,6 +124,17 @@ def test_scores_and_loss_equal_sums_by_hand(methane, nequip):
     assert float(methane.distance(answer, answer).detach()) == 0
 
 
+def test_stresses_count_by_those_that_are_known(methane):
+    """One known stress in four structures weighs as it would alone."""
+    few, atoms = torch.zeros(4, dtype=torch.float64), torch.full((4,), 5)
+    energy, forces, cell = few, torch.zeros(20, 3).double(), 2 * torch.eye(3).double().expand(4, 3, 3)
+    off = torch.full((4, 3, 3), 0.5, dtype=torch.float64)
+    for known in (torch.tensor([True, False, False, False]), torch.ones(4, dtype=torch.bool)):
+        batch = ((None, None, None, None, None, cell), (few, forces, torch.zeros_like(off), known, atoms))
+        found = methane.loss((energy, forces, off), batch)
+        assert float(found) == pytest.approx((0.5 * 8 / 5) ** 2 / methane.force_rms**2)
+
+
 def test_training_learns_and_is_exact_by_seed(methane, nequip):
     (one, curve), (other, _), (third, _) = (trained(methane, nequip, seed, 60) for seed in (3, 3, 4))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

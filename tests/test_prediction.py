@@ -149,7 +149,7 @@ def test_predict_on_the_command_line(archfab, runs, points, tmp_path):
     (["BUNDLE", "--data", "x.txt", "--tims", "2"], "no option --tims; known: --times"),
     (["BUNDLE", "--data", "x.txt", "--times", "two"], "--times takes a whole number"),
     (["BUNDLE", "STEEP", "--data", "x.txt"], "differ in their preprocessing"),
-    (["BUNDLE", "--data", "x.txt", "--out", "."], "holds files already")])
+    (["BUNDLE", "--data", "x.txt", "--out", "."], "is there already and not empty")])
 def test_a_wrong_request_says_what_is_wrong(archfab, runs, points, words, said):
     (points.parent / "bad.txt").write_text("x\n")
     places = {"BUNDLE": bundles(runs["one"])[0], "STEEP": bundles(runs["steep"])[0]}

@@ -7,6 +7,7 @@ closed form; else it is a quadrature, and in training an unbiased estimate (see 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,20 +49,20 @@ def LinearHead(rates: Any) -> Description:
     return Describer(LinearModule, "archfab.tasks.events.heads:LinearModule")(rates)
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """What all heads have: `state`, `intensity`, and the integral by quadrature."""
 
     exact = False
     alone = False       # while it is asked for intensities only; the compensator is zeros then
     rows: torch.Tensor | None = None    # of each sequence the one row that is asked, [B]; else all rows are
 
+    @abstractmethod
     def state(self, h: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """All that the intensities after each event hang on, beside time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def intensity(self, state: tuple[torch.Tensor, ...], waits: torch.Tensor) -> torch.Tensor:
         """[B, L, Q, K] at times [B, L, Q] after the events."""
-        raise NotImplementedError
 
     def compensator(self, state: tuple[torch.Tensor, ...], waits: torch.Tensor) -> torch.Tensor:
         """The integral of the sum of intensities: [B, L, Q]."""

@@ -8,8 +8,6 @@ import torch
 
 from archfab.tasks.forecasting.windows import Batch
 
-LOSSES = ("smape", "mase", "mape", "quantiles")
-
 
 def loss_of(kind: str, forecast: torch.Tensor, quantiles: Sequence[float], batch: Batch) -> torch.Tensor:
     """The mean over all known steps of a batch, as one number.

@@ -167,18 +167,14 @@ class Molecules(Task):
         """Weighted mean squares of what energies by atom, force components and virials by atom are off, by the mean
         square of the forces."""
         (energy, forces, stress), (*known, has_stress, atoms) = answer, batch[1]
-        return self.squares((energy - known[0], forces - known[1], (stress - known[2]) * has_stress[:, None, None]),
-                            batch[0][5], atoms)
+        volume = torch.linalg.det(batch[0][5]).abs() * has_stress / atoms       # of those whose stress is known
+        virial = (((stress - known[2]) * volume[:, None, None]) ** 2).mean((1, 2)).sum() / has_stress.sum().clamp_min(1)
+        terms = (((energy - known[0]) / atoms) ** 2).mean(), ((forces - known[1]) ** 2).mean(), virial
+        return sum(weight * term for weight, term in zip(self.weights, terms, strict=True)) / self.force_rms**2
 
     def distance(self, answer: Any, other: Any) -> torch.Tensor:
         """The mean square of what the forces are off, by that of all forces."""
         return ((answer[1] - other[1]) ** 2).mean() / self.force_rms**2
-
-    def squares(self, off: tuple[torch.Tensor, ...], cell: torch.Tensor, atoms: torch.Tensor) -> torch.Tensor:
-        energy, forces, stress = off
-        virial = stress * torch.linalg.det(cell).abs()[:, None, None]
-        terms = ((energy / atoms) ** 2).mean(), (forces**2).mean(), ((virial / atoms[:, None, None]) ** 2).mean()
-        return sum(weight * term for weight, term in zip(self.weights, terms, strict=True)) / self.force_rms**2
 
     def place(self, model: nn.Module) -> nn.Module:
         return model.to(self.device)

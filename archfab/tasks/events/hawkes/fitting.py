@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from archfab.core import UsageError
-from archfab.tasks.events.data import Sequence
 from archfab.tasks.events.hawkes.history import History
 from archfab.tasks.events.hawkes.likelihood import Gradient, gradient, log_likelihood
 from archfab.tasks.events.hawkes.parameters import Parameters
@@ -64,11 +62,6 @@ def fit(history: History, rng: np.random.Generator, decays: np.ndarray | float |
                          f"'{tie}', {components} and {starts}")
     return Profile(history, mask, (components, 1 if tie != "pair" else kinds, 1 if tie == "shared" else kinds)).fit(
         rng, starts)
-
-
-def fit_sequences(sequences: Iterable[Sequence], kinds: int, rng: np.random.Generator, **how: object) -> Fit:
-    """`fit` of sequences."""
-    return fit(History(sequences, kinds), rng, **how)       # type: ignore[arg-type]
 
 
 class Profile:

@@ -111,7 +111,7 @@ def curves_figure(run: Run) -> Figure | None:
             rows: Sequence[Mapping[str, float]] = [row for row in member.curve if key in row]
             axis.plot([row["epoch"] for row in rows], [row[key] for row in rows], marker=".", label=member.id[:6])
         axis.set_xlabel("epoch")
-        axis.set_ylabel("training loss" if key == "loss" else "validation loss")
+        axis.set_ylabel("training loss" if key == "loss" else "validation: what the training watches")
     axes[1].legend(fontsize=8, framealpha=0.85, edgecolor="none")
     return figure
 

@@ -140,6 +140,8 @@ def test_a_machine_that_is_never_ours_is_told_busy():
     clock.share = 0.5
     found = measured(clock, lambda: clock.sleep(0.01))
     assert not found["steady"] and "other work had the processor for 50 % of the time" in found["note"]
+    assert found["low"] == pytest.approx(0.005) and found["high"] == pytest.approx(0.01)     # without, and with it
+    assert found["median"] == pytest.approx(0.005)
 
 
 def test_with_several_threads_the_looks_tell_that_the_machine_is_busy():

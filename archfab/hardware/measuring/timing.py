@@ -40,7 +40,7 @@ class Settings:
     drift: float = 0.05     # change of the calibration kernel, as a share, beyond which a block is measured again
     busy: float = 0.1       # share of the time in which others had the processor, beyond which it is measured again
     again: int = 5          # blocks that are measured again at most
-    refuse: float = 2.0     # an interval of an unsteady machine wider than this, as a share of its low end, is refused
+    refuse: float = 4.0     # an interval of an unsteady machine wider than this, as a share of its low end, is refused
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,11 @@ class Beat:
 
 @dataclass(frozen=True)
 class Block:
-    """Samples in a row, between two looks at the machine; those during which other work had the processor are set
-    aside, where that can be told and leaves some."""
+    """Samples in a row, between two looks at the machine. With one thread, those during which other work had the
+    processor are set aside; where that leaves none, that time is taken off all of them, and `wall` keeps it."""
 
     samples: tuple[float, ...]
+    wall: float                 # median of the samples as the clock on the wall has it
     runs: int
     aside: int
     before: Beat
@@ -137,10 +138,10 @@ def timed(run: Callable[[], Any], inner: int, seconds: float, threads: int, befo
         passed += took
         tick()
     used = (meter() - joules) / (inner * len(samples)) if meter else None
-    calm = [(wall, others) for wall, others in samples if others <= CALM * wall] or samples
+    calm = [(wall, 0.0) for wall, others in samples if others <= CALM * wall] or samples
     taken = sum(others for _, others in calm) / max(sum(wall for wall, _ in calm), 1e-12)
-    return Block(tuple(wall for wall, _ in calm), inner * len(calm), len(samples) - len(calm), before, look(clock),
-                 threads == 1, taken, used)
+    return Block(tuple(wall - others for wall, others in calm), statistics.median(wall for wall, _ in calm),
+                 inner * len(calm), len(samples) - len(calm), before, look(clock), threads == 1, taken, used)
 
 
 def good(blocks: Sequence[Block], settings: Settings) -> list[Block]:
@@ -168,7 +169,8 @@ def summary(blocks: Sequence[Block], settings: Settings, warm: int) -> dict[str,
     """Seconds a run: `median`, `low` and `high`; whether the machine was `steady`, and what was wrong if not.
 
     The interval holds the true median with 95 % by order statistics, and the medians of all blocks. On a machine
-    that was not steady it holds those of every block, the disturbed ones too, and `refused` says when that is too much.
+    that was not steady it holds those of every block, the disturbed ones too, with the time on the wall as well as
+    without what other work took of it, and `refused` says when that is too wide.
     """
     kept = good(blocks, settings)
     steady = len(kept) >= settings.blocks
@@ -176,7 +178,7 @@ def summary(blocks: Sequence[Block], settings: Settings, warm: int) -> dict[str,
     samples = sorted(x for block in used for x in block.samples)
     medians = [statistics.median(block.samples) for block in used]
     low, high = interval(samples)
-    low, high = min(low, *medians), max(high, *medians)
+    low, high = min(low, *medians), max(high, *medians, *(block.wall for block in used))
     faults = [fault(block, blocks, settings) for block in blocks]
     said = [text for text in faults if text]
     found = {"median": statistics.median(samples), "low": low, "high": high, "steady": steady,

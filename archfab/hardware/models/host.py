@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class Host(Device):
 
     def __init__(self, numbers: Mapping[str, Any]) -> None:
         self.name, self.about = numbers["name"], numbers.get("about", "")
-        given = {key: value for key, value in numbers.items() if key not in ("name", "about", "model")}
+        given = {key: value for key, value in numbers.items() if key not in ("name", "about", "model", "folder")}
         legal = [each.name for each in (*fields(Options), *fields(Settings))]
         for key in given:
             if key not in legal:
@@ -68,7 +68,7 @@ class Host(Device):
         return Place(options.ssh, options.python, options.ssh_options, options.patience)
 
     def cost(self, workload: Workload) -> Costs:
-        network = getattr(workload, "network", None)
+        network = workload.network
         if network is None:
             raise BuildError(f"the device '{self.name}' runs networks, and of this one only the operators are known")
         by_torch = self.options.runtime == "torch"
@@ -85,8 +85,12 @@ class Host(Device):
         return Costs(figures, added_up(found["operators"], latency.value), notes=self._notes(found))
 
     def _by_onnxruntime(self, network: Any) -> dict[str, Any]:
-        inputs = tuple(x.detach().cpu().numpy() for x in network.inputs())
-        return self.measured(Sample(network.onnx().SerializeToString(), inputs))
+        from torch.utils import _pytree as pytree
+        inputs = tuple(x.detach().cpu().contiguous().numpy() for x in pytree.tree_leaves(network.inputs()))
+        found = self.found([Sample(network.onnx().SerializeToString(), inputs)])[0]
+        if "error" in found:
+            raise BuildError(f"onnxruntime on {self.place.name} cannot run this network: {found['error']}")
+        return found
 
     def _by_torch(self, workload: Workload, network: Any) -> dict[str, Any]:
         from archfab.hardware.measuring.torch_timing import time_module
@@ -99,14 +103,15 @@ class Host(Device):
                                       self.options.layout)
         return _known[key]
 
-    def measured(self, *samples: Sample) -> Any:
-        """What `board.examine` finds of networks, known ones from before; one, or a list of several.
+    def found(self, samples: Sequence[Sample], bound: bool = False) -> list[dict[str, Any]]:
+        """What `board.examine` finds of networks, or `{"error": ...}`; known ones from before.
 
-        :raises BuildError: where onnxruntime cannot run one. :raises UsageError: where the place cannot be used.
+        :param bound: whether inputs and outputs stay where they are, so that the kernels alone are timed.
+        :raises UsageError: where the place cannot be used. :raises BuildError: where it stops answering.
         """
         options = self.options
         request = {"settings": asdict(self.settings), "threads": options.threads, "cores": list(options.cores),
-                   "optimisation": options.optimisation, "profile": options.profile}
+                   "optimisation": options.optimisation, "profile": options.profile, "bound": bound}
         keys = [f"{self.place} {request} {sample.key()}" for sample in samples]
         new = {key: sample for key, sample in zip(keys, samples, strict=True) if key not in _known}
         if new:
@@ -114,10 +119,7 @@ class Host(Device):
             for key, each in zip(new, found, strict=True):
                 operators = [described(row) for row in each.get("operators", ())]
                 _known[key] = {**each, "operators": operators, "machine": machine}
-        for key in keys:
-            if "error" in _known[key]:
-                raise BuildError(f"onnxruntime on {self.place.name} cannot run this network: {_known[key]['error']}")
-        return _known[keys[0]] if len(keys) == 1 else [_known[key] for key in keys]
+        return [_known[key] for key in keys]
 
     def _memory(self, found: Mapping[str, Any]) -> dict[str, Cost]:
         """Activations: the most that onnxruntime's arena held in a run beyond what it held before, and the inputs."""

@@ -1,4 +1,4 @@
-"""Tables of kernels: sums and what is missing, files that are wrong, interpolation, gradients, tables that are measured."""
+"""Tables of kernels: sums and what is missing, files that are wrong, interpolation, gradients, measured tables."""
 
 import csv
 import itertools
@@ -92,9 +92,7 @@ def test_torch_and_onnx_have_the_same_keys():
     from archfab.exporting import to_onnx
     model = small_net().eval()
     exported = record_onnx(to_onnx(model, (torch.rand(1, 3, 16, 16),)))
-    ours, theirs = keys_of(traced(model)), keys_of(exported)
-    convolutions = [[key for key in keys if "convolution" in key.operators] for keys in (ours, theirs)]
-    assert convolutions[0] == convolutions[1] != []
+    assert keys_of(traced(model)) == keys_of(exported)
 
 
 def test_folded_norms_do_not_count_and_dilation_does():
@@ -106,7 +104,7 @@ def test_folded_norms_do_not_count_and_dilation_does():
 
 # --- files
 
-KEY = Key("conv", "convolution+relu", "3x3/1", "64", "576", "1x8x4x4")
+KEY = Key("conv", "convolution+relu", "3x3/1", "128", "576", "1x8x4x4")
 texts = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters=";"), min_size=1).map(
     str.strip).filter(bool)
 
@@ -138,11 +136,11 @@ def test_the_column_says_the_unit(unit, value, tmp_path):
 
 
 WRONG = {
-    "no unit": (dict(columns=(*COLUMNS, "latency")), [[*ROW, 1]], "whose name says the unit"),
-    "odd unit": (dict(columns=(*COLUMNS, "latency_min")), [[*ROW, 1]], "latency_min.*latency_ns, latency_us"),
-    "two units": (dict(columns=(*COLUMNS, "latency_ms", "latency_us")), [[*ROW, 1, 1000]], "one column"),
-    "no column": (dict(columns=(*COLUMNS[1:], "latency_ms")), [[*ROW[1:], 1]], "no column 'kind'"),
-    "column twice": (dict(columns=(*COLUMNS, "latency_ms", "latency_ms")), [[*ROW, 1, 1]], "two columns 'latency_ms'"),
+    "no unit": ({"columns": (*COLUMNS, "latency")}, [[*ROW, 1]], "whose name says the unit"),
+    "odd unit": ({"columns": (*COLUMNS, "latency_min")}, [[*ROW, 1]], "latency_min.*latency_ns, latency_us"),
+    "two units": ({"columns": (*COLUMNS, "latency_ms", "latency_us")}, [[*ROW, 1, 1000]], "one column"),
+    "no column": ({"columns": (*COLUMNS[1:], "latency_ms")}, [[*ROW[1:], 1]], "no column 'kind'"),
+    "column twice": ({"columns": (*COLUMNS, "latency_ms", "latency_ms")}, [[*ROW, 1, 1]], "two columns 'latency"),
     "negative": ({}, [[*ROW, 1], [*ROW[:-1], "1x9x4x4", -1]], "line 3: a latency is a number from 0 up, not '-1'"),
     "nan": ({}, [[*ROW, "nan"]], "line 2.*not 'nan'"), "infinite": ({}, [[*ROW, "inf"]], "not 'inf'"),
     "a word": ({}, [[*ROW, "fast"]], "not 'fast'"), "nothing": ({}, [[*ROW, ""]], "not ''"),
@@ -239,7 +237,8 @@ def test_nothing_is_said_beyond_the_ends_or_of_another_kind_or_of_few():
 
 
 def test_families_keep_what_is_no_size():
-    keys = [Key("depthwise", "convolution", f"3x3/1 groups {c}", f"{c * 64}", f"{9 * c}", f"1x{c}x8x8") for c in (8, 24)]
+    keys = [Key("depthwise", "convolution", f"3x3/1 groups {c}", f"{c * 64}", f"{9 * c}", f"1x{c}x8x8")
+            for c in (8, 24)]
     assert family_of(keys[0]) == family_of(keys[1])
     assert family_of(Key("conv", "convolution", "3x3/1 groups 2", "1", "1", "1")) != family_of(
         Key("conv", "convolution", "3x3/1 groups 4", "1", "1", "1"))
@@ -326,7 +325,8 @@ def test_the_expected_cost_of_a_network_that_is_certain_is_its_cost(priced):
         genotype = dict(zip(space.labels, labels, strict=True))
         certain = {name: torch.tensor([float(label == genotype[name]) for label in all_])
                    for name, all_ in space.labels.items()}
-        assert float(expected_cost(cost, certain, space.labels)) == pytest.approx(hints(genotype)["latency_ms"], rel=1e-5)
+        expected = float(expected_cost(cost, certain, space.labels))
+        assert expected == pytest.approx(hints(genotype)["latency_ms"], rel=1e-5)
 
 
 def test_the_gradient_by_a_decision_is_the_difference_of_the_entries(priced):
@@ -385,7 +385,7 @@ def test_a_kernel_alone_has_the_shapes_and_the_work_of_its_key(name):
         session = onnxruntime.InferenceSession(made.SerializeToString())
         feed = {slot.name: np.zeros(slot.shape, "float32") for slot in session.get_inputs()}
         assert session.run(None, feed)[0].shape == kernel.shape
-        assert sorted(x.size for x in feed.values()) == sorted(int(size) for size in key.inputs.split("+"))
+        assert sum(x.size for x in feed.values()) == sum(int(size) for size in key.inputs.split("+"))
         if kernel.kind != "attention":      # ours is made of products and a softmax
             assert record_onnx(made).macs == kernel.macs
 
@@ -402,7 +402,7 @@ def test_the_input_of_a_window_is_found(kernel, stride, dilation, padding, size)
     assert [(side + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1 for side in sizes] == [out, out]
 
 
-@pytest.mark.parametrize("changes", [{"detail": ""}, {"weights": "577"}, {"inputs": "63"}, {"operators": "strange"},
+@pytest.mark.parametrize("changes", [{"detail": ""}, {"weights": "577"}, {"inputs": "127"}, {"operators": "strange"},
                                      {"output": ""}, {"operators": "convolution+strange"}])
 def test_what_a_key_does_not_tell_is_not_made_up(changes):
     assert kernel_model(KEY) is not None

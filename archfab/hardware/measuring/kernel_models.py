@@ -166,6 +166,8 @@ def attention(draft: Draft, key: Key, first: str, inputs: Sizes, weights: Sizes,
     import numpy as np
     *lead, length, wide = output
     heads = math.prod(lead)
+    if inputs == [3 * math.prod(output)]:       # all three lie side by side
+        inputs = [math.prod(output)] * 3
     if len(inputs) != 3 or inputs[0] % (heads * length) or inputs[2] % (heads * wide):
         return None
     depth, keys = inputs[0] // (heads * length), inputs[2] // (heads * wide)

@@ -35,7 +35,7 @@ class Key:
     operators: str          # fused ones joined by +; batch norms, which are folded into weights, left out
     detail: str             # kernel/stride, groups and dilation
     inputs: str             # elements of each activation that is read
-    weights: str            # elements of each parameter
+    weights: str            # elements of each parameter but for single numbers, such as the bounds of a clip
     output: str             # shape
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ def key_of(kernel: Kernel, workload: Workload) -> Key:
     """The key of a kernel of a workload; equal whether it was traced from torch or read from an ONNX file."""
     names = [name for i, name in enumerate(kernel.names) if not (i and name in BATCH_NORMS)]
     sizes = [str(workload.buffers[b].elements) for b in kernel.reads]
-    weights = [str(workload.buffers[b].elements) for b in kernel.weights]
+    weights = [str(workload.buffers[b].elements) for b in kernel.weights if workload.buffers[b].elements > 1]
     return Key(kernel.kind, "+".join(ALIKE.get(name, name) for name in names), detail_of(kernel), "+".join(sizes),
                "+".join(weights), "x".join(map(str, kernel.shape)))
 
@@ -145,8 +145,8 @@ def read_blocks(path: Path, column: str, unit: str, entry: Callable[[str], Entry
         if found and row[column]:
             value = number(path, line, row[column]) * UNITS[unit]
             if entries.setdefault(found, value) != value:
-                raise UsageError(f"{path}, line {line}: '{row[names[0]]}' stands for the same kernels as another block, "
-                                 f"which has another latency")
+                raise UsageError(f"{path}, line {line}: '{row[names[0]]}' stands for the same kernels as another "
+                                 "block, which has another latency")
     if not entries:
         raise UsageError(f"no block of {path} stands for kernels, as they were read")
     return Table(entries)

@@ -17,6 +17,9 @@ from archfab.hardware.workload import VIEWS, detail_of, kind_of, macs_of, tensor
 
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 PROFILED = 10       # runs
+COPIES = {"clone", "copy", "_to_copy", "contiguous"}
+ORDERED = {"conv", "pointwise", "depthwise", "norm", "pool"}
+"""Kinds that read their input in the order of one of the two layouts."""
 
 
 def time_module(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], settings: Settings, threads: int = 1,
@@ -71,24 +74,45 @@ def profile(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> list[di
     return [{**row, "milliseconds": middle(times[1:])} for row, times in watch.found]
 
 
-class Stopwatch(TorchDispatchMode):
-    """Times every aten operator that runs while it is entered; runs of the same operators gather in `found`."""
+def hidden_copies(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> list[dict[str, Any]]:
+    """What is copied only to lie in another order: by an operator of its own (`clone` and kin), or inside one that
+    takes its input in either layout alone, such as a norm after `permute` (priced by such a copy, made and timed)."""
+    watch = Stopwatch(copies=True)
+    for _ in range(PROFILED):
+        watch.step = 0
+        with watch:
+            model(*inputs)
+    return [{**row, "milliseconds": middle(times[1:])} for row, times in watch.found if row["operator"] in COPIES]
 
-    def __init__(self) -> None:
+
+class Stopwatch(TorchDispatchMode):
+    """Times every aten operator that runs while it is entered; runs of the same operators gather in `found`.
+
+    :param copies: whether inputs that lie in no order are copied beforehand, as a row of its own.
+    """
+
+    def __init__(self, copies: bool = False) -> None:
         super().__init__()
+        self.copies = copies
         self.found: list[tuple[dict[str, Any], list[float]]] = []
         self.step = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        name = func._schema.name.removeprefix("aten::").removesuffix("_")
+        if self.copies and kind_of(name, args) in ORDERED:
+            for x in tensors((args, kwargs)):
+                if not in_order(x):
+                    self.note("contiguous", torch.ops.aten.clone.default, (x,),
+                              {"memory_format": torch.contiguous_format}, f"inside {name}")
+        return func(*args, **kwargs) if name in VIEWS else self.note(name, func, args, kwargs)
+
+    def note(self, name: str, func: Any, args: Any, kwargs: Any, words: str = "") -> Any:
         start = time.perf_counter()
         out = func(*args, **kwargs)
         took = 1e3 * (time.perf_counter() - start)
-        name = func._schema.name.removeprefix("aten::").removesuffix("_")
-        if name in VIEWS:
-            return out
         if self.step == len(self.found):
-            self.found.append((self.row(name, func, args, kwargs, out), []))
+            self.found.append(({**self.row(name, func, args, kwargs, out), "name": words or name}, []))
         self.found[self.step][1].append(took)
         self.step += 1
         return out
@@ -99,3 +123,8 @@ class Stopwatch(TorchDispatchMode):
                 "shape": list(written[0].shape) if written else [], "macs": macs_of(func, args, kwargs, out),
                 "bytes": sum(x.numel() * x.element_size() for x in (*tensors((args, kwargs)), *written)),
                 "bound": "measured", "name": name}
+
+
+def in_order(x: torch.Tensor) -> bool:
+    """Whether a tensor lies in the order of either layout."""
+    return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))

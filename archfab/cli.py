@@ -151,6 +151,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--genotype", metavar="FILE", help="JSON: choice name -> label, or a bundle.json")
     one.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", dest="shapes",
                      help="of an input of an ONNX file that takes several")
+    one.add_argument("--layouts", action="store_true", help="compare memory layouts on this machine: NCHW and NHWC, "
+                     "and what copies and transposes cost")
     add_task(one)
     return top
 
@@ -371,7 +373,7 @@ def cost(asked: argparse.Namespace, options: Extras) -> int:
     from archfab.costing import cost_of
     from archfab.terminal import show_cost
     return answer(asked, cost_of(asked.target, asked.device, asked.genotype, asked.space, asked.data, asked.shapes,
-                                 options), show_cost)
+                                 options, asked.layouts), show_cost)
 
 
 if __name__ == "__main__":

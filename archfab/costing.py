@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 
 
 def cost_of(target: str, device: str, genotype: str | None = None, space: str | None = None, data: str | None = None,
-            shapes: Sequence[str] = (), options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+            shapes: Sequence[str] = (), options: Mapping[str, Any] | None = None,
+            layouts: bool = False) -> dict[str, Any]:
     """The costs of a network with their origins, the operators that they add up from, those that the device's cost
-    model does not know, and where the device's own numbers come from."""
+    model does not know, and where the device's own numbers come from.
+
+    :param layouts: whether memory layouts are compared on this machine too.
+    """
     workload = workload_of(target, genotype, space, data, shapes, options or {})
-    return {"network": target, **costs_on(load_device(device), workload)}
+    document = {"network": target, **costs_on(load_device(device), workload)}
+    if layouts:
+        from archfab.hardware.measuring.layouts import layouts as compared
+        assert workload.network is not None
+        document["layouts"] = compared(workload.network)
+    return document
 
 
 def costs_on(device: Device, workload: Workload) -> dict[str, Any]:
@@ -32,7 +41,7 @@ def costs_on(device: Device, workload: Workload) -> dict[str, Any]:
         raise UsageError(f"the device '{device.name}' cannot cost this network: {error}") from None
     return {"device": device.name, "costs": {name: asdict(cost) for name, cost in costs.figures.items()},
             "operators": [dict(row) for row in costs.operators], "unknown": list(costs.unknown),
-            "capacity": dict(device.capacity),
+            "capacity": dict(device.capacity), "notes": dict(costs.notes),
             "sources": {name: dict(entry) for name, entry in device.sources.items()}}
 
 

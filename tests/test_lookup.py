@@ -68,6 +68,23 @@ def test_a_network_takes_the_sum_of_its_entries(tmp_path):
     assert sum(row["macs"] for row in costs.operators) == workload.macs and not costs.unknown
 
 
+def test_a_scale_multiplies_every_row_and_the_sum(tmp_path):
+    workload = traced()
+    told = {"origin": "calibrated", "source": "test"}
+    plain = {"start_ms": {"value": 1.0, **told}}
+    one, two = (device(tmp_path, dict.fromkeys(keys_of(workload), 1.0), **plain, **more).cost(workload)
+                for more in ({}, {"scale": {"value": 1.5, **told}}))
+    assert two.figures["latency_ms"].value == 1.5 * one.figures["latency_ms"].value
+    assert [row["latency_ms"] for row in two.operators] == [1.5 * row["latency_ms"] for row in one.operators]
+
+
+def test_each_network_is_judged_by_the_mean_of_the_others():
+    scale, errors = tabulate.scale_of([1.0, 2.0, 4.0])
+    assert scale == pytest.approx(2.0)
+    assert errors == pytest.approx([1 / 8 ** 0.5, 1.0, 8 ** 0.5])
+    assert tabulate.scale_of([1.3]) == (pytest.approx(1.3), [pytest.approx(1.3)])
+
+
 def test_a_kernel_that_is_not_listed_is_named_and_takes_the_latency_away(tmp_path):
     workload = traced()
     values = dict.fromkeys(keys_of(workload), 1.0)
@@ -88,6 +105,7 @@ def test_a_block_stands_for_its_kernels_and_the_longest_is_taken(tmp_path):
     assert sum(row["macs"] for row in costs.operators) == workload.macs
 
 
+@pytest.mark.slow
 def test_torch_and_onnx_have_the_same_keys():
     from archfab.exporting import to_onnx
     model = small_net().eval()
@@ -178,7 +196,8 @@ def test_any_text_is_a_table_or_is_refused(tmp_path_factory, text):
     ({"error": {"latency_ms": {"low": 1.1, "high": 2, "origin": "measured", "source": "x"}}}, "factors around 1"),
     ({"error": {"latency_ms": {"low": 1, "high": 2, "origin": "guessed", "source": "x"}}}, "origin 'guessed'"),
     ({"start_ms": {"value": -1, "origin": "measured", "source": "x"}}, "from 0 up"),
-    ({"start_ms": {"value": 1}}, r"\[start_ms\] needs"), ({"interpolat": True}, "did you mean 'interpolate'")])
+    ({"start_ms": {"value": 1}}, r"\[start_ms\] needs"),
+    ({"scale": {"value": 0, "origin": "measured", "source": "x"}}, "above 0"), ({"interpolat": True}, "did you mean 'interpolate'")])
 def test_a_wrong_device_file_is_told(changes, said, tmp_path):
     with pytest.raises(UsageError, match=said):
         device(tmp_path, {KEY: 1.0}, **changes)
@@ -371,6 +390,7 @@ def models():
     return {"convolutions": (small_net(), (1, 3, 16, 16)),
             "odd sizes": (torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5, 2), torch.nn.ELU(), torch.nn.AvgPool2d(3, 2, 1),
                                               torch.nn.Conv2d(4, 6, 3, dilation=2, groups=2)), (2, 3, 29, 23)),
+            "a norm of its own": (torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.ReLU()), (1, 3, 8, 8)),
             "one dimension": (torch.nn.Sequential(torch.nn.Conv1d(3, 8, 3, padding=1), torch.nn.SiLU()), (1, 3, 50)),
             "tokens": (torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), (1, 10, 16))}
 
@@ -416,6 +436,7 @@ def test_reordering_that_neighbours_would_spare_is_left_out():
     assert tabulate.alone(found, 7.0) == tabulate.FLOOR
 
 
+@pytest.mark.slow
 def test_a_space_is_measured_and_becomes_a_device(tmp_path):
     space = blocks()
 
@@ -431,7 +452,7 @@ def test_a_space_is_measured_and_becomes_a_device(tmp_path):
     made = load_device(str(tmp_path / "here.toml"))
     assert len(made.table.entries) == found["kernels"] and made.sources["table"]["origin"] == "measured"
     for checked in found["checked"]:
-        assert made.error["low"] <= checked["ratio"] <= made.error["high"]
+        assert made.error["low"] <= checked["ratio"] / made.scale["value"] <= made.error["high"]
     costs = made.cost(workload(space.sample(random.Random(5))))
     latency = costs.figures["latency_ms"]
     assert not costs.unknown and 0 < latency.low <= latency.value <= latency.high

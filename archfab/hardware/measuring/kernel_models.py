@@ -195,6 +195,10 @@ def norm(draft: Draft, key: Key, first: str, inputs: Sizes, weights: Sizes, outp
         return None
     if first == "layer_norm" and weights[0] == output[-1]:
         return draft.node("LayerNormalization", [draft.input(output), draft.noise(weights[0]), draft.noise(weights[0])])
+    if first == "batch_norm" and len(output) > 1:
+        parts = [draft.noise(output[1]) for _ in range(3)]
+        positive = draft.weight(draft.rng.random(output[1]).astype("float32") + 1)
+        return draft.node("BatchNormalization", [draft.input(output), *parts, positive])
     return None
 
 
@@ -253,9 +257,9 @@ def shape_of(sizes: Sizes) -> Any:
 Maker = Callable[[Draft, Key, str, Sizes, Sizes, Sizes], "str | None"]
 MAKERS: dict[str, Maker] = {
     "convolution": convolution, "max_pool": pool, "avg_pool": pool, "mm": product, "addmm": product, "linear": product,
-    "bmm": product, "mean": mean, "layer_norm": norm, "cat": joined, "embedding": gather, "clone": reordered,
-    "Transpose": reordered, "hardsigmoid": elementwise, "silu": elementwise, "scaled_dot_product_attention": attention,
-    "_scaled_dot_product_flash_attention_for_cpu": attention}
+    "bmm": product, "mean": mean, "layer_norm": norm, "batch_norm": norm, "cat": joined, "embedding": gather,
+    "clone": reordered, "Transpose": reordered, "hardsigmoid": elementwise, "silu": elementwise,
+    "scaled_dot_product_attention": attention, "_scaled_dot_product_flash_attention_for_cpu": attention}
 
 
 def empty_model() -> onnx.ModelProto:

@@ -80,8 +80,10 @@ def layouts(network: Network, threads: int = 1) -> dict[str, Any]:
     """
     model, module = network.onnx(), network.module()
     feed = feed_of(model, network)
-    found: dict[str, Any] = {"threads": threads, "torch": None, "hidden": []}
+    found: dict[str, Any] = {"threads": threads, "torch": None, "hidden": [],
+                             "no_torch": "it is no torch module" if module is None else ""}
     if module is not None:
+        found["no_torch"] = "" if has_pictures(module) else "nothing in it has four axes, so there is one layout alone"
         found["torch"] = torch_layouts(module, network.inputs(), threads)
         found["hidden"] += hidden_in_torch(module, network.inputs(), threads)
     found["onnxruntime"] = onnx_layouts(model, feed, threads)
@@ -219,7 +221,7 @@ def in_words(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"torch: NCHW {torch_['nchw_ms']:.4g} ms, NHWC {torch_['nhwc_ms']:.4g} ms "
                      f"({spread(torch_['ratio'])}); better: {torch_['better'].upper()}")
     else:
-        lines.append("torch: nothing has four axes, so there is one layout alone")
+        lines.append(f"torch: not compared, for {found['no_torch']}")
     onnx_ = found["onnxruntime"]
     inserted = ", ".join(f"{number} {kind}" for kind, number in onnx_["inserted"].items() if number) or "none"
     lines.append(f"onnxruntime: NCHW {onnx_['nchw_ms']:.4g} ms, its blocked layout {onnx_['blocked_ms']:.4g} ms "

@@ -23,7 +23,8 @@ ALIKE = {"Conv": "convolution", "FusedConv": "convolution", "Relu": "relu", "rel
          "MatMul": "mm", "max_pool2d_with_indices": "max_pool", "MaxPool": "max_pool", "avg_pool2d": "avg_pool",
          "AveragePool": "avg_pool", "GlobalAveragePool": "mean", "ReduceMean": "mean", "_adaptive_avg_pool2d": "mean",
          "adaptive_avg_pool2d": "mean", "Concat": "cat", "_softmax": "softmax", "Softmax": "softmax",
-         "native_layer_norm": "layer_norm", "LayerNormalization": "layer_norm"}
+         **dict.fromkeys(BATCH_NORMS, "batch_norm"), "native_layer_norm": "layer_norm",
+         "LayerNormalization": "layer_norm"}
 """Names of torch and of ONNX for one thing."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -117,6 +118,13 @@ def additivity(host: Host, device: Lookup, workloads: Iterable[Workload]) -> lis
     return rows
 
 
+def scale_of(ratios: Sequence[float]) -> tuple[float, list[float]]:
+    """The geometric mean of ratios, and each one's ratio to the mean of the others; of one alone, to 1."""
+    logs = [math.log(ratio) for ratio in ratios]
+    mean, others = sum(logs) / len(logs), len(logs) - 1
+    return math.exp(mean), [math.exp(log - (sum(logs) - log) / others) if others else math.exp(log) for log in logs]
+
+
 def make_device(name: str, folder: Path, host: Host, space: Space, workload: Callable[[Genotype], Workload],
                 rng: random.Random, networks: int = 8,
                 tell: Callable[[int, int], None] = lambda done, of: None) -> dict[str, Any]:
@@ -143,20 +151,22 @@ def make_device(name: str, folder: Path, host: Host, space: Space, workload: Cal
         listed = Lookup(numbers).cost(drawn[0]).unknown
         raise UsageError("no network could be checked, for each has kernels that are not listed, such as "
                          + "; ".join(listed[:3]))
-    ratios = [row["ratio"] for row in checked]
+    scale, errors = scale_of([row["ratio"] for row in checked])
+    words = f"of {len(checked)} random networks, whole ones measured to the sums of their kernels"
+    numbers["scale"] = {"value": scale, "origin": "calibrated", "source": f"the mean ratio {words}"}
     numbers["error"]["latency_ms"].update(
-        low=min(1.0, *ratios), high=max(1.0, *ratios), source="the least and the greatest ratio of a measured latency "
-        f"to the sum of its kernels, of {len(checked)} random networks")
+        low=min(1.0, *errors), high=max(1.0, *errors), source=f"the least and the greatest ratio {words}, each to the "
+        "mean of the others")
     (folder / f"{name}.toml").write_text(toml_of(numbers), encoding="utf-8")
-    return {"kernels": len(table.milliseconds), "start_ms": table.start_ms, "checked": checked, "drawn": len(drawn),
-            "not_measured": {str(key): why for key, why in table.not_measured.items()}, "table": str(path),
-            "device": str(folder / f"{name}.toml")}
+    return {"kernels": len(table.milliseconds), "start_ms": table.start_ms, "scale": scale, "checked": checked,
+            "drawn": len(drawn), "not_measured": {str(key): why for key, why in table.not_measured.items()},
+            "table": str(path), "device": str(folder / f"{name}.toml")}
 
 
 def toml_of(numbers: Mapping[str, Any]) -> str:
     """A device as TOML, whose texts and numbers are written as in JSON."""
     lines = [f"{key} = {json.dumps(numbers[key])}" for key in ("about", "model")]
-    groups = {"table": numbers["table"], "start_ms": numbers["start_ms"],
+    groups = {"table": numbers["table"], "start_ms": numbers["start_ms"], "scale": numbers["scale"],
               "error.latency_ms": numbers["error"]["latency_ms"]}
     for group, entries in groups.items():
         lines += ["", f"[{group}]", *(f"{key} = {json.dumps(value)}" for key, value in entries.items())]

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from archfab.hardware.workload import Workload
 
 ORIGINS = ("measured", "calibrated", "simulated", "analytic")
-KNOWN = ("name", "about", "model", "folder", "table", "interpolate", "start_ms", "error")
+KNOWN = ("name", "about", "model", "folder", "table", "interpolate", "start_ms", "scale", "error")
 
 
 class Lookup(Device):
     """Adds up a table's entries. Where one is missing there is no latency at all, unless the file asks to interpolate.
 
     A table is a CSV file (see `measuring/table.py`), named beside the TOML file that describes the device:
-    `[table] file, origin, source`, `[error.latency_ms] low, high, origin, source` (the ratio of whole networks to their
-    sums), `[start_ms] value, origin, source` (what a run takes beside its kernels), `interpolate = true`.
+    `[table] file, origin, source`, `[error.latency_ms] low, high, origin, source` (the ratio of whole networks to what
+    is said of them), `[start_ms] value, origin, source` (what a run takes beside its kernels), `[scale] value, origin,
+    source` (by which all of it is multiplied: kernels take longer among others than alone), `interpolate = true`.
     """
 
     figures = ("latency_ms", "macs", "params")
@@ -43,14 +44,18 @@ class Lookup(Device):
         if not 0 < self.error["low"] <= 1 <= self.error["high"] < math.inf:
             raise UsageError(f"device '{self.name}': error.latency_ms are factors around 1, low to high, not "
                              f"{self.error['low']} to {self.error['high']}")
-        self.start = numbers.get("start_ms") and self._told("start_ms", numbers["start_ms"], "value")
+        self.start, self.scale = (numbers.get(key) and self._told(key, numbers[key], "value")
+                                  for key in ("start_ms", "scale"))
         if self.start and not 0 <= self.start["value"] < math.inf:
             raise UsageError(f"device '{self.name}': start_ms is a number from 0 up, not {self.start['value']}")
+        if self.scale and not 0 < self.scale["value"] < math.inf:
+            raise UsageError(f"device '{self.name}': scale is a number above 0, not {self.scale['value']}")
         if not isinstance(numbers.get("interpolate", False), bool):
             raise UsageError(f"device '{self.name}': interpolate is true or false, not {numbers['interpolate']!r}")
         self.interpolate = numbers.get("interpolate", False)
         self.sources = {"table": numbers["table"], "error.latency_ms": self.error,
-                        **({"start_ms": self.start} if self.start else {})}
+                        **({"start_ms": self.start} if self.start else {}),
+                        **({"scale": self.scale} if self.scale else {})}
 
     @cached_property
     def table(self) -> Table:
@@ -78,7 +83,9 @@ class Lookup(Device):
                 lacking.append(str(keys[at]))
         if self.start:
             rows.append({**EMPTY, "operator": "start", "kind": "start", "entry": "listed",
-                         **dict.fromkeys(("latency_ms", "low_ms", "high_ms"), self.start["value"])})
+                         **dict.fromkeys(TIMES, self.start["value"])})
+        scale = self.scale["value"] if self.scale else 1.0
+        rows = [{**row, **{name: row[name] * scale for name in TIMES}} for row in rows]
         figures = {} if lacking else {"latency_ms": self._sum(rows)}
         return Costs({**figures, "macs": Cost.counted(workload.macs), "params": Cost.counted(workload.params)}, rows,
                      list(dict.fromkeys(lacking)))
@@ -101,6 +108,7 @@ class Lookup(Device):
         return dict(entry)
 
 
+TIMES = ("latency_ms", "low_ms", "high_ms")
 EMPTY = {"operator": "", "kind": "", "detail": "", "shape": [], "macs": 0, "bytes": 0, "bound": ""}
 
 

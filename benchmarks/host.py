@@ -34,7 +34,7 @@ from archfab.plan import plan
 
 REPEATS = 5
 LOOP = 30
-SPACE = 8           # random networks of the vision space
+SPACE = 16          # random networks of the vision space, to check a table on and to try it on
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True) -> nn.Sequential:

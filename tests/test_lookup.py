@@ -78,11 +78,17 @@ def test_a_scale_multiplies_every_row_and_the_sum(tmp_path):
     assert [row["latency_ms"] for row in two.operators] == [1.5 * row["latency_ms"] for row in one.operators]
 
 
-def test_each_network_is_judged_by_the_mean_of_the_others():
-    scale, errors = tabulate.scale_of([1.0, 2.0, 4.0])
+def test_the_scale_is_the_mean_ratio_and_the_interval_holds_nine_of_ten():
+    scale, factor = tabulate.scale_of([1.0, 2.0, 4.0])
     assert scale == pytest.approx(2.0)
-    assert errors == pytest.approx([1 / 8 ** 0.5, 1.0, 8 ** 0.5])
-    assert tabulate.scale_of([1.3]) == (pytest.approx(1.3), [pytest.approx(1.3)])
+    assert math.log(factor, 2) == pytest.approx(2 * math.sqrt(4 / 3))
+    assert tabulate.scale_of([1.3]) == (pytest.approx(1.3), pytest.approx(1.3))
+    rng, held = np.random.default_rng(0), []
+    for _ in range(2000):
+        logs = rng.normal(0.3, 0.05, 13)
+        scale, factor = tabulate.scale_of(np.exp(logs[:12]))
+        held.append(scale / factor <= math.exp(logs[12]) <= scale * factor)
+    assert 0.88 <= np.mean(held) <= 0.97
 
 
 def test_a_kernel_that_is_not_listed_is_named_and_takes_the_latency_away(tmp_path):
@@ -197,7 +203,8 @@ def test_any_text_is_a_table_or_is_refused(tmp_path_factory, text):
     ({"error": {"latency_ms": {"low": 1, "high": 2, "origin": "guessed", "source": "x"}}}, "origin 'guessed'"),
     ({"start_ms": {"value": -1, "origin": "measured", "source": "x"}}, "from 0 up"),
     ({"start_ms": {"value": 1}}, r"\[start_ms\] needs"),
-    ({"scale": {"value": 0, "origin": "measured", "source": "x"}}, "above 0"), ({"interpolat": True}, "did you mean 'interpolate'")])
+    ({"scale": {"value": 0, "origin": "measured", "source": "x"}}, "above 0"),
+    ({"interpolat": True}, "did you mean 'interpolate'")])
 def test_a_wrong_device_file_is_told(changes, said, tmp_path):
     with pytest.raises(UsageError, match=said):
         device(tmp_path, {KEY: 1.0}, **changes)

@@ -118,15 +118,21 @@ def additivity(host: Host, device: Lookup, workloads: Iterable[Workload]) -> lis
     return rows
 
 
-def scale_of(ratios: Sequence[float]) -> tuple[float, list[float]]:
-    """The geometric mean of ratios, and each one's ratio to the mean of the others; of one alone, to 1."""
-    logs = [math.log(ratio) for ratio in ratios]
-    mean, others = sum(logs) / len(logs), len(logs) - 1
-    return math.exp(mean), [math.exp(log - (sum(logs) - log) / others) if others else math.exp(log) for log in logs]
+def scale_of(ratios: Sequence[float]) -> tuple[float, float]:
+    """The geometric mean of ratios, and the factor both ways within which a further one lies with about 90 %: two
+    standard deviations of their logarithms, times sqrt(1 + 1/n), or the largest that one is off by the mean of the
+    others, whichever is more."""
+    logs, n = [math.log(ratio) for ratio in ratios], len(ratios)
+    mean = sum(logs) / n
+    if n < 2:
+        return math.exp(mean), math.exp(abs(mean))
+    deviation = math.sqrt(sum((log - mean) ** 2 for log in logs) / (n - 1))
+    left_out = max(abs(log - (n * mean - log) / (n - 1)) for log in logs)
+    return math.exp(mean), math.exp(max(2 * deviation * math.sqrt(1 + 1 / n), left_out))
 
 
 def make_device(name: str, folder: Path, host: Host, space: Space, workload: Callable[[Genotype], Workload],
-                rng: random.Random, networks: int = 8,
+                rng: random.Random, networks: int = 12,
                 tell: Callable[[int, int], None] = lambda done, of: None) -> dict[str, Any]:
     """Measures a space's kernels on `host` and writes NAME.csv and NAME.toml, a `lookup` device that says how far sums
     of its entries were off on some random networks; what was found, as plain data.
@@ -151,12 +157,11 @@ def make_device(name: str, folder: Path, host: Host, space: Space, workload: Cal
         listed = Lookup(numbers).cost(drawn[0]).unknown
         raise UsageError("no network could be checked, for each has kernels that are not listed, such as "
                          + "; ".join(listed[:3]))
-    scale, errors = scale_of([row["ratio"] for row in checked])
+    scale, factor = scale_of([row["ratio"] for row in checked])
     words = f"of {len(checked)} random networks, whole ones measured to the sums of their kernels"
     numbers["scale"] = {"value": scale, "origin": "calibrated", "source": f"the mean ratio {words}"}
     numbers["error"]["latency_ms"].update(
-        low=min(1.0, *errors), high=max(1.0, *errors), source=f"the least and the greatest ratio {words}, each to the "
-        "mean of the others")
+        low=1 / factor, high=factor, source=f"two standard deviations of the logarithm of the ratio {words}")
     (folder / f"{name}.toml").write_text(toml_of(numbers), encoding="utf-8")
     return {"kernels": len(table.milliseconds), "start_ms": table.start_ms, "scale": scale, "checked": checked,
             "drawn": len(drawn), "not_measured": {str(key): why for key, why in table.not_measured.items()},

@@ -78,9 +78,13 @@ def examine(model: bytes, inputs: Sequence[Mapping[str, Any]] | None, arrays: Se
     session = open_session(model, request)
     feed = fed(session, inputs, arrays)
     names = [output.name for output in session.get_outputs()]
-    run = bound(session, feed) if request.get("bound") else lambda: session.run(names, feed)
-    timing = measure(run, Settings(**request["settings"]), request["threads"],
-                     meter=rapl(request.get("powercap", "/sys/class/powercap")), tick=alive)
+
+    def opened() -> Callable[[], Any]:
+        session = open_session(model, request)
+        return bound(session, feed) if request.get("bound") else lambda: session.run(names, feed)
+
+    timing = measure(opened(), Settings(**request["settings"]), request["threads"],
+                     meter=rapl(request.get("powercap", "/sys/class/powercap")), tick=alive, renew=opened)
     found: dict[str, Any] = {"timing": timing}
     if request.get("profile"):
         events = profiled(model, feed, names, request)

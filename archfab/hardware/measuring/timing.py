@@ -80,12 +80,14 @@ def beat(clock: Any = Clock) -> Beat:
 
 def measure(run: Callable[[], Any], settings: Settings, threads: int = 1, clock: Any = Clock,
             look: Callable[[Any], Beat] = beat, meter: Callable[[], float] | None = None,
-            tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
+            tick: Callable[[], None] = lambda: None,
+            renew: Callable[[], Callable[[], Any]] | None = None) -> dict[str, Any]:
     """Times `run` and says how far that can be off, as plain data (see `summary`).
 
     :param threads: how many `run` uses; with one, processor time that a sample lacks was taken by other work.
     :param look: how the machine is looked at. :param meter: joules used so far, where that can be read.
-    :param tick: called between samples, never within one.
+    :param tick: called between samples, never within one. :param renew: gives another `run` of the same for each block,
+        so that where it happens to lie in memory counts as chance.
     """
     collecting = gc.isenabled()
     gc.collect()
@@ -96,6 +98,11 @@ def measure(run: Callable[[], Any], settings: Settings, threads: int = 1, clock:
         blocks: list[Block] = []
         before = look(clock)
         while len(good(blocks, settings)) < settings.blocks and len(blocks) < settings.blocks + settings.again:
+            if blocks and renew:
+                run = renew()
+                for _ in range(WINDOW):
+                    run()
+                before = look(clock)
             block = timed(run, inner, settings.seconds / settings.blocks, threads, before, clock, look, meter, tick)
             blocks.append(block)
             before = block.after

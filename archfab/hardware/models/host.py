@@ -16,6 +16,7 @@ from archfab.hardware.measuring.timing import Settings
 if TYPE_CHECKING:
     from archfab.hardware.workload import Workload
 
+OURS = ("name", "about", "model", "folder", "path")         # what every device's file has or is given
 _known: dict[str, dict[str, Any]] = {}      # what this process has measured; never on disk, for machines change
 
 
@@ -28,6 +29,7 @@ class Options:
     cores: tuple[int, ...] = ()         # that the process is kept on; as many as there are threads where none is named
     optimisation: str = "all"           # of the graph by onnxruntime
     profile: int = 20                   # runs under the profiler
+    between: float = 0.02               # by which medians differ from process to process (benchmarks/host.py)
     layout: str = "nchw"                # of pictures in torch: nchw, or nhwc
     ssh: str = ""                       # USER@HOST of a board
     python: str = "python3"             # the board's
@@ -43,7 +45,7 @@ class Host(Device):
 
     def __init__(self, numbers: Mapping[str, Any]) -> None:
         self.name, self.about = numbers["name"], numbers.get("about", "")
-        given = {key: value for key, value in numbers.items() if key not in ("name", "about", "model", "folder")}
+        given = {key: value for key, value in numbers.items() if key not in OURS}
         legal = [each.name for each in (*fields(Options), *fields(Settings))]
         for key in given:
             if key not in legal:
@@ -79,8 +81,8 @@ class Host(Device):
                              f"{1e3 * timing['low']:.4g} and {1e3 * timing['high']:.4g} ms; end other work there, or "
                              f"accept an interval wider than {1 + self.settings.refuse:g} to 1: refuse = NUMBER in "
                              "the device's file")
-        latency = milli("median", timing)
-        figures = {"latency_ms": latency, **self._memory(found), **energy(timing),
+        latency = milli(timing, self.options.between)
+        figures = {"latency_ms": latency, **self._memory(found), **energy(timing, self.options.between),
                    "macs": Cost.counted(workload.macs), "params": Cost.counted(workload.params)}
         return Costs(figures, added_up(found["operators"], latency.value), notes=self._notes(found))
 
@@ -160,21 +162,23 @@ class Host(Device):
                  "busy": settings.busy, "refuse": settings.refuse}
         if low := [key for key, value in above.items() if not 0 < value < math.inf]:
             raise UsageError(f"device '{self.name}': {low[0]} is a number above 0, not {above[low[0]]}")
-        if settings.warmup < 0 or not math.isfinite(settings.warmup) or settings.again < 0:
-            raise UsageError(f"device '{self.name}': warmup and again are numbers from 0 up")
+        if not all(0 <= value < math.inf for value in (settings.warmup, settings.again, options.between)):
+            raise UsageError(f"device '{self.name}': warmup, again and between are numbers from 0 up")
         if options.ssh.startswith("-") or any(each.isspace() for each in options.ssh):
             raise UsageError(f"device '{self.name}': ssh is USER@HOST, not {options.ssh!r}")
         if options.ssh and options.runtime == "torch":
             raise UsageError(f"device '{self.name}': a board is measured by onnxruntime, not by torch")
 
 
-def milli(key: str, timing: Mapping[str, Any]) -> Cost:
-    return Cost(1e3 * timing[key], "measured", 1e3 * timing["low"], 1e3 * timing["high"])
+def milli(found: Mapping[str, float], between: float) -> Cost:
+    """A median of seconds or joules in thousandths, its interval wider by what differs from process to process."""
+    return Cost(1e3 * found["median"], "measured", 1e3 * found["low"] / (1 + between),
+                1e3 * found["high"] * (1 + between))
 
 
-def energy(timing: Mapping[str, Any]) -> dict[str, Cost]:
+def energy(timing: Mapping[str, Any], between: float) -> dict[str, Cost]:
     """Of the whole processor package while the network ran, its idle power included; nothing where none is counted."""
-    return {"energy_mj": milli("median", timing["joules"])} if "joules" in timing else {}
+    return {"energy_mj": milli(timing["joules"], between)} if "joules" in timing else {}
 
 
 export = Host

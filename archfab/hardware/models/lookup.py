@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from archfab.hardware.workload import Workload
 
 ORIGINS = ("measured", "calibrated", "simulated", "analytic")
-KNOWN = ("name", "about", "model", "folder", "table", "interpolate", "start_ms", "scale", "error")
+KNOWN = ("name", "about", "model", "folder", "path", "table", "interpolate", "start_ms", "scale", "error")
 
 
 class Lookup(Device):
@@ -36,7 +36,7 @@ class Lookup(Device):
         self.name, self.about = numbers["name"], numbers.get("about", "")
         for key in numbers:
             if key not in KNOWN:
-                raise unknown(f"setting of the device '{self.name}'", key, KNOWN[4:])
+                raise unknown(f"setting of the device '{self.name}'", key, KNOWN[5:])
         self.file = Path(numbers.get("folder", ".")) / self._told("table", numbers.get("table"), "file")["file"]
         error = numbers.get("error", {})
         self.error = self._told("error.latency_ms", error.get("latency_ms") if isinstance(error, Mapping) else None,

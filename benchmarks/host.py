@@ -24,8 +24,9 @@ from torch import nn
 
 from archfab.evaluate import load_device
 from archfab.hardware.kernels import fuse
+from archfab.hardware.measuring.interpolation import Interpolation
 from archfab.hardware.measuring.layouts import feed_of, layouts, runner
-from archfab.hardware.measuring.table import key_of
+from archfab.hardware.measuring.table import Table, key_of
 from archfab.hardware.measuring.tabulate import make_device, quick, tabulate
 from archfab.hardware.models import host as host_model
 from archfab.hardware.network import Network
@@ -92,6 +93,13 @@ def workload(module: nn.Module) -> Workload:
     return replace(record(module, (x,)), network=Network(lambda: (module, (x,))))
 
 
+def machine(seconds: float = 1.0) -> Any:
+    """The device `host`, which here refuses nothing: the intervals are among the results."""
+    device = quick(load_device("host"), seconds)
+    device.settings = replace(device.settings, refuse=1e3)
+    return device
+
+
 def repeats(traced: Workload, device: Any) -> list[Any]:
     """The same network measured again and again, as if never before."""
     found = []
@@ -114,7 +122,7 @@ def plain_loop(network: Network) -> float:
 
 def trust(name: str, traced: Workload) -> Iterator[dict[str, Any]]:
     assert traced.network is not None
-    device = load_device("host")
+    device = machine()
     found = repeats(traced, device)
     values = [cost.value for cost in found]
     middle = statistics.median(values)
@@ -127,7 +135,7 @@ def trust(name: str, traced: Workload) -> Iterator[dict[str, Any]]:
 
 
 def sums(name: str, traced: Workload) -> Iterator[dict[str, Any]]:
-    device = quick(load_device("host"), 0.2)
+    device = machine(0.2)
     keys = [key_of(kernel, traced) for kernel in fuse(traced)]
     table = tabulate(list(dict.fromkeys(keys)), device)
     total = table.start_ms + sum(table.milliseconds[key] for key in keys)
@@ -139,10 +147,11 @@ def sums(name: str, traced: Workload) -> Iterator[dict[str, Any]]:
 def space() -> Iterator[dict[str, Any]]:
     """A table of a space of networks so small that what lies between kernels counts, tried on fresh networks."""
     bench, rng = plan("vision", space="mobile"), random.Random(0)
-    device = quick(load_device("host"), 0.05)
+    device = machine(0.05)
     with tempfile.TemporaryDirectory() as folder:
         made = make_device("mine", Path(folder), device, bench.space, bench.workload, rng, networks=SPACE)
         table = load_device(made["device"])
+        rows = list(interpolated(table.table))
         drawn = [bench.workload(bench.space.sample(rng)) for _ in range(SPACE)]
         start = time.process_time()
         costs = [table.cost(each).figures for each in drawn]
@@ -150,6 +159,7 @@ def space() -> Iterator[dict[str, Any]]:
     found = [(cost["latency_ms"], device.cost(each).figures["latency_ms"].value)
              for cost, each in zip(costs, drawn, strict=True) if "latency_ms" in cost]
     errors = [100 * abs(cost.value / measured - 1) for cost, measured in found]
+    yield from rows
     yield row("lookup kernels of the vision space mobile", made["kernels"], "kernels", higher_is_better=True)
     yield row("lookup fresh networks whose kernels are all listed", len(found) / SPACE, "share", higher_is_better=True)
     yield row("lookup milliseconds to price a network", 1e3 * seconds / SPACE, "CPU ms", 1)
@@ -160,6 +170,19 @@ def space() -> Iterator[dict[str, Any]]:
         yield row("lookup fresh networks within the interval",
                   sum(cost.low <= measured <= cost.high for cost, measured in found) / len(found), "share",
                   higher_is_better=True)
+
+
+def interpolated(table: Table) -> Iterator[dict[str, Any]]:
+    """Each kernel of a table taken out and interpolated."""
+    errors, held = [], []
+    for entry, value in table.entries.items():
+        found = Interpolation(Table({key: each for key, each in table.entries.items() if key != entry})).of(entry[0])
+        if found:
+            errors.append(100 * abs(found.value / value - 1))
+            held.append(found.low <= value <= found.high)
+    yield row("lookup kernels that can be interpolated", len(errors) / len(table.entries), "share", higher_is_better=True)
+    yield row("lookup median error of an interpolated kernel", statistics.median(errors), "%")
+    yield row("lookup interpolated kernels within their interval", sum(held) / len(held), "share", 0.85, True)
 
 
 def gains(name: str, traced: Workload) -> Iterator[dict[str, Any]]:

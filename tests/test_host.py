@@ -4,6 +4,7 @@ import ast
 import itertools
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -483,6 +484,24 @@ def test_a_board_without_onnxruntime_or_with_an_old_python_is_told_what_to_insta
     fake_ssh('echo \'archfab:{"fatal": "python", "because": "3.5.2"}\'')
     with pytest.raises(UsageError, match=r"has Python 3\.5\.2, and measuring needs 3\.8"):
         one(place)
+
+
+def test_cores_that_are_not_there_are_told(both):
+    if both[0]["cores_used"] is None:
+        pytest.skip("this system keeps no process on a core")
+    with pytest.raises(UsageError, match="has not the cores"):
+        ask(Place(), {**REQUEST, "cores": [4000]}, [Sample(dense(1).SerializeToString())])
+
+
+def test_a_board_that_is_gone_fails_the_trial_and_not_the_run(fake_ssh, tmp_path, monkeypatch):
+    from archfab.core import Job, Trial
+    from archfab.plan import plan
+    monkeypatch.setattr("archfab.exporting.to_onnx", lambda *_: dense(1))       # which takes seconds
+    fake_ssh('echo "ssh: connect to host board port 22: No route to host" >&2; exit 255')
+    (tmp_path / "board.toml").write_text('about = "gone"\nmodel = "host"\nssh = "pi@board"\n')
+    bench = plan("vision", space="cell", device=str(tmp_path / "board.toml"), options={"channels": 4})
+    event = bench.run(Job("try", Trial(0, bench.space.sample(random.Random(0)))))
+    assert event.kind == "failed" and "pi@board stopped answering" in event.note and "power" in event.note
 
 
 def test_a_board_that_falls_silent_is_given_up(fake_ssh):

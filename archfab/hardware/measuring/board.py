@@ -24,6 +24,7 @@ LEVELS = {"none": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "O
           "all": "ORT_ENABLE_ALL"}
 TYPES = {"float": "float32", "double": "float64", "float16": "float16", "int64": "int64", "int32": "int32",
          "int8": "int8", "uint8": "uint8", "bool": "bool"}
+LONGEST = 2.0               # seconds under the profiler, where more than one run takes longer
 SKIPPED = 2                 # first runs under the profiler, which allocate
 
 
@@ -36,7 +37,11 @@ def main(request: Mapping[str, Any], stream: Any) -> None:
             say({"alive": True})
             last[0] = time.monotonic()
 
-    cores = pin(request.get("cores"), request["threads"])
+    try:
+        cores = pin(request.get("cores"), request["threads"])
+    except OSError as error:
+        say({"fatal": "cores", "because": f"{error}; there are {os.cpu_count()}"})
+        return
     try:
         import onnxruntime
     except ImportError as error:
@@ -87,7 +92,7 @@ def examine(model: bytes, inputs: Sequence[Mapping[str, Any]] | None, arrays: Se
                      meter=rapl(request.get("powercap", "/sys/class/powercap")), tick=alive, renew=opened)
     found: dict[str, Any] = {"timing": timing}
     if request.get("profile"):
-        events = profiled(model, feed, names, request)
+        events = profiled(model, feed, names, request, alive)
         found["operators"] = per_operator(events)
         arena = arena_bytes(events)
         if arena is not None:
@@ -144,13 +149,16 @@ def fed(session: Any, inputs: Sequence[Mapping[str, Any]] | None, arrays: Sequen
     return feed
 
 
-def profiled(model: bytes, feed: Mapping[str, Any], names: Sequence[str],
-             request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The events of operators that onnxruntime's profiler writes in some more runs."""
+def profiled(model: bytes, feed: Mapping[str, Any], names: Sequence[str], request: Mapping[str, Any],
+             alive: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
+    """The events of operators that onnxruntime's profiler writes in some more runs, fewer where they take long."""
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(model, request, os.path.join(folder, "profile"))
-        for _ in range(request["profile"] + SKIPPED):
-            session.run(names, feed)
+        start = time.monotonic()
+        for i in range(request["profile"] + SKIPPED):
+            if i <= SKIPPED or time.monotonic() - start < LONGEST:
+                session.run(names, feed)
+                alive()
         with open(session.end_profiling(), encoding="utf-8") as file:
             events = json.load(file)
     return [event for event in events

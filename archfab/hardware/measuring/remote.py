@@ -111,10 +111,9 @@ class Talk:
         self.last = time.monotonic()
 
     def __enter__(self) -> Talk:
-        environment = {**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
         try:
             self.process = subprocess.Popen(self.place.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                            stderr=subprocess.PIPE, env=environment)
+                                            stderr=subprocess.PIPE)
         except FileNotFoundError:
             raise UsageError("there is no program 'ssh' here to reach a board with; install it: "
                              "apt-get install openssh-client") from None
@@ -201,7 +200,9 @@ def one_at_a_time(place: Place) -> Iterator[None]:
 
 
 def lacking(place: Place, said: Mapping[str, Any]) -> str:
-    """The message for a machine that has no Python that is new enough, or no onnxruntime."""
+    """The message for a machine that has no Python that is new enough, no onnxruntime, or not those cores."""
+    if said["fatal"] == "cores":
+        return f"{place.name} has not the cores that the device's file names ({said['because']})"
     if said["fatal"] == "python":
         return (f"{place.name} has Python {said['because']}, and measuring needs 3.8 or newer; name a newer one in the "
                 "device's file: python = \"/path/to/python3\"")

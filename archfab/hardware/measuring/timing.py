@@ -100,8 +100,9 @@ def measure(run: Callable[[], Any], settings: Settings, threads: int = 1, clock:
         while len(good(blocks, settings)) < settings.blocks and len(blocks) < settings.blocks + settings.again:
             if blocks and renew:
                 run = renew()
-                for _ in range(WINDOW):
+                for _ in range(WINDOW if inner > 1 else 1):
                     run()
+                    tick()
                 before = look(clock)
             block = timed(run, inner, settings.seconds / settings.blocks, threads, before, clock, look, meter, tick)
             blocks.append(block)

@@ -180,7 +180,8 @@ def interpolated(table: Table) -> Iterator[dict[str, Any]]:
         if found:
             errors.append(100 * abs(found.value / value - 1))
             held.append(found.low <= value <= found.high)
-    yield row("lookup kernels that can be interpolated", len(errors) / len(table.entries), "share", higher_is_better=True)
+    share = len(errors) / len(table.entries)
+    yield row("lookup kernels that can be interpolated", share, "share", higher_is_better=True)
     yield row("lookup median error of an interpolated kernel", statistics.median(errors), "%")
     yield row("lookup interpolated kernels within their interval", sum(held) / len(held), "share", 0.85, True)
 

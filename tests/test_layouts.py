@@ -221,6 +221,25 @@ def test_a_network_with_pictures_is_compared_in_both_layouts(monkeypatch):
     assert json.loads(json.dumps(found)) == found and len(in_words(found)) == 4
 
 
+class Viewing(torch.nn.Module):
+    """Looks at a picture in a way that only one order allows."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Conv2d(3, 8, 3)
+
+    def forward(self, x):
+        return self.first(x).view(x.shape[0], -1)
+
+
+def test_a_network_that_runs_in_one_layout_alone_says_so():
+    found = layouts.torch_layouts(Viewing().eval(), (torch.rand(2, 3, 10, 10),))
+    assert found["better"] == "nchw" and "view" in found["failed"]
+    model = model_of(REMOVABLE["a pair"][0], SHAPE, ["y"])
+    chosen, _ = fitting(Viewing().eval(), model, (torch.rand(1, 3, 4, 5),))
+    assert chosen["torch"] == "nchw"
+
+
 def test_a_network_without_pictures_has_one_layout():
     module = torch.nn.Linear(4, 4)
     assert not has_pictures(module) and layouts.torch_layouts(module, (torch.rand(1, 4),)) is None

@@ -85,7 +85,8 @@ def layouts(network: Network, threads: int = 1) -> dict[str, Any]:
     if module is not None:
         found["no_torch"] = "" if has_pictures(module) else "nothing in it has four axes, so there is one layout alone"
         found["torch"] = torch_layouts(module, network.inputs(), threads)
-        found["hidden"] += hidden_in_torch(module, network.inputs(), threads)
+        both = found["torch"] and "failed" not in found["torch"]
+        found["hidden"] += hidden_in_torch(module, network.inputs(), ("nchw", "nhwc") if both else ("nchw",), threads)
     found["onnxruntime"] = onnx_layouts(model, feed, threads)
     found["hidden"] += hidden_in_onnx(model, feed, threads)
     return found
@@ -107,7 +108,8 @@ def has_pictures(module: torch.nn.Module) -> bool:
 
 
 def torch_layouts(module: torch.nn.Module, inputs: tuple[Any, ...], threads: int = 1) -> dict[str, Any] | None:
-    """NHWC against NCHW in torch, end to end: inputs come as NCHW in both. None where nothing has four axes."""
+    """NHWC against NCHW in torch, end to end: inputs come as NCHW in both. None where nothing has four axes; a network
+    that does not run in NHWC says why in `failed`."""
     import copy
 
     from archfab.hardware.measuring.torch_timing import at_work, laid_out
@@ -115,16 +117,21 @@ def torch_layouts(module: torch.nn.Module, inputs: tuple[Any, ...], threads: int
         return None
     with laid_out(module, inputs, "nchw") as (plain, x), laid_out(copy.deepcopy(module), (), "nhwc") as (last, _), \
             at_work(threads):
+        try:
+            last(*x)
+        except RuntimeError as error:       # a `view` that only one order allows
+            return {"better": "nchw", "failed": " ".join(str(error).split())[:200]}
         ratio = compare(lambda: plain(*x), lambda: last(*x), threads)
     return {"nchw_ms": ratio.first_ms, "nhwc_ms": ratio.second_ms, "ratio": asdict(ratio), "origin": "measured",
             "better": "nhwc" if ratio.second_is_better else "nchw"}
 
 
-def hidden_in_torch(module: torch.nn.Module, inputs: tuple[Any, ...], threads: int = 1) -> list[dict[str, Any]]:
+def hidden_in_torch(module: torch.nn.Module, inputs: tuple[Any, ...], in_layouts: tuple[str, ...] = ("nchw",),
+                    threads: int = 1) -> list[dict[str, Any]]:
     """Copies that torch makes of activations to have them in another order, in each layout."""
     from archfab.hardware.measuring.torch_timing import at_work, hidden_copies, laid_out
     found = []
-    for layout in ("nchw", "nhwc") if has_pictures(module) else ("nchw",):
+    for layout in in_layouts:
         with at_work(threads), laid_out(module, inputs, layout) as (model, x):
             found += [{"where": f"torch {layout}", **priced(row)} for row in hidden_copies(model, x)]
     return found
@@ -203,7 +210,7 @@ def fitting(module: torch.nn.Module, model: onnx.ModelProto, inputs: tuple[Any, 
     by_torch = torch_layouts(module, inputs, threads)
     lean, saved = without_transposes(model)
     chosen: dict[str, Any] = {"torch": by_torch["better"] if by_torch else "nchw", "transposes_removed": 0}
-    if by_torch:
+    if by_torch and "ratio" in by_torch:
         chosen["nhwc_to_nchw"] = by_torch["ratio"]
     if saved:
         found = rewriting(model, lean, feed_of(model, Network(lambda: (module, inputs))), threads)
@@ -217,7 +224,10 @@ def fitting(module: torch.nn.Module, model: onnx.ModelProto, inputs: tuple[Any, 
 def in_words(found: Mapping[str, Any]) -> list[str]:
     """What `layouts` found, a sentence to a line."""
     lines = []
-    if torch_ := found["torch"]:
+    torch_ = found["torch"]
+    if torch_ and "failed" in torch_:
+        lines.append(f"torch: runs in NCHW alone: {torch_['failed']}")
+    elif torch_:
         lines.append(f"torch: NCHW {torch_['nchw_ms']:.4g} ms, NHWC {torch_['nhwc_ms']:.4g} ms "
                      f"({spread(torch_['ratio'])}); better: {torch_['better'].upper()}")
     else:

@@ -14,7 +14,7 @@ from typing import Any
 
 from archfab.core import Cost, Costs, Device, UsageError
 from archfab.hardware.kernels import Kernel, fuse, kept
-from archfab.hardware.memory import peak_elements
+from archfab.hardware.memory.runtime import Runtime
 from archfab.hardware.workload import Workload
 
 NUMBERS = ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "power_w")
@@ -46,6 +46,7 @@ class Roofline(Device):
         self._peak, self._bandwidth, self._overhead, self._power = (numbers[key]["value"] for key in NUMBERS)
         self._start = numbers["start_us"]["value"] if "start_us" in numbers else 0.0
         self._asynchronous = numbers.get("asynchronous") is True
+        self._runtime = Runtime.of(numbers)
         self._utilisation = {key: entry["value"] for key, entry in numbers.get("utilisation", {}).items()}
         self._assumed = {"unknown"} | {key for key, entry in numbers.get("utilisation", {}).items()
                                        if entry["origin"] == "analytic"}
@@ -60,8 +61,7 @@ class Roofline(Device):
     def cost(self, workload: Workload) -> Costs:
         kernels = fuse(workload)
         rows = self._rows(kernels, workload)
-        sizes = [buffer.elements for buffer in workload.buffers]
-        memory = peak_elements(kernels, sizes, workload.inputs, workload.outputs) * self.bits / 8 / 1024
+        memory = self._runtime.plan(kernels, workload, self.bits).arena / 1024
         weights, biases = kept(kernels, workload)
         flash = (weights * self.bits / 8 + biases * BIAS_BYTES) / 1024
         unknown = sorted({name for k in kernels if k.kind == "unknown" for name in k.names})

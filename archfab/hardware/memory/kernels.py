@@ -22,7 +22,7 @@ def graph_of(kernels: Sequence[Kernel], workload: Workload, bits: int, keep_inpu
         written.update((*kernel.reads, *kernel.writes))
         reads = tuple(b for b in kernel.reads if b in written)
         steps.append(Step(reads, kernel.writes, title(kernel), reads if kernel.kind == "elementwise" else ()))
-    return Graph(steps, [math.ceil(buffer.elements * bits / 8) for buffer in workload.buffers], inputs,
+    return Graph(steps, [math.ceil(buffer.bytes_in(bits)) for buffer in workload.buffers], inputs,
                  [b for b in workload.outputs if b in written], keep_inputs)
 
 

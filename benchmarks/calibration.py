@@ -48,9 +48,9 @@ CORAL_MOBILENET_MS = 2.2        # Coral FAQ: MobileNet v1, 224x224, Dev Board wi
 # device -> utilisations that are fitted, sharing a value in a group; other fitted numbers; how near the logarithms
 # of utilisations stay to their mean (standard deviation): near where four networks must tell four kinds apart
 FITS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], float]] = {
-    **{device: ((("conv",), ("pointwise",), ("depthwise",), ("linear",)), ("overhead_us",), 0.1) for device in TINY},
-    **{device: ((("conv",), ("pointwise", "linear"), ("depthwise",), ("pool",), ("elementwise", "norm"), ("move",)),
-                ("overhead_us",), 3.0) for device in ("raspberry-pi-4", "pixel-3")},
+    **dict.fromkeys(TINY, ((("conv",), ("pointwise",), ("depthwise",), ("linear",)), ("overhead_us",), 0.1)),
+    **dict.fromkeys(("raspberry-pi-4", "pixel-3"), ((("conv",), ("pointwise", "linear"), ("depthwise",), ("pool",),
+                                                     ("elementwise", "norm"), ("move",)), ("overhead_us",), 3.0)),
     "adreno-640": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")),
                    ("overhead_us", "start_us"), 3.0),
     "edge-npu": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")), ("start_us",), 3.0),

@@ -29,7 +29,7 @@ from archfab import nn, registry
 from archfab.core import Cost
 from archfab.evaluate import load_device
 from archfab.hardware.kernels import fuse
-from archfab.hardware.models.roofline import BIAS_BYTES, KINDS
+from archfab.hardware.models.roofline import BIAS_BYTES, KINDS, positions
 from archfab.hardware.workload import Workload, record_genotype
 from archfab.nn.cells import useful
 from archfab.space import Space
@@ -50,9 +50,9 @@ CORAL_MOBILENET_MS = 2.2        # Coral FAQ: MobileNet v1, 224x224, Dev Board wi
 FITS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], float]] = {
     **dict.fromkeys(TINY, ((("conv",), ("pointwise",), ("depthwise",), ("linear",)), ("overhead_us",), 0.1)),
     **dict.fromkeys(("raspberry-pi-4", "pixel-3"), ((("conv",), ("pointwise", "linear"), ("depthwise",), ("pool",),
-                                                     ("elementwise", "norm"), ("move",)), ("overhead_us",), 3.0)),
-    "adreno-640": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")),
-                   ("overhead_us", "start_us"), 3.0),
+                                                     ("elementwise", "norm"), ("move",)),
+                                                    ("overhead_us", "saturation.pointwise"), 3.0)),
+    "adreno-640": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")), (), 3.0),
     "edge-npu": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")), ("start_us",), 3.0),
     "server-gpu": ((("conv", "pointwise", "linear"), ("depthwise",), ("elementwise", "norm", "move", "pool")),
                    ("overhead_us",), 3.0)}
@@ -154,18 +154,20 @@ def table(path: str) -> list[dict[str, str]]:
 
 
 @cache
-def cells() -> list[tuple[str, Workload]]:
-    """450 NAS-Bench-201 networks without unreachable operations."""
-    rows = [row for row in table("nasbench201/archs.csv.gz") if all_reachable(row)]
+def cells(few: str | None = None) -> list[tuple[str, Workload]]:
+    """450 NAS-Bench-201 networks without unreachable operations; of those that a table has, where it has `few`."""
+    known = few and {row["idx"] for row in table(few)}
+    rows = [row for row in table("nasbench201/archs.csv.gz")
+            if all_reachable(row) and (not known or row["idx"] in known)]
     space, image = Space(nasbench201()), (torch.empty(1, 3, 32, 32),)
     return [(row["idx"], record_genotype(space, genotype_of(row), image)) for row in random.Random(1).sample(rows, 450)]
 
 
-def timed_cells(column: str, path: str = "hw-nas-bench/nb201_cifar10.csv.gz") -> Iterator[Case]:
-    """The cells that the table has a time for: a third to fit, two thirds held out."""
-    times = {row["idx"]: row[column] for row in table(path)}
-    for i, (idx, workload) in enumerate(cells()):
-        if times.get(idx):
+def timed_cells(column: str, few: str | None = None) -> Iterator[Case]:
+    """The cells that a table has a time for: a third to fit, two thirds held out."""
+    times = {row["idx"]: row[column] for row in table(few or "hw-nas-bench/nb201_cifar10.csv.gz")}
+    for i, (idx, workload) in enumerate(cells(few)):
+        if times[idx]:
             yield Case(f"nasbench201 {idx}", workload, float(times[idx]) / 1e3, i >= 150)
 
 
@@ -197,28 +199,30 @@ class Model:
     def __init__(self, device: str, cases: list[Case]) -> None:
         self.numbers = registry.load("devices", device)
         rows = [(i, *row) for i, case in enumerate(cases) for row in self.kernels(case.workload)]
-        self.case, self.kind, self.work, self.bytes = map(np.array, zip(*rows, strict=True))
+        self.case, self.kind, self.work, self.bytes, self.positions = map(np.array, zip(*rows, strict=True))
         self.seconds = np.array([case.seconds for case in cases])
 
-    def kernels(self, workload: Workload) -> Iterator[tuple[int, float, float]]:
+    def kernels(self, workload: Workload) -> Iterator[tuple[int, float, float, float]]:
         for kernel in fuse(workload):
             touched = sum(workload.buffers[b].elements for b in (*kernel.reads, *kernel.writes))
             weights = sum(workload.buffers[b].elements for b in kernel.weights)
             traffic = (touched + weights) * self.numbers["bits"] / 8 + kernel.biases * BIAS_BYTES
-            yield KINDS.index(kernel.kind), kernel.macs or touched, traffic
+            yield KINDS.index(kernel.kind), kernel.macs or touched, traffic, positions(kernel)
 
     def number(self, key: str) -> float:
         """What the device file says."""
         group, _, name = key.rpartition(".")
-        return (self.numbers[group] if group else self.numbers).get(name, {"value": 0.0})["value"]
+        return (self.numbers.get(group, {}) if group else self.numbers).get(name, {"value": 0.0})["value"]
 
     def predict(self, found: dict[str, float]) -> np.ndarray:
         """Seconds of each network, with some of the device's numbers replaced."""
         now = {key: found.get(key, self.number(key))
                for key in ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "start_us",
-                           *(f"utilisation.{kind}" for kind in KINDS))}
+                           *(f"{group}.{kind}" for group in ("utilisation", "saturation") for kind in KINDS))}
         rate = now["peak_gmacs"] * 1e9 * np.array([now[f"utilisation.{kind}"] for kind in KINDS])
-        times = np.maximum(self.work / rate[self.kind], self.bytes / (now["bandwidth_gb_s"] * 1e9))
+        half = np.array([now[f"saturation.{kind}"] for kind in KINDS])
+        work = self.work * (1 + half[self.kind] / self.positions)
+        times = np.maximum(work / rate[self.kind], self.bytes / (now["bandwidth_gb_s"] * 1e9))
         running, launching = np.bincount(self.case, times), np.bincount(self.case) * now["overhead_us"] / 1e6
         together = np.maximum(running, launching) if self.numbers.get("asynchronous") else running + launching
         return together + now["start_us"] / 1e6
@@ -233,9 +237,10 @@ def fitted(device: str, cases: list[Case]) -> dict[str, float]:
         return {**shares, **dict(zip(others, np.exp(logs[len(groups):]), strict=True))}
 
     def residuals(logs: np.ndarray) -> np.ndarray:
-        shares, usual_launch = logs[:len(groups)], (logs[-1] - np.log(5.0)) / 1.5
-        return np.concatenate([np.log(model.predict(named(logs)) / model.seconds) / 0.05,
-                               (shares - shares.mean()) / spread, [usual_launch] if "overhead_us" in others else []])
+        found, shares = named(logs), logs[:len(groups)]
+        launch = [np.log(found["overhead_us"] / 5.0) / 1.5] if "overhead_us" in others else []
+        return np.concatenate([np.log(model.predict(found) / model.seconds) / 0.05, (shares - shares.mean()) / spread,
+                               launch])
 
     rates = {"conv": 0.1, "pointwise": 0.1, "linear": 0.1, "depthwise": 0.03}
     start = np.log([rates.get(kinds[0], 0.001) for kinds in groups] + [10.0] * len(others))

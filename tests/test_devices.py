@@ -389,11 +389,15 @@ def test_mobilenet_on_the_edge_npu_lies_within_the_stated_interval(calibration):
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("name", "column"), [("raspberry-pi-4", "raspi4_latency"), ("edge-npu", "edgetpu_latency")])
-def test_other_measured_cells_are_ranked_and_enclosed(name, column, calibration, shared_data):
-    times = {row["idx"]: row[column] for row in calibration.table("hw-nas-bench/nb201_cifar10.csv.gz")}
+@pytest.mark.parametrize(("name", "column", "file"), [
+    ("raspberry-pi-4", "raspi4_latency", "hw-nas-bench/nb201_cifar10.csv.gz"),
+    ("edge-npu", "edgetpu_latency", "hw-nas-bench/nb201_cifar10.csv.gz"),
+    pytest.param("pixel-3", "pixel3_latency", "hw-nas-bench/nb201_cifar10.csv.gz", marks=pytest.mark.slow),
+    pytest.param("adreno-640", "gpu", "nn-meter/nb201_latency_ms.csv.gz", marks=pytest.mark.slow)])
+def test_other_measured_cells_are_ranked_and_enclosed(name, column, file, calibration, shared_data):
+    times = {row["idx"]: row[column] for row in calibration.table(file)}
     rows = [row for row in calibration.table("nasbench201/archs.csv.gz")
-            if calibration.all_reachable(row) and times[row["idx"]]]
+            if calibration.all_reachable(row) and times.get(row["idx"])]
     space, device, x = Space(calibration.nasbench201()), load_device(name), (torch.empty(1, 3, 32, 32),)
     chosen = random.Random(7).sample(rows, 25)
     costs = [device.cost(record_genotype(space, calibration.genotype_of(row), x)).figures["latency_ms"]

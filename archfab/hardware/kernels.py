@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from archfab.hardware.loops import Loops
+from archfab.hardware.windows import Window
 from archfab.hardware.workload import Op, Workload
 
 FOLDS_INTO = {"norm": {"conv", "pointwise", "depthwise", "linear"},
@@ -35,6 +36,7 @@ class Kernel:
     shape: tuple[int, ...]
     detail: str
     loops: tuple[Loops, ...] = ()
+    window: Window | None = None
 
 
 def fuse(workload: Workload, rules: Mapping[str, Collection[str]] = FOLDS_INTO) -> list[Kernel]:
@@ -77,7 +79,7 @@ def kernel_of(op: Op, workload: Workload) -> Kernel:
         weights, biases = weights[:1], weights[1:]
     return Kernel(op.kind, (op.name,), tuple(b for b in reads if workload.buffers[b].role == "activation"), op.writes,
                   tuple(weights), sum(workload.buffers[b].elements for b in biases), op.macs, op.shape, op.detail,
-                  op.loops)
+                  op.loops, op.window)
 
 
 def joins(kernel: Kernel, before: Kernel, rules: Mapping[str, Collection[str]]) -> bool:

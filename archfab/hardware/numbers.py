@@ -10,7 +10,7 @@ from archfab.core import UsageError
 
 ORIGINS = ("measured", "calibrated", "simulated", "analytic")
 UNITS = {"gmacs": "GMAC/s", "gb_s": "GB/s", "us": "us", "ms": "ms", "w": "W", "mj": "mJ", "kb": "KiB",
-         "utilisation": "share of peak"}
+         "utilisation": "share of peak", "saturation": "positions"}
 """The unit of a number by the end of its name, or by the table in which it stands."""
 OTHERS = {"GMAC/s": {"GFLOPS": 0.5, "GFLOP/s": 0.5, "TFLOPS": 500.0, "TOPS": 500.0, "GOPS": 0.5, "TMAC/s": 1000.0},
           "GB/s": {"MB/s": 1e-3, "GiB/s": 1.073741824, "Gbit/s": 0.125}, "us": {"ms": 1e3, "ns": 1e-3, "s": 1e6},

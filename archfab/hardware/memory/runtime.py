@@ -8,6 +8,7 @@ from typing import Any
 
 from archfab.core import UsageError
 from archfab.hardware.kernels import Kernel
+from archfab.hardware.memory.graph import Graph
 from archfab.hardware.memory.kernels import graph_of
 from archfab.hardware.memory.orders import EFFORT
 from archfab.hardware.memory.planning import Plan, plan
@@ -43,5 +44,7 @@ class Runtime:
 
     def plan(self, kernels: Sequence[Kernel], workload: Workload, bits: int, effort: int = EFFORT) -> Plan:
         """The plan of a network's activations, stored in so many bits each."""
-        return plan(graph_of(kernels, workload, bits, self.keeps_input), self.reorders, self.in_place, self.alignment,
-                    effort)
+        return self.plan_graph(graph_of(kernels, workload, bits, self.keeps_input), effort)
+
+    def plan_graph(self, graph: Graph, effort: int = EFFORT) -> Plan:
+        return plan(graph, self.reorders, self.in_place, self.alignment, effort)

@@ -1,13 +1,16 @@
 """Roofline: a kernel takes as long as its arithmetic or its memory traffic, whichever is longer, plus a launch.
 
-t = max(work / (peak * utilisation of its kind), bytes / bandwidth) + overhead, summed over fused kernels
-(Williams, Waterman and Patterson, CACM 2009), plus a start where a device has one. Where launches run ahead of the
-kernels (`asynchronous`), the longer of both sums counts: launches, or kernels. Work is multiply-accumulates; for
-kernels without any, the elements that they touch. Energy is power times time.
+t = max(work / (peak * utilisation), bytes / bandwidth) + overhead, summed over fused kernels (Williams, Waterman and
+Patterson, CACM 2009), plus a start where a device has one. Utilisation is that of the kernel's kind, times
+p / (p + s) for convolutions with p output positions where a device says at which number s of positions half the
+utilisation is reached (`saturation`): small images leave lanes, tiles or whole cores idle. Where launches run ahead
+of the kernels (`asynchronous`), the longer of both sums counts: launches, or kernels. Work is multiply-accumulates;
+for kernels without any, the elements that they touch. Energy is power times time.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -19,6 +22,7 @@ from archfab.hardware.workload import Workload
 
 NUMBERS = ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "power_w")
 OPTIONAL = ("start_us",)
+SATURABLE = ("conv", "pointwise", "depthwise")
 PRICED_AS = {"fourier": "linear"}      # where a device has no utilisation of its own for a kind
 KINDS = ("conv", "pointwise", "depthwise", "linear", "attention", "norm", "pool", "elementwise", "move")
 UNCERTAIN = ("latency_ms", "energy_mj")
@@ -43,6 +47,7 @@ class Roofline(Device):
                         **group(self.name, numbers, "utilisation", (*KINDS, *PRICED_AS)),
                         **group(self.name, numbers, "error", ERRORS),
                         **group(self.name, numbers, "capacity", self.figures),
+                        **group(self.name, numbers, "saturation", SATURABLE),
                         **group(self.name, numbers, "measured", RATES)}
         for key, entry in self.sources.items():
             check(self.name, key, entry, key in (*RATES, "power_w") or key.startswith("capacity."))
@@ -52,6 +57,7 @@ class Roofline(Device):
         self._asynchronous = numbers.get("asynchronous") is True
         self._runtime = Runtime.of(numbers)
         self._utilisation = {key: entry["value"] for key, entry in numbers.get("utilisation", {}).items()}
+        self._saturation = {key: entry["value"] for key, entry in numbers.get("saturation", {}).items()}
         self._assumed = {"unknown", *(PRICED_AS.keys() - self._utilisation.keys())}
         self._assumed |= {kind for kind in self._utilisation if numbers["utilisation"][kind]["origin"] == "analytic"}
         self._fusion = fusion_rules(self.name, numbers.get("fusion", FOLDS_INTO))
@@ -99,7 +105,8 @@ class Roofline(Device):
         traffic = sum(buffer.bytes_in(self.bits) for buffer in touched) + kernel.biases * BIAS_BYTES \
             + sum(workload.buffers[b].bytes_in(self.bits) for b in kernel.weights)
         rate = self._peak * 1e9 * self._utilisation.get(kernel.kind, self._utilisation["move"])
-        return (kernel.macs or elements) / rate, traffic / (self._bandwidth * 1e9), traffic
+        work = (kernel.macs or elements) * (1 + self._saturation.get(kernel.kind, 0.0) / positions(kernel))
+        return work / rate, traffic / (self._bandwidth * 1e9), traffic
 
     def _row(self, operator: str, kind: str, detail: str, shape: list[int], macs: int, traffic: int, bound: str,
              seconds: float) -> dict[str, Any]:
@@ -114,6 +121,11 @@ class Roofline(Device):
         known = value - guessed
         return Cost(value, error["origin"], error["low"] * (known + guessed * assumed["low"]),
                     error["high"] * (known + guessed * assumed["high"]))
+
+
+def positions(kernel: Kernel) -> float:
+    """At how many places a convolution computes its channels: images times height times width."""
+    return max(1.0, math.prod(kernel.shape) / max(1, kernel.shape[1])) if len(kernel.shape) > 1 else 1.0
 
 
 def check_peaks(device: str, numbers: Mapping[str, Any], sources: Mapping[str, Any]) -> None:

@@ -55,7 +55,7 @@ FITS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], float]] = {
     "adreno-640": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")), (), 3.0),
     "edge-npu": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")), ("start_us",), 3.0),
     "server-gpu": ((("conv", "pointwise", "linear"), ("depthwise",), ("elementwise", "norm", "move", "pool")),
-                   ("overhead_us",), 3.0)}
+                   ("overhead_us", "start_us", "saturation.pointwise"), 3.0)}
 
 
 @dataclass

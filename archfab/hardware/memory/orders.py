@@ -41,18 +41,19 @@ def best_order(segment: Segment, effort: int = EFFORT) -> Order:
     """The order with the least peak; where the search ends early, `bound` is less than `peak`."""
     given = tuple(range(len(segment.before)))
     bound, live = floor_of(segment), lives(segment, given)
-    peak = max((during for during, _ in live), default=at_rest(segment))
+    peak = max([during for during, _ in live], default=bound)
     if peak == bound:
         return Order(given, peak, bound)
     order: list[int] = []
     highest = lowest = bound
+    start_live = at_rest(segment)
     for start, end in pieces(segment):
         most = max(during for during, _ in live[start:end])
         if most <= highest:                             # as good as any order of this piece needs to be
             order += given[start:end]
             continue
         part, unit = segment.part(start, end).scaled()
-        base = (live[start - 1][1] if start else at_rest(segment)) - unit * at_rest(part)
+        base = (live[start - 1][1] if start else start_live) - unit * at_rest(part)
         found = solved(part, effort)
         order += [start + k for k in found.steps]
         highest, lowest = max(highest, base + unit * found.peak), max(lowest, base + unit * found.bound)
@@ -106,32 +107,34 @@ def deaths(segment: Segment) -> list[list[int]]:
 
 def floor_of(segment: Segment) -> int:
     """A bound of every order's peak: the most, over the steps, of what must be live while the step runs."""
-    steps = range(len(segment.before))
-    made, needed, always = [0] * len(steps), [0] * len(steps), 0
-    for i, held in enumerate(segment.buffers):
-        if held.stays:
-            always |= 1 << i
-        if held.first >= 0:
-            made[held.first] |= 1 << i
-        for k in bits(held.uses):
-            needed[k] |= 1 << i
-    there = sum(1 << i for i, held in enumerate(segment.buffers) if held.first < 0)
-    for k in steps:
-        for p in bits(segment.before[k]):
+    before, sizes = [bits(mask) for mask in segment.before], [held.size for held in segment.buffers]
+    number = len(before)
+    made, needed, later, there, always = [0] * number, [0] * number, [0] * number, 0, 0
+    for i, (_, first, uses, stays) in enumerate(segment.buffers):
+        bit = 1 << i
+        if stays:
+            always |= bit
+        if first >= 0:
+            made[first] |= bit
+        else:
+            there |= bit
+        for k in bits(uses):
+            needed[k] |= bit
+    for k in range(number):
+        for p in before[k]:
             made[k] |= made[p]
-    for k in reversed(steps):
-        for p in bits(segment.before[k]):
-            needed[p] |= needed[k]
-    sizes = [held.size for held in segment.buffers]
-    later = [0] * len(steps)
-    for k in reversed(steps):
-        for p in bits(segment.before[k]):
-            later[p] |= later[k] | 1 << k
+    for k in reversed(range(number)):
+        need, after = needed[k], later[k] | 1 << k
+        for p in before[k]:
+            needed[p] |= need
+            later[p] |= after
     most = at_rest(segment)
-    for k in steps:
-        live = sum(sizes[i] for i in bits((made[k] | there) & (needed[k] | always))) + segment.scratch[k]
-        saved = max((sizes[i] for i in segment.over[k] if not segment.buffers[i].uses & later[k]), default=0)
-        most = max(most, live - saved)
+    for k in range(number):
+        live = segment.scratch[k] + sum([sizes[i] for i in bits((made[k] | there) & (needed[k] | always))])
+        if live > most:
+            after = later[k]
+            live -= max([sizes[i] for i in segment.over[k] if not segment.buffers[i].uses & after], default=0)
+            most = max(most, live)
     return most
 
 

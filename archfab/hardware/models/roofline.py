@@ -75,7 +75,7 @@ class Roofline(Device):
         kernels = fuse(workload, self.fusion)
         sizes = [buffer.bytes_in(self.bits) for buffer in workload.buffers]
         rows = self._rows(kernels, workload, sizes)
-        memory = self.runtime.plan(kernels, workload, self.bits, QUICK).arena / 1024
+        memory = self.runtime.arena(kernels, workload, self.bits, QUICK) / 1024
         weights, biases = kept(kernels)
         flash = (sum(sizes[b] for b in weights) + biases * BIAS_BYTES) / 1024
         unknown = sorted({name for k in kernels if k.kind == "unknown" for name in k.names})

@@ -142,7 +142,7 @@ def patched(graph: Graph, kernels: Sequence[Kernel], workload: Workload, rows: S
     """The graph as one patch sees it: buffers of the stage are as large as their largest patch; the whole input is
     held until the stage's last step, the whole output from its first."""
     image, out = workload.inputs[0], kernels[-1].writes[0]
-    sizes = [graph.size(buffer) for buffer in range(len(graph.sizes))]
+    sizes = {buffer: graph.size(buffer) for step in graph.steps for buffer in (*step.reads, *step.writes)}
     for buffer, (height, width) in images(kernels).items():
         if buffer != out and (buffer != image or streams_input):
             share = largest(rows[buffer]) * largest(columns[buffer]) / (height * width)

@@ -145,7 +145,8 @@ def once_for_all(kernels: list[int], expands: list[int], depths: list[int]) -> A
 def batched(workload: Workload, batch: int) -> Workload:
     """The same network on a batch: activations and arithmetic grow, parameters stay."""
     buffers = tuple(replace(b, elements=b.elements * batch) if b.role == "activation" else b for b in workload.buffers)
-    return replace(workload, buffers=buffers, ops=tuple(replace(op, macs=op.macs * batch) for op in workload.ops))
+    return replace(workload, buffers=buffers, ops=tuple(
+        replace(op, macs=op.macs * batch, shape=(op.shape[0] * batch, *op.shape[1:])) for op in workload.ops))
 
 
 def table(path: str) -> list[dict[str, str]]:

@@ -135,12 +135,16 @@ def tflite_graph(file: bytes) -> Graph:
     return Graph(steps, sizes, tuple(map(int, part.inputs)), tuple(map(int, part.outputs)))
 
 
-def tflm_arena(file: bytes) -> int:
-    """What TensorFlow Lite Micro's interpreter allocates for activations and scratch memory, by its own account."""
+def tflm_arena(file: bytes) -> int | None:
+    """What TensorFlow Lite Micro's interpreter allocates for activations and scratch memory, by its own account; None
+    where it has no kernel for an operator."""
     from tflite_micro.python.tflite_micro import runtime
     with tempfile.TemporaryFile() as log, redirected(log):
-        runtime.Interpreter.from_bytes(file, intrepreter_config=runtime.InterpreterConfig.kAllocationRecording
-                                       ).print_allocations()
+        try:
+            runtime.Interpreter.from_bytes(file, intrepreter_config=runtime.InterpreterConfig.kAllocationRecording
+                                           ).print_allocations()
+        except RuntimeError:
+            return None
         log.seek(0)
         said = log.read().decode()
     found = re.search(r"Arena allocation head (\d+) bytes", said)
@@ -212,13 +216,16 @@ def peer_rows(number: int) -> Iterator[dict[str, Any]]:
         for net, example in group:
             one = tuple(x[:1] for x in example)
             file = bytes(write(quantise(to_onnx(net, one))))
-            theirs, ours = tflm_arena(file), plan(tflite_graph(file), alignment=16)
-            over.append(ours.arena / theirs)
-            kib.append(theirs / 1024)
+            if theirs := tflm_arena(file):
+                over.append(plan(tflite_graph(file), alignment=16).arena / theirs)
+                kib.append(theirs / 1024)
             workload = record(net, one)
             eager.append(plan(graph_of(fuse(workload), workload, 32)).arena / torch_peak(net, one))
-        yield row(f"arena over tflm {name} worst", max(over), "x", 1.0,
-                  peers={"mean": statistics.mean(over), "tflm KiB": statistics.mean(kib)})
+        if over:
+            yield row(f"arena over tflm {name} worst", max(over), "x", 1.0,
+                      peers={"mean": statistics.mean(over), "tflm KiB": statistics.mean(kib)})
+        if len(over) < len(group):
+            yield row(f"networks that tflm cannot run {name}", len(group) - len(over), "networks")
         yield row(f"arena over torch {name} worst", max(eager), "x", 1.0, peers={"mean": statistics.mean(eager)})
 
 

@@ -17,6 +17,7 @@ from archfab.hardware.int8.graph import FULL, HIGH, LOW, Graph, Node, Tensor
 
 SAME, VALID = 0, 1
 NONE, RELU, RELU_N1_TO_1, RELU6 = 0, 1, 2, 3
+RELUS = {NONE: "quantize", RELU: "relu", RELU_N1_TO_1: "relu_n1_to_1", RELU6: "relu6"}
 PADDED = ("conv_2d", "depthwise_conv_2d", "average_pool_2d", "max_pool_2d")
 
 
@@ -48,7 +49,8 @@ class Rewriter:
             shape = self.constant(node, "shape", self.tensors[node.outputs[0]].shape)
             node = replace(node, inputs=(shape, node.inputs[1], node.inputs[0], *node.inputs[2:]))
         extra = tuple(self.constant(node, str(i), values) for i, values in enumerate(self.arguments(node)))
-        self.nodes.append(Node(node.op, node.inputs + extra, node.outputs, options))
+        op = RELUS[options["fused"]] if node.op == "relu" else node.op
+        self.nodes.append(Node(op, node.inputs + extra, node.outputs, options))
         self.nodes.extend(self.after)
         self.after: list[Node] = []
 

@@ -18,7 +18,7 @@ def multiplier_of(real: float) -> tuple[int, int]:
     if real == 0:
         return 0, 0
     share, shift = math.frexp(real)
-    multiplier = int(math.floor(share * 2**31 + 0.5))
+    multiplier = math.floor(share * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier, shift = multiplier // 2, shift + 1
     if shift < -31:

@@ -16,9 +16,9 @@ Operators, their inputs, and their options (`clamp` is the smallest and largest 
 - mean (x): axes, keep. reduce_max (x): axes, keep; of one scale
 - reshape (x). transpose (x): permutation. concatenation (a, b, ...): axis. pad (x): paddings (before, after) for each
   axis, value (quantised). strided_slice (x): begin, end, stride. resize_nearest_neighbor (x). All of one scale
-- logistic, tanh, hard_swish, gelu (approximate), leaky_relu (alpha), exp, rsqrt (x): one number to one number. Those
-  of `TABLES` are a table of 256 entries, see `reference.table`
-- softmax (x): beta; over the last axis. batch_matmul (a, b): transpose_b. quantize (x): another scale
+- logistic, tanh, hard_swish, gelu (approximate), leaky_relu (alpha), relu (clamp), exp, rsqrt, quantize (to another
+  scale) (x): one number to one number, by a table of 256 entries, see `tables.table`
+- softmax (x): beta; over the last axis. batch_matmul (a, b): transpose_b
 """
 
 from __future__ import annotations

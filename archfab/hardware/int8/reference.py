@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from archfab.hardware.int8.fixed_point import multiplier_of, multipliers_of, scaled
 from archfab.hardware.int8.graph import HIGH, LOW, Graph, Node, Tensor
+from archfab.hardware.int8.tables import TABLES, table
 
 Kernel = Callable[[Node, Sequence[Tensor], Tensor, list[np.ndarray]], np.ndarray]
 
@@ -170,8 +171,43 @@ def reduce_max(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[
     return values[0].max(node.options["axes"], keepdims=node.options["keep"])
 
 
+def from_table(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[np.ndarray]) -> np.ndarray:
+    return table(node, tensors[0], out)[values[0].astype(np.int64) - LOW]
+
+
+def exponentials(x: Tensor, beta: float) -> np.ndarray:
+    """exp(-beta scale d) for the differences d = 0, 1, ..., 255, in float32."""
+    step = np.float32(x.scale[0]) * np.float32(beta)
+    return np.exp((-step * np.arange(256, dtype=np.float32)).astype(np.float64)).astype(np.float32)
+
+
+def softmax(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[np.ndarray]) -> np.ndarray:
+    """In float32, as TensorFlow Lite does: a table of exponentials, summed from first to last."""
+    x = values[0].astype(np.int64)
+    shares = exponentials(tensors[0], node.options["beta"])[x.max(-1, keepdims=True) - x]
+    total = np.add.accumulate(shares, -1)[..., -1:]             # one after the other: the order is part of the result
+    steps = shares * (np.float32(1) / (total * np.float32(out.scale[0])))
+    return np.clip(np.trunc(steps.astype(np.float64) + 0.5) + out.zero, LOW, HIGH)
+
+
+def batch_matmul(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[np.ndarray]) -> np.ndarray:
+    a, b = (centred(value, tensor).astype(np.float64) for value, tensor in zip(values, tensors, strict=True))
+    sums = a @ (b.swapaxes(-1, -2) if node.options["transpose_b"] else b)
+    here = np.float32(tensors[0].scale[0]) * np.float32(tensors[1].scale[0])
+    real = np.float64(here) / np.float64(np.float32(out.scale[0]))
+    return np.clip(scaled(sums.astype(np.int64), *multiplier_of(float(real))) + out.zero, *node.clamp)
+
+
+def resize_nearest_neighbor(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[np.ndarray]
+                            ) -> np.ndarray:
+    rows, columns = (np.arange(out.shape[i]) * tensors[0].shape[i] // out.shape[i] for i in (1, 2))
+    return values[0][:, rows][:, :, columns]
+
+
 KERNELS: dict[str, Kernel] = {
     "conv_2d": conv_2d, "depthwise_conv_2d": depthwise_conv_2d, "fully_connected": fully_connected, "add": add,
     "sub": sub, "mul": mul, "average_pool_2d": average_pool_2d, "max_pool_2d": max_pool_2d, "mean": mean,
     "reshape": reshape, "transpose": transpose, "concatenation": concatenation, "pad": pad,
-    "strided_slice": strided_slice, "minimum": minimum, "maximum": maximum, "reduce_max": reduce_max}
+    "strided_slice": strided_slice, "minimum": minimum, "maximum": maximum, "reduce_max": reduce_max,
+    "softmax": softmax, "batch_matmul": batch_matmul, "resize_nearest_neighbor": resize_nearest_neighbor,
+    **dict.fromkeys(TABLES, from_table)}

@@ -34,12 +34,9 @@ class Emitter:
         self.sheet = Sheet()
         self.laid: dict[str, Laid] = {}
         self.inputs = []
-        spatial = {name for o in network.operators if o.kind in ("conv", "average_pool", "max_pool")
-                   for name in o.inputs}
         for name in network.inputs:
             value = network.values[name]
-            order = LAST_IMAGE.get(len(value.shape)) if len(value.shape) == 4 or name in spatial else None
-            self.laid[name] = self.sheet.tensor(name, value, order)
+            self.laid[name] = self.sheet.tensor(name, value, IMAGE if len(value.shape) == 4 else None)
             self.inputs.append(self.laid[name].draft)
 
     def value(self, name: str) -> Value:
@@ -71,9 +68,10 @@ class Emitter:
     def image(self, op: str, operator: Operator, inputs: list[Laid], options: dict[str, Any],
               same: bool = False, **more: Any) -> None:
         """An operator on images whose result takes the place of its ONNX value."""
-        value = self.value(operator.out)
+        wide = value = self.value(operator.out)
         flat = len(value.shape) == 3
-        wide = Value((value.shape[0], value.shape[1], 1, value.shape[2]), None, value.low, value.high) if flat else value
+        if flat:
+            wide = Value((*value.shape[:2], 1, value.shape[2]), None, value.low, value.high)
         out = self.sheet.tensor(operator.out + ("/image" if flat else ""), wide, IMAGE)
         if same:
             share(inputs[0].draft, out.draft)
@@ -155,7 +153,8 @@ def affine(to: Emitter, o: Operator) -> None:
 def binary(to: Emitter, o: Operator) -> None:
     rank = len(to.value(o.out).shape)
     a, b = (to.get(name, rank) for name in o.inputs)
-    first = a if a.draft.data is None and math.prod(a.logical) >= math.prod(b.logical) or b.draft.data is not None else b
+    larger = math.prod(a.logical) >= math.prod(b.logical)
+    first = a if b.draft.data is not None or (a.draft.data is None and larger) else b
     a, b = to.sheet.ordered(a, first.order), to.sheet.ordered(b, first.order)
     to.put(o.kind, o, [a, b], first.order, clip=o.attributes.get("clip"))
 

@@ -72,7 +72,8 @@ def model(nodes, inputs, outputs, constants=None, opset=17):
     graph = helper.make_graph(
         made, "net", [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in inputs.items()],
         [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in outputs], held)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return onnx.shape_inference.infer_shapes(made)          # outputs need a shape
 
 
 def floats(onnx_model, sample):

@@ -23,7 +23,17 @@ def emitted(network: Float) -> tuple[list[Step], list[Draft], list[Draft]]:
     for operator in network.operators:
         EMITTERS[operator.kind](maker, operator)
     outputs = [maker.output(name) for name in network.outputs]
-    return maker.sheet.steps, maker.inputs, outputs
+    return used(maker.sheet.steps, outputs), maker.inputs, outputs
+
+
+def used(steps: list[Step], outputs: list[Draft]) -> list[Step]:
+    """The steps that an output depends on."""
+    wanted, kept = {id(x) for x in outputs}, []
+    for step in reversed(steps):
+        if id(step.output) in wanted:
+            wanted.update(id(x) for x in step.inputs)
+            kept.append(step)
+    return kept[::-1]
 
 
 class Emitter:
@@ -91,10 +101,9 @@ class Emitter:
         self.laid[operator.out] = self.sheet.add(op, inputs, out, options, **more)
 
     def output(self, name: str) -> Draft:
-        """An output of the network: images channels last, everything else as ONNX has it."""
+        """An output of the network: with four axes channels last, else as ONNX has it."""
         x = self.get(name)
-        if x.order != IMAGE:
-            x = self.sheet.ordered(x, range(len(x.order)))
+        x = self.sheet.ordered(x, IMAGE if len(x.order) == 4 else range(len(x.order)))
         if x.draft.data is not None:
             raise BuildError(f"the output '{name}' is a constant")
         return x.draft
@@ -240,8 +249,8 @@ def reshape(to: Emitter, o: Operator) -> None:
     x, shape = to.get(o.inputs[0]), to.value(o.out).shape
     order = reshape_order(x, shape)
     readers = [reader for reader in to.network.operators if o.out in reader.inputs]
-    if order is None and len(shape) == 2 and o.out not in to.network.outputs and readers \
-            and all(reader.kind == "linear" for reader in readers):
+    flat = len(shape) == 2 and shape[0] == 1 and o.out not in to.network.outputs
+    if order is None and flat and readers and all(reader.kind == "linear" for reader in readers):
         permuted(x, readers)                            # weights take the order that the data has
         order = (0, 1)
     if order is None:

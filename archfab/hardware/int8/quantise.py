@@ -31,7 +31,7 @@ def quantise(model: Any, calibration: Sequence[np.ndarray | Sequence[np.ndarray]
     """The integer network of a float network.
 
     :param model: an `onnx.ModelProto`, its bytes, or its path; a free batch is taken as 1.
-    Images enter and leave channels last (NHWC), everything else as in ONNX.
+    What has four axes enters and leaves channels last (NHWC), everything else as in ONNX.
 
     :param calibration: samples of the inputs, as the float network takes them (NCHW). Without them,
         noise of N(0, 1): then costs are right and accuracy is not.

@@ -199,6 +199,8 @@ def observed(model: Any, inputs: list[str], samples: list[dict[str, np.ndarray]]
                 continue
             if not isinstance(x, np.ndarray):
                 raise BuildError(f"the value '{name}' is no tensor")
+            if not x.size:
+                raise BuildError(f"the value '{name}' is empty: its shape is {list(x.shape)}")
             if x.dtype == np.float32 and not np.isfinite(x).all():
                 raise BuildError(f"the value '{name}' is not finite on the calibration inputs")
             values.setdefault(name, Value(x.shape))

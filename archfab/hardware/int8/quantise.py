@@ -25,6 +25,7 @@ WEIGHT_HIGH = 127
 BIAS_HIGH = 2**30               # leaves the sums of products as much again
 ADD_RATIO = 2.0**-18            # the least scale of a sum as a share of its terms': below, the factor overflows
 SWISH_RATIO = 2.0**-6           # of hard_swish as a share of its input's
+SOFTMAX_LEAST = 2.0**-25        # the least scale of what softmax takes: below, differences vanish
 
 
 def quantise(model: Any, calibration: Sequence[np.ndarray | Sequence[np.ndarray]] | None = None) -> Graph:
@@ -53,12 +54,19 @@ def quantised_inputs(graph: Graph, sample: np.ndarray | Sequence[np.ndarray]) ->
 def widen(steps: Sequence[Step]) -> None:
     """Makes scales large enough for the integer arithmetic of operators that have a bound."""
     for step in steps:
+        if step.op == "softmax":
+            at_least(step.inputs[0], SOFTMAX_LEAST)
         ratio = {"add": ADD_RATIO, "sub": ADD_RATIO, "hard_swish": SWISH_RATIO}.get(step.op)
         if ratio is not None:
-            least = max(scale_of(x)[0] for x in step.inputs) * ratio * 255
-            root = step.output.root
-            if root.fixed is None and root.high - root.low < least:
-                root.high = root.low + least
+            at_least(step.output, max(scale_of(x)[0] for x in step.inputs) * ratio)
+
+
+def at_least(x: Draft, scale: float) -> None:
+    """Widens a tensor's range where its scale would be smaller."""
+    root = x.root
+    if root.fixed is None and scale_of(x)[0] < scale:
+        root.low, root.high = min(root.low, 0.0), max(root.high, 0.0)
+        root.high = root.low + scale * (HIGH - LOW)
 
 
 def scale_of(draft: Draft) -> tuple[float, int]:

@@ -166,7 +166,8 @@ def test_from_the_command_line(tmp_path):
     done = subprocess.run([sys.executable, "-m", "archfab.cli", "search", "vision", "--device", "ethos-u55-128",
                            "--strategy", "random", "--trials", "2", "--epochs", "1", "--minimize", "error",
                            "--minimize", "latency_ms", "--run", "r", "--json"], cwd=tmp_path, text=True,
-                          capture_output=True, timeout=600, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+                          capture_output=True, timeout=600,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
     assert done.returncode == 0, done.stderr
     assert '"latency_ms"' in done.stdout and '"simulated"' in done.stdout
 

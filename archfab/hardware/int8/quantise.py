@@ -23,8 +23,10 @@ from archfab.hardware.int8.translate import translate
 
 WEIGHT_HIGH = 127
 BIAS_HIGH = 2**30               # leaves the sums of products as much again
-ADD_RATIO = 2.0**-18            # the least scale of a sum as a share of its terms': below, the factor overflows
-SWISH_RATIO = 2.0**-6           # of hard_swish as a share of its input's
+# the least scale of an output as a share of its input's; below, 32 bits overflow
+RATIOS = {"add": 2.0**-18, "sub": 2.0**-18, "hard_swish": 2.0**-6, "mean": 2.0**-12, "relu": 2.0**-12,
+          "leaky_relu": 2.0**-12, "quantize": 2.0**-12}
+PRODUCT_RATIO = 2.0             # as a share of the product of both factors' scales
 SOFTMAX_LEAST = 2.0**-25        # the least scale of what softmax takes: below, differences vanish
 
 
@@ -52,13 +54,17 @@ def quantised_inputs(graph: Graph, sample: np.ndarray | Sequence[np.ndarray]) ->
 
 
 def widen(steps: Sequence[Step]) -> None:
-    """Makes scales large enough for the integer arithmetic of operators that have a bound."""
-    for step in steps:
+    """Makes scales large enough for the integer arithmetic; twice, for tensors that share a scale widen each other."""
+    for step in [*steps, *steps]:
         if step.op == "softmax":
             at_least(step.inputs[0], SOFTMAX_LEAST)
-        ratio = {"add": ADD_RATIO, "sub": ADD_RATIO, "hard_swish": SWISH_RATIO}.get(step.op)
-        if ratio is not None:
-            at_least(step.output, max(scale_of(x)[0] for x in step.inputs) * ratio)
+        scales = [scale_of(x)[0] for x in step.inputs]
+        if step.op in RATIOS:
+            at_least(step.output, max(scales) * RATIOS[step.op])
+        if step.weights is not None:
+            scales.append(float(np.abs(step.weights).max(initial=0)) / WEIGHT_HIGH)
+        if step.weights is not None or step.op in ("mul", "batch_matmul"):
+            at_least(step.output, math.prod(scales) * PRODUCT_RATIO)
 
 
 def at_least(x: Draft, scale: float) -> None:

@@ -84,8 +84,13 @@ def record_genotype(space: Space, genotype: Genotype, example: tuple[Any, ...]) 
     from archfab.lowering.concrete import build
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = build(space, genotype, example)
-        return record(model, pytree.tree_map_only(
-            torch.Tensor, lambda x: torch.empty(x.shape, dtype=x.dtype), example))
+        return record(model, faked(example))
+
+
+def faked(example: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Inputs without data, inside a mode of fake tensors."""
+    return pytree.tree_map_only(
+        torch.Tensor, lambda x: torch.empty_strided(x.shape, x.stride(), dtype=x.dtype), example)
 
 
 def record(model: torch.nn.Module, inputs: tuple[Any, ...]) -> Workload:
@@ -131,9 +136,9 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        out = func(*args, **kwargs)
+        out = self.run(func, args, kwargs)
         name = func._schema.name.removeprefix("aten::").removesuffix("_")
-        if name in VIEWS or name in ("empty", "dropout"):
+        if name in VIEWS or name in ("empty", "empty_strided", "dropout"):
             return out
         reads = tensors((args, kwargs))
         written = [x for x in tensors(out) if x.numel()][:1 if name in FIRST_OUTPUT else None]
@@ -143,6 +148,10 @@ class Recorder(TorchDispatchMode):
                                tuple(written[0].shape), detail_of(name, args), loops_of(name, args, written[0])))
         return out
 
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What an operator gives."""
+        return func(*args, **kwargs)
+
     def workload(self, outputs: Any) -> Workload:
         numbers = tuple(self._number(x) for x in tensors(outputs))
         return Workload(tuple(self.ops), tuple(self.buffers), self.inputs, numbers)
@@ -151,11 +160,16 @@ class Recorder(TorchDispatchMode):
         storage = x.untyped_storage()
         key = storage._cdata
         if key not in self._numbers:
-            self._numbers[key] = len(self.buffers)
-            self._held.append(storage)
+            self._name(x, len(self.buffers))
             self.buffers.append(Buffer(storage.nbytes() // x.element_size(), self._roles.get(key, "activation"),
                                        str(x.dtype).removeprefix("torch.")))
         return self._numbers[key]
+
+    def _name(self, x: torch.Tensor, number: int) -> None:
+        """Says which buffer a tensor lies in."""
+        storage = x.untyped_storage()
+        self._numbers[storage._cdata] = number
+        self._held.append(storage)
 
 
 def tensors(tree: Any) -> list[torch.Tensor]:

@@ -167,6 +167,15 @@ def test_dilated_grouped_and_sequence_convolutions():
     checked(model(nodes, {"x": [1, 4, 24]}, ["y"], held))
 
 
+@pytest.mark.parametrize("kernel, stride, pads, extra", [(2, 2, 0, 0), (4, 2, 1, 0), (3, 2, 1, 1), (3, 1, 0, 0)])
+def test_transposed_convolutions(kernel, stride, pads, extra):
+    norm, held = batch_norm("u", "n", 4)
+    nodes = [conv("x", "c", "w"), ("ConvTranspose", ["c", "w2", "b2"], ["u"], {
+        "strides": [stride] * 2, "pads": [pads] * 4, "output_padding": [extra] * 2}), norm, ("Relu", ["n"], ["y"], {})]
+    held |= {"w": normal(5, 3, 1, 1), "w2": normal(5, 4, kernel, kernel), "b2": normal(4)}
+    assert ops(checked(model(nodes, {"x": [1, 3, 6, 5]}, ["y"], held))) == {"conv_2d": 1, "transpose_conv": 1}
+
+
 def test_a_channel_of_zeros_and_a_bias_far_above_its_weights_stay_right():
     w = normal(3, 2, 1, 1)
     w[0], w[1] = 0, w[1] * 1e-6

@@ -118,6 +118,12 @@ def conv(to: Emitter, o: Operator) -> None:
              clip=a.get("clip"))
 
 
+def conv_transpose(to: Emitter, o: Operator) -> None:
+    options = {key: o.attributes[key] for key in ("stride", "padding")}
+    to.image("transpose_conv", o, [to.last(to.get(o.inputs[0]))], options, weights=o.arrays["weights"],
+             bias=o.arrays["bias"], clip=o.attributes.get("clip"))
+
+
 def linear(to: Emitter, o: Operator) -> None:
     x, w = to.get(o.inputs[0]), o.arrays["weights"]
     rank = len(x.order)
@@ -302,7 +308,8 @@ def resize(to: Emitter, o: Operator) -> None:
 
 
 EMITTERS: dict[str, Callable[[Emitter, Operator], None]] = {
-    "conv": conv, "linear": linear, "affine": affine, "add": binary, "sub": binary, "mul": binary,
+    "conv": conv, "conv_transpose": conv_transpose, "linear": linear, "affine": affine, "add": binary,
+    "sub": binary, "mul": binary,
     "batch_matmul": batch_matmul, "clip": clip, "unary": unary, "softmax": softmax, "average_pool": average_pool,
     "max_pool": max_pool, "mean": reduction, "reduce_max": reduction, "reshape": reshape, "transpose": transpose,
     "concat": concat, "pad": pad, "slice": cut, "resize": resize}

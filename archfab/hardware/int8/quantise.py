@@ -143,7 +143,7 @@ class Fixed:
         axis = 0
         if step.op == "depthwise_conv_2d":
             data, axis = data.transpose(1, 2, 3, 0), 3                      # [outputs, 1, h, w] -> [1, h, w, outputs]
-        elif step.op == "conv_2d":
+        elif step.op in ("conv_2d", "transpose_conv"):
             data = data.transpose(0, 2, 3, 1)
         name = step.output.name
         data = np.ascontiguousarray(data)
@@ -152,7 +152,7 @@ class Fixed:
                                 0, whole))]
 
 
-CLAMPED = ("conv_2d", "depthwise_conv_2d", "fully_connected", "add", "sub", "mul", "relu")
+CLAMPED = ("conv_2d", "transpose_conv", "depthwise_conv_2d", "fully_connected", "add", "sub", "mul", "relu")
 
 
 def clamp_of(clip: tuple[float, float] | None, scale: float, zero: int) -> tuple[int, int]:

@@ -314,7 +314,12 @@ def network_of(space, seed, size=8, channels=1):
 def test_every_space_of_vision(space, number, error):
     for seed in range(number):
         size, channels = random.Random(seed).choice([(8, 1), (16, 3), (12, 2)])
-        checked(network_of(space, seed, size, channels), error)
+        onnx_model = network_of(space, seed, size, channels)
+        if onnx_model.graph.node:
+            checked(onnx_model, error)
+        else:                               # one cell of the fifty has no way from its input to its output
+            with pytest.raises(BuildError, match="does not look at its input"):
+                quantise(onnx_model)
 
 
 @pytest.mark.slow

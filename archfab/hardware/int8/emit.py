@@ -105,7 +105,7 @@ class Emitter:
         x = self.get(name)
         x = self.sheet.ordered(x, IMAGE if len(x.order) == 4 else range(len(x.order)))
         if x.draft.data is not None:
-            raise BuildError(f"the output '{name}' is a constant")
+            raise BuildError(f"the output '{name}' is a constant: this network does not look at its input")
         return x.draft
 
 

@@ -114,6 +114,8 @@ def test_operators_on_the_cpu_are_unknown_and_never_free():
     costs = EthosU(numbers()).cost(record_onnx(model(nodes, {"x": [1, 3, 6, 6]}, ["y"], held)))
     assert len(costs.unknown) == 1 and costs.unknown[0].startswith("resizenearestneighbor (1 of ")
     assert [row["target"] for row in costs.operators].count("cpu") == 1
+    with pytest.raises(BuildError, match="Vela leaves all of this network to the CPU"):
+        EthosU(numbers()).cost(record_onnx(model([("ReduceMean", ["x"], ["y"], {})], {"x": [1, 4, 6, 6]}, ["y"])))
 
 
 @needs_vela

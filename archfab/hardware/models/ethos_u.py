@@ -79,6 +79,8 @@ class EthosU(Device):
                 figures[name] = Cost(used[0], "simulated", min(used), max(used))
         figures |= {"macs": Cost.counted(workload.macs), "params": Cost.counted(workload.params)}
         rows, cpu = layer_rows(found, graph)
+        if all(row["target"] != "npu" for row in rows):
+            raise BuildError(f"Vela leaves all of this network to the CPU ({', '.join(cpu) or 'it has no operators'})")
         return Costs(figures, rows, cpu)
 
     def _estimates(self, graph: Graph) -> tuple[Estimate, tuple[Estimate, ...]]:

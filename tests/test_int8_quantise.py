@@ -133,6 +133,9 @@ def test_patterns_become_one_operator():
     for tail in ([("Mul", ["x", "c"], ["d"], {}), ("Mul", ["d", "half"], ["y"], {})],
                  [("Mul", ["x", "half"], ["d"], {}), ("Mul", ["d", "c"], ["y"], {})]):
         assert ops(checked(model([*gelu, *tail], {"x": [1, 30]}, ["y"], held))) == {"gelu": 1}
+    squared = [*gelu, ("Mul", ["c", "c"], ["y"], {})]
+    with pytest.raises(BuildError, match="Erf"):
+        quantise(model(squared, {"x": [1, 30]}, ["y"], held))
     swish = [("Add", ["x", "three"], ["a"], {}), ("Clip", ["a", "zero", "six"], ["b"], {}),
              ("Div", ["b", "six"], ["c"], {}), ("Mul", ["x", "c"], ["y"], {})]
     assert ops(checked(model(swish, {"x": [1, 30]}, ["y"], held))) == {"hard_swish": 1}

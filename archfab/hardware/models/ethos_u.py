@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from archfab.hardware.int8.vela import Estimate, Target
     from archfab.hardware.workload import Workload
 
+EXTRA = "ethos-u"
 TEXTS = ("accelerator", "system_config", "memory_mode")
 OPTIONAL = ("optimise", "arena_kb", "config")
 ORIGINS = ("measured", "calibrated", "simulated", "analytic")

@@ -121,7 +121,7 @@ def test_average_pools_of_any_padding(pads, stride, counted):
 @pytest.mark.parametrize("kind, attributes", [
     ("Sigmoid", {}), ("Tanh", {}), ("HardSwish", {}), ("LeakyRelu", {"alpha": 0.2}), ("Gelu", {}),
     ("Gelu", {"approximate": "tanh"}), ("Exp", {}), ("Softmax", {"axis": 1}), ("Softmax", {"axis": -1}),
-    ("Relu", {}), ("HardSigmoid", {})])
+    ("Relu", {}), ("HardSigmoid", {}), ("Neg", {})])
 def test_functions(kind, attributes):
     nodes = [conv("x", "c", "w"), (kind, ["c"], ["y"], attributes), ("MaxPool", ["c"], ["z"], {"kernel_shape": [2, 2]})]
     checked(model(nodes, {"x": [1, 3, 6, 6]}, ["y", "z"], {"w": normal(4, 3, 1, 1)}, 20), 0.08)
@@ -151,6 +151,14 @@ def test_a_normalisation_written_out_is_the_operator():
     graphs = [checked(model(nodes, {"x": [1, 5, 16]}, ["y"], held)) for nodes in (written, one)]
     for graph in graphs:
         assert ops(graph) == {"mean": 2, "sub": 1, "mul": 2, "rsqrt": 1, "fully_connected": 1}
+
+
+def test_an_instance_norm_and_bounds():
+    held = {"w": normal(4, 3, 3, 3), "g": normal(4, scale=1), "b": normal(4), "low": F32(-0.2), "high": F32(0.7)}
+    nodes = [conv("x", "c", "w"), ("InstanceNormalization", ["c", "g", "b"], ["n"], {}),
+             ("Max", ["n", "low"], ["m"], {}), ("Min", ["high", "m"], ["l"], {}), ("Sum", ["l", "c"], ["y"], {})]
+    graph = checked(model(nodes, {"x": [1, 3, 8, 8]}, ["y"], held))
+    assert ops(graph) == {"conv_2d": 1, "mean": 2, "sub": 1, "mul": 2, "rsqrt": 1, "depthwise_conv_2d": 1, "add": 1}
 
 
 def test_arithmetic_with_constants_and_moves():

@@ -1,0 +1,128 @@
+/* What the kernels share: the description of a layer, and the fixed-point arithmetic of int8 networks. */
+#ifndef ARCHFAB_H
+#define ARCHFAB_H
+#include <stdint.h>
+
+#if defined(__ARM_FEATURE_MVE)
+#define AF_MVE 1
+#include <arm_mve.h>
+#elif defined(__ARM_FEATURE_DSP)
+#define AF_DSP 1
+#include <arm_acle.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* A convolution, depthwise convolution or fully connected layer. The input's zero point is already in the bias
+   (bias - zero * sum of weights), so patches are padded with it and the kernels multiply what they read. The weights
+   lie as the core's kernel wants them (layouts.py). Sizes are in elements; inputs and outputs are per group. */
+typedef struct {
+    const int8_t *weights;
+    const int32_t *bias, *multiplier, *shift;
+    int16_t in_height, in_width, inputs, out_height, out_width, outputs, groups;
+    int16_t kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x;
+    int32_t depth;                      /* kernel_height * kernel_width * inputs */
+    int32_t group_bytes;                /* of weights */
+    int32_t in_zero, out_zero, low, high;
+    int32_t fast;                       /* every shift is at most -1, no doubled sum overflows */
+} af_layer;
+
+/* x * 2^shift * multiplier / 2^31, rounded as gemmlowp and TFLite do: half up, then half away from zero. */
+INLINE int32_t af_scale(int32_t x, int32_t multiplier, int32_t shift)
+{
+    int32_t left = shift > 0 ? shift : 0, right = shift > 0 ? 0 : -shift;
+    int64_t product = (int64_t)(int32_t)((uint32_t)x << left) * multiplier + (1 << 30);
+    int32_t high = (int32_t)(product >> 31);
+    if (right)
+        high = (int32_t)(((int64_t)high + (1 << (right - 1)) + (high >> 31)) >> right);
+    return high;
+}
+
+/* The same where shift <= -1 and 2 * x fits in 32 bits. */
+INLINE int32_t af_scale_fast(int32_t x, int32_t multiplier, int32_t shift)
+{
+    int32_t high;
+#ifdef AF_DSP
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(x * 2), "r"(multiplier));
+#else
+    high = (int32_t)(((int64_t)(x * 2) * multiplier + 0x80000000LL) >> 32);
+#endif
+    high += high >> 31;
+    return ((high >> (-1 - shift)) + 1) >> 1;
+}
+
+INLINE int32_t af_clamp(int32_t x, int32_t low, int32_t high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+INLINE int8_t af_output(const af_layer *p, int32_t sum, int32_t channel)
+{
+    int32_t m = p->multiplier[channel], s = p->shift[channel];
+    int32_t x = p->fast ? af_scale_fast(sum, m, s) : af_scale(sum, m, s);
+    return (int8_t)af_clamp(x + p->out_zero, p->low, p->high);
+}
+
+INLINE uint32_t af_word(const void *from)
+{
+    uint32_t word;
+    __builtin_memcpy(&word, from, 4);
+    return word;
+}
+
+/* An operator on two tensors, element by element; each is read in a circle of its own length. */
+typedef struct {
+    int32_t count, period[2];           /* of the output; of each input */
+    int32_t zero[2], multiplier[2], shift[2];
+    int32_t out_zero, out_multiplier, out_shift, low, high;
+} af_pair;
+
+/* A window that slides over an image; what lies outside is not counted. */
+typedef struct {
+    int16_t in_height, in_width, channels, out_height, out_width;
+    int16_t kernel_height, kernel_width, stride_y, stride_x, pad_y, pad_x;
+} af_window;
+
+/* A reduction over the middle one of three axes. */
+typedef struct {
+    int32_t outer, count, inner, zero, out_zero, multiplier, shift;
+} af_reduction;
+
+#define AF_AXES 6
+/* A copy between two layouts: how many elements along each axis, and how far apart they lie on either side. */
+typedef struct {
+    int32_t shape[AF_AXES], from[AF_AXES], to[AF_AXES];
+} af_copy;
+
+#ifdef AF_DSP
+/* The bytes 0 and 2, or 1 and 3, of a word as two 16-bit numbers; the second turns the word in the same instruction,
+   which the compiler's intrinsics cannot say. */
+INLINE uint32_t af_even(uint32_t x)
+{
+    return (uint32_t)__sxtb16(x);
+}
+
+INLINE uint32_t af_odd(uint32_t x)
+{
+    uint32_t wide;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(wide) : "r"(x));
+    return wide;
+}
+#endif
+
+void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scratch);
+void af_depthwise(const af_layer *p, const int8_t *in, int8_t *out, void *scratch);
+void af_fully_connected(const af_layer *p, const int8_t *in, int8_t *out, void *scratch);
+void af_add(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out);
+void af_mul(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out);
+void af_minimum(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out);
+void af_maximum(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out);
+void af_average_pool(const af_window *p, const int8_t *in, int8_t *out);
+void af_max_pool(const af_window *p, const int8_t *in, int8_t *out);
+void af_mean(const af_reduction *p, const int8_t *in, int8_t *out);
+void af_reduce_max(const af_reduction *p, const int8_t *in, int8_t *out);
+void af_move(const af_copy *p, const int8_t *in, int8_t *out);
+void af_fill(int8_t *out, int32_t value, int32_t count);
+void af_table(const int8_t *table, const int8_t *in, int8_t *out, int32_t count);
+
+#endif

@@ -1,0 +1,164 @@
+/* Convolution and fully connected layers with the vector extension (Cortex-M55): 16 multiply-accumulates at once.
+
+   VMLADAVA.S8 adds the 16 products of two vectors to a scalar. Weights lie in blocks: 16 elements of each of four
+   channels, and what is left of the depth in the end, which a predicate cuts off. */
+#include "patch.h"
+#ifdef AF_MVE
+
+INLINE int8_t *copy(int8_t *to, const int8_t *from, int32_t n)
+{
+    for (; n >= 16; n -= 16, from += 16, to += 16)
+        vst1q_s8(to, vld1q_s8(from));
+    if (n > 0) {
+        mve_pred16_t some = vctp8q((uint32_t)n);
+        vst1q_p_s8(to, vld1q_z_s8(from, some), some);
+    }
+    return to + n;
+}
+
+INLINE int8_t *fill(int8_t *to, int32_t value, int32_t n)
+{
+    int8x16_t all = vdupq_n_s8((int8_t)value);
+    for (; n >= 16; n -= 16, to += 16)
+        vst1q_s8(to, all);
+    if (n > 0)
+        vst1q_p_s8(to, all, vctp8q((uint32_t)n));
+    return to + n;
+}
+
+#define COPY(to, from, n) copy(to, from, n)
+#define FILL(to, n) fill(to, p->in_zero, n)
+
+/* Four channels' sums to outputs; at most `n` of them are stored. */
+INLINE void finish(const af_layer *p, int32x4_t sums, int32_t channel, int32_t n, int8_t *out)
+{
+    int32x4_t shift = vld1q_s32(p->shift + channel);
+    int32x4_t x = vaddq_s32(sums, vld1q_s32(p->bias + channel));
+    if (!p->fast)
+        x = vshlq_s32(x, vmaxq_s32(shift, vdupq_n_s32(0)));
+    x = vqrdmulhq_s32(x, vld1q_s32(p->multiplier + channel));
+    shift = vminq_s32(shift, vdupq_n_s32(0));
+    x = vqaddq_s32(x, vshrq_n_s32(vandq_s32(x, shift), 31));
+    x = vaddq_n_s32(vrshlq_s32(x, shift), p->out_zero);
+    x = vminq_s32(vmaxq_s32(x, vdupq_n_s32(p->low)), vdupq_n_s32(p->high));
+    vstrbq_p_s32(out, x, vctp32q((uint32_t)n));
+}
+
+INLINE int32x4_t four(int32_t a, int32_t b, int32_t c, int32_t d)
+{
+    int32x4_t all = vdupq_n_s32(a);
+    all = vsetq_lane_s32(b, all, 1);
+    all = vsetq_lane_s32(c, all, 2);
+    return vsetq_lane_s32(d, all, 3);
+}
+
+static void two_columns(const af_layer *p, const int8_t *first, const int8_t *second, int32_t group, int8_t *out0,
+                        int8_t *out1)
+{
+    const int8_t *w = p->weights + group * p->group_bytes;
+    const int32_t start = group * p->outputs;
+    for (int32_t c = 0; c < p->outputs; c += 4) {
+        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, t0 = 0, t1 = 0, t2 = 0, t3 = 0;
+        const int8_t *a = first, *b = second;
+        int32_t n = p->depth;
+        for (; n >= 16; n -= 16, a += 16, b += 16, w += 64) {
+            int8x16_t x = vld1q_s8(a), y = vld1q_s8(b), v = vld1q_s8(w);
+            s0 = vmladavaq_s8(s0, x, v);
+            t0 = vmladavaq_s8(t0, y, v);
+            v = vld1q_s8(w + 16);
+            s1 = vmladavaq_s8(s1, x, v);
+            t1 = vmladavaq_s8(t1, y, v);
+            v = vld1q_s8(w + 32);
+            s2 = vmladavaq_s8(s2, x, v);
+            t2 = vmladavaq_s8(t2, y, v);
+            v = vld1q_s8(w + 48);
+            s3 = vmladavaq_s8(s3, x, v);
+            t3 = vmladavaq_s8(t3, y, v);
+        }
+        if (n > 0) {
+            mve_pred16_t some = vctp8q((uint32_t)n);
+            int8x16_t x = vld1q_z_s8(a, some), y = vld1q_z_s8(b, some), v = vld1q_s8(w);
+            s0 = vmladavaq_s8(s0, x, v);
+            t0 = vmladavaq_s8(t0, y, v);
+            v = vld1q_s8(w + n);
+            s1 = vmladavaq_s8(s1, x, v);
+            t1 = vmladavaq_s8(t1, y, v);
+            v = vld1q_s8(w + 2 * n);
+            s2 = vmladavaq_s8(s2, x, v);
+            t2 = vmladavaq_s8(t2, y, v);
+            v = vld1q_s8(w + 3 * n);
+            s3 = vmladavaq_s8(s3, x, v);
+            t3 = vmladavaq_s8(t3, y, v);
+            w += 4 * n;
+        }
+        const int32_t left = p->outputs - c;
+        finish(p, four(s0, s1, s2, s3), start + c, left, out0 + c);
+        if (out1)
+            finish(p, four(t0, t1, t2, t3), start + c, left, out1 + c);
+    }
+}
+
+static void one_column(const af_layer *p, const int8_t *first, int32_t group, int8_t *out)
+{
+    const int8_t *w = p->weights + group * p->group_bytes;
+    const int32_t start = group * p->outputs;
+    for (int32_t c = 0; c < p->outputs; c += 4) {
+        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        const int8_t *a = first;
+        int32_t n = p->depth;
+        for (; n >= 16; n -= 16, a += 16, w += 64) {
+            int8x16_t x = vld1q_s8(a);
+            s0 = vmladavaq_s8(s0, x, vld1q_s8(w));
+            s1 = vmladavaq_s8(s1, x, vld1q_s8(w + 16));
+            s2 = vmladavaq_s8(s2, x, vld1q_s8(w + 32));
+            s3 = vmladavaq_s8(s3, x, vld1q_s8(w + 48));
+        }
+        if (n > 0) {
+            int8x16_t x = vld1q_z_s8(a, vctp8q((uint32_t)n));
+            s0 = vmladavaq_s8(s0, x, vld1q_s8(w));
+            s1 = vmladavaq_s8(s1, x, vld1q_s8(w + n));
+            s2 = vmladavaq_s8(s2, x, vld1q_s8(w + 2 * n));
+            s3 = vmladavaq_s8(s3, x, vld1q_s8(w + 3 * n));
+            w += 4 * n;
+        }
+        finish(p, four(s0, s1, s2, s3), start + c, p->outputs - c, out + c);
+    }
+}
+
+/* scratch: two columns of bytes */
+void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scratch)
+{
+    const int32_t across = p->outputs * p->groups, pixels = p->out_height * p->out_width;
+    int8_t *first = scratch, *second = first + p->depth;
+    const int direct = p->kernel_height == 1 && p->kernel_width == 1 && p->groups == 1 && !p->pad_y && !p->pad_x
+        && p->stride_y == 1 && p->stride_x == 1 && p->out_height == p->in_height && p->out_width == p->in_width;
+    if (direct) {
+        for (int32_t i = 0; i + 2 <= pixels; i += 2, in += 2 * p->inputs, out += 2 * across)
+            two_columns(p, in, in + p->inputs, 0, out, out + across);
+        if (pixels & 1)
+            one_column(p, in, 0, out);
+        return;
+    }
+    for (int32_t group = 0; group < p->groups; group++) {
+        int32_t y = 0, x = 0;
+        for (int32_t i = 0; i < pixels; i++) {
+            int8_t *to = i & 1 ? second : first, *at = out + i * across + group * p->outputs;
+            AF_PATCH(p, in, y, x, group, to, COPY, FILL);
+            if (i & 1)
+                two_columns(p, first, second, group, at - across, at);
+            else if (i == pixels - 1)
+                one_column(p, first, group, at);
+            if (++x == p->out_width)
+                x = 0, y++;
+        }
+    }
+}
+
+void af_fully_connected(const af_layer *p, const int8_t *in, int8_t *out, void *scratch)
+{
+    (void)scratch;
+    for (int32_t row = 0; row < p->out_height; row++, in += p->inputs, out += p->outputs)
+        one_column(p, in, 0, out);
+}
+
+#endif

@@ -1,0 +1,112 @@
+/* Sums, products, minima and maxima of two tensors. */
+#include "archfab.h"
+
+/* Walks the output in stretches in which neither input wraps around. */
+#define STRETCHES(BODY)                                                                                           \
+    for (int32_t done = 0, ia = 0, ib = 0; done < p->count;) {                                                    \
+        int32_t n = p->count - done;                                                                              \
+        if (n > p->period[0] - ia) n = p->period[0] - ia;                                                         \
+        if (n > p->period[1] - ib) n = p->period[1] - ib;                                                         \
+        const int8_t *x = a + ia, *y = b + ib;                                                                    \
+        BODY                                                                                                      \
+        done += n, out += n, ia += n, ib += n;                                                                    \
+        if (ia == p->period[0]) ia = 0;                                                                           \
+        if (ib == p->period[1]) ib = 0;                                                                           \
+    }
+
+#ifdef AF_MVE
+INLINE int32x4_t scaled(int32x4_t x, int32_t multiplier, int32_t shift)
+{
+    const int32x4_t right = vdupq_n_s32(shift > 0 ? 0 : shift);
+    if (shift > 0)
+        x = vshlq_s32(x, vdupq_n_s32(shift));
+    x = vqrdmulhq_n_s32(x, multiplier);
+    x = vqaddq_s32(x, vshrq_n_s32(vandq_s32(x, right), 31));
+    return vrshlq_s32(x, right);
+}
+
+INLINE void store(const af_pair *p, int32x4_t x, int8_t *out, mve_pred16_t some)
+{
+    x = vaddq_n_s32(scaled(x, p->out_multiplier, p->out_shift), p->out_zero);
+    x = vminq_s32(vmaxq_s32(x, vdupq_n_s32(p->low)), vdupq_n_s32(p->high));
+    vstrbq_p_s32(out, x, some);
+}
+
+void af_add(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out)
+{
+    STRETCHES({
+        for (int32_t i = 0; i < n; i += 4) {
+            mve_pred16_t some = vctp32q((uint32_t)(n - i));
+            int32x4_t u = vshlq_n_s32(vsubq_n_s32(vldrbq_z_s32(x + i, some), p->zero[0]), 20);
+            int32x4_t v = vshlq_n_s32(vsubq_n_s32(vldrbq_z_s32(y + i, some), p->zero[1]), 20);
+            u = scaled(u, p->multiplier[0], p->shift[0]);
+            v = scaled(v, p->multiplier[1], p->shift[1]);
+            store(p, vaddq_s32(u, v), out + i, some);
+        }
+    })
+}
+
+void af_mul(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out)
+{
+    STRETCHES({
+        for (int32_t i = 0; i < n; i += 4) {
+            mve_pred16_t some = vctp32q((uint32_t)(n - i));
+            int32x4_t u = vsubq_n_s32(vldrbq_z_s32(x + i, some), p->zero[0]);
+            int32x4_t v = vsubq_n_s32(vldrbq_z_s32(y + i, some), p->zero[1]);
+            store(p, vmulq_s32(u, v), out + i, some);
+        }
+    })
+}
+#else
+/* A term of a sum: (x - zero) * 2^20, scaled; half of it exactly where it has the larger scale. */
+INLINE int32_t term(int32_t x, int32_t zero, int32_t multiplier, int32_t shift)
+{
+    if (multiplier == 1 << 30 && shift == 0)
+        return (x - zero) * (1 << 19);
+    if (shift < 0)
+        return af_scale_fast((x - zero) * (1 << 20), multiplier, shift);
+    return af_scale((x - zero) * (1 << 20), multiplier, shift);
+}
+
+INLINE int8_t stored(const af_pair *p, int32_t x)
+{
+    x = p->out_shift < 0 && p->out_shift >= -31 ? af_scale_fast(x, p->out_multiplier, p->out_shift)
+                                                : af_scale(x, p->out_multiplier, p->out_shift);
+    return (int8_t)af_clamp(x + p->out_zero, p->low, p->high);
+}
+
+void af_add(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out)
+{
+    const af_pair q = *p;
+    STRETCHES({
+        for (int32_t i = 0; i < n; i++)
+            out[i] = stored(&q, term(x[i], q.zero[0], q.multiplier[0], q.shift[0])
+                            + term(y[i], q.zero[1], q.multiplier[1], q.shift[1]));
+    })
+}
+
+void af_mul(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out)
+{
+    const af_pair q = *p;
+    STRETCHES({
+        for (int32_t i = 0; i < n; i++)
+            out[i] = stored(&q, (x[i] - q.zero[0]) * (y[i] - q.zero[1]));
+    })
+}
+#endif
+
+void af_minimum(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out)
+{
+    STRETCHES({
+        for (int32_t i = 0; i < n; i++)
+            out[i] = x[i] < y[i] ? x[i] : y[i];
+    })
+}
+
+void af_maximum(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out)
+{
+    STRETCHES({
+        for (int32_t i = 0; i < n; i++)
+            out[i] = x[i] > y[i] ? x[i] : y[i];
+    })
+}

@@ -22,6 +22,7 @@ class Core:
     flags: tuple[str, ...]
     kernels: Literal["plain", "dsp", "mve"]
     machine: str
+    vectors: int                    # where the core looks for them at reset
     flash: tuple[int, int]          # origin and bytes
     ram: tuple[int, int]
     outside: tuple[int, int]
@@ -32,15 +33,15 @@ FPU = "-mfloat-abi=hard"
 # QEMU 7.2, docs/system/arm/mps2.rst; the addresses are those of Arm's application notes AN385, AN386, AN500, AN505, AN547
 CORES = {core.name: core for core in (
     Core("cortex-m3", ("-mcpu=cortex-m3",), "plain", "mps2-an385",
-         (0, 4 * MIB), (0x20000000, 4 * MIB), (0x21000000, 16 * MIB)),
+         0, (64, 4 * MIB - 64), (0x20000000, 4 * MIB), (0x21000000, 16 * MIB)),
     Core("cortex-m4", ("-mcpu=cortex-m4", FPU), "dsp", "mps2-an386",
-         (0, 4 * MIB), (0x20000000, 4 * MIB), (0x21000000, 16 * MIB)),
+         0, (64, 4 * MIB - 64), (0x20000000, 4 * MIB), (0x21000000, 16 * MIB)),
     Core("cortex-m7", ("-mcpu=cortex-m7", FPU), "dsp", "mps2-an500",
-         (0, 4 * MIB), (0x20000000, 4 * MIB), (0x60000000, 16 * MIB)),
+         0, (64, 4 * MIB - 64), (0x20000000, 4 * MIB), (0x60000000, 16 * MIB)),
     Core("cortex-m33", ("-mcpu=cortex-m33", FPU), "dsp", "mps2-an505",
-         (0x10000000, 4 * MIB), (0x38000000, 4 * MIB), (0x80000000, 16 * MIB)),
+         0x10000000, (0x10000040, 4 * MIB - 64), (0x38000000, 4 * MIB), (0x80000000, 16 * MIB)),
     Core("cortex-m55", ("-mcpu=cortex-m55", FPU), "mve", "mps3-an547",
-         (0, MIB // 2), (0x31000000, 4 * MIB), (0x60000000, 64 * MIB), 31.25))}
+         0, (0x01000000, 2 * MIB), (0x31000000, 4 * MIB), (0x60000000, 64 * MIB), 31.25))}
 
 
 def core_of(name: str) -> Core:

@@ -88,6 +88,18 @@ typedef struct {
     int32_t outer, count, inner, zero, out_zero, multiplier, shift;
 } af_reduction;
 
+/* Matrix products: of b, how far apart the elements along its columns and along the depth lie. */
+typedef struct {
+    int32_t batch, rows, columns, depth, column_step, depth_step;
+    int32_t zero[2], multiplier, shift, out_zero, low, high;
+} af_products;
+
+typedef struct {
+    int32_t rows, length, out_zero;
+    float scale;
+    const float *exponentials;          /* of 0, -1, -2, ..., -255 steps */
+} af_rows;
+
 #define AF_AXES 6
 /* A copy between two layouts: how many elements along each axis, and how far apart they lie on either side. */
 typedef struct {
@@ -123,6 +135,8 @@ void af_mean(const af_reduction *p, const int8_t *in, int8_t *out);
 void af_reduce_max(const af_reduction *p, const int8_t *in, int8_t *out);
 void af_move(const af_copy *p, const int8_t *in, int8_t *out);
 void af_fill(int8_t *out, int32_t value, int32_t count);
+void af_matmul(const af_products *p, const int8_t *a, const int8_t *b, int8_t *out);
+void af_softmax(const af_rows *p, const int8_t *in, int8_t *out);
 void af_table(const int8_t *table, const int8_t *in, int8_t *out, int32_t count);
 
 #endif

@@ -80,8 +80,8 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
     for (int i = 0; i < argc; i++) {
         if (!strncmp(argv[i], "mark=", 5))
             mark = strtoull(argv[i] + 5, 0, 16);
-        if (!strncmp(argv[i], "file=", 5))
-            file = fopen(argv[i] + 5, "w");
+        if (!strncmp(argv[i], "counts=", 7))
+            file = fopen(argv[i] + 7, "w");
     }
     if (!file || !mark)
         return 1;

@@ -12,9 +12,14 @@ Kernels = str       # plain, dsp or mve, see `cores.Core`
 
 
 def dense(weights: np.ndarray, groups: int, kernels: Kernels) -> list[np.ndarray]:
-    """The weights of a convolution or fully connected layer [outputs, depth], one array of bytes for each group."""
-    arrange = {"plain": plain, "dsp": pairs, "mve": blocks}[kernels]
+    """The weights of a convolution [outputs, ...], one array of bytes for each group."""
+    arrange = {"plain": twos, "dsp": pairs, "mve": blocks}[kernels]
     return [arrange(part) for part in np.split(weights.reshape(len(weights), -1), groups)]
+
+
+def connected(weights: np.ndarray, kernels: Kernels) -> np.ndarray:
+    """The weights of a fully connected layer [outputs, inputs]."""
+    return {"plain": np.ravel, "dsp": pairs, "mve": blocks}[kernels](weights)
 
 
 def grown(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -23,9 +28,10 @@ def grown(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return np.pad(x, ((0, down), (0, right)))
 
 
-def plain(weights: np.ndarray) -> np.ndarray:
-    """Row by row, each of an even length."""
-    return grown(weights, 1, 2).ravel()
+def twos(weights: np.ndarray) -> np.ndarray:
+    """Two elements of one channel, then of the next: a0 a1 b0 b1, a2 a3 b2 b3."""
+    x = grown(weights, 2, 2)
+    return x.reshape(len(x) // 2, 2, -1, 2).transpose(0, 2, 1, 3).ravel()
 
 
 def pairs(weights: np.ndarray) -> np.ndarray:

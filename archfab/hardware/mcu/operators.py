@@ -75,7 +75,7 @@ def layer(at: Place, sizes: dict[str, int], groups: int, weights: np.ndarray, pa
                  for name, values in (("bias", folded), ("multiplier", multiplier), ("shift", shift))}
     return at.struct("af_layer", weights=at.writer.array(np.concatenate(packed), "w", layouts.LANES), **constants,
                      **sizes, groups=groups, depth=weights.shape[1], group_bytes=packed[0].size, in_zero=x.zero,
-                     out_zero=at.out.zero, low=low, high=high, fast=fast)
+                     out_zero=at.out.zero, low=low, high=high, clamped=(low, high) != FULL, fast=fast)
 
 
 def geometry(at: Place, kernel: Sequence[int], inputs: int, outputs: int) -> dict[str, int]:
@@ -118,7 +118,7 @@ def fully_connected(at: Place) -> Calls:
     sizes = {"in_height": rows, "in_width": 1, "inputs": weights.shape[1], "out_height": rows, "out_width": 1,
              "outputs": len(weights), "kernel_height": 1, "kernel_width": 1, "stride_y": 1, "stride_x": 1,
              "dilation_y": 1, "dilation_x": 1, "pad_y": 0, "pad_x": 0}
-    one = layer(at, sizes, 1, weights, layouts.dense(weights, 1, at.core.kernels))
+    one = layer(at, sizes, 1, weights, [layouts.connected(weights, at.core.kernels)])
     return Calls([f"af_fully_connected({one}, {{0}}, {{out}}, {{scratch}});"],
                  layouts.scratch(at.core.kernels, weights.shape[1]))
 

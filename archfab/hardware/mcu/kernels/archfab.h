@@ -24,6 +24,7 @@ typedef struct {
     int32_t depth;                      /* kernel_height * kernel_width * inputs */
     int32_t group_bytes;                /* of weights */
     int32_t in_zero, out_zero, low, high;
+    int32_t clamped;                    /* low and high are not all that a byte can say */
     int32_t fast;                       /* every shift is at most -1, no doubled sum overflows */
 } af_layer;
 
@@ -56,11 +57,34 @@ INLINE int32_t af_clamp(int32_t x, int32_t low, int32_t high)
     return x < low ? low : x > high ? high : x;
 }
 
-INLINE int8_t af_output(const af_layer *p, int32_t sum, int32_t channel)
+INLINE int32_t af_saturated(int32_t x)
 {
-    int32_t m = p->multiplier[channel], s = p->shift[channel];
-    int32_t x = p->fast ? af_scale_fast(sum, m, s) : af_scale(sum, m, s);
-    return (int8_t)af_clamp(x + p->out_zero, p->low, p->high);
+    int32_t byte;
+    __asm__("ssat %0, #8, %1" : "=r"(byte) : "r"(x));
+    return byte;
+}
+
+/* The sums of one channel at `n` pixels (1 or 2) as outputs. */
+INLINE void af_outputs(const af_layer *p, int32_t channel, int32_t sum0, int32_t sum1, int8_t *out0, int8_t *out1,
+                       int n)
+{
+    const int32_t m = p->multiplier[channel], s = p->shift[channel], zero = p->out_zero;
+    int32_t x0, x1 = 0;
+    if (p->fast) {
+        x0 = af_scale_fast(sum0, m, s) + zero;
+        if (n > 1) x1 = af_scale_fast(sum1, m, s) + zero;
+    } else {
+        x0 = af_scale(sum0, m, s) + zero;
+        if (n > 1) x1 = af_scale(sum1, m, s) + zero;
+    }
+    x0 = af_saturated(x0);
+    if (n > 1) x1 = af_saturated(x1);
+    if (p->clamped) {
+        x0 = af_clamp(x0, p->low, p->high);
+        if (n > 1) x1 = af_clamp(x1, p->low, p->high);
+    }
+    *out0 = (int8_t)x0;
+    if (n > 1) *out1 = (int8_t)x1;
 }
 
 INLINE uint32_t af_word(const void *from)

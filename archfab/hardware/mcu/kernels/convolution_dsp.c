@@ -5,21 +5,22 @@
 #include "patch.h"
 #ifdef AF_DSP
 
+/* Columns of two pixels lie word by word beside each other, so one LDRD reads both. */
 INLINE uint32_t *widen(uint32_t *to, const int8_t *from, int32_t n)
 {
-    for (; n >= 8; n -= 8, from += 8, to += 4) {
+    for (; n > 4; n -= 8, from += 8, to += 8) {
         uint32_t a = af_word(from), b = af_word(from + 4);
         to[0] = af_even(a);
-        to[1] = af_odd(a);
-        to[2] = af_even(b);
-        to[3] = af_odd(b);
+        to[2] = af_odd(a);
+        to[4] = af_even(b);
+        to[6] = af_odd(b);
     }
-    for (; n > 0; n -= 4, from += 4) {
+    if (n > 0) {
         uint32_t a = af_word(from);
-        *to++ = af_even(a);
-        *to++ = af_odd(a);
+        to[0] = af_even(a);
+        to[2] = af_odd(a);
     }
-    return to;
+    return n > 0 ? to + 4 : to;
 }
 
 INLINE int8_t *copy(int8_t *to, const int8_t *from, int32_t n)
@@ -39,10 +40,8 @@ INLINE int8_t *fill(int8_t *to, int32_t value, int32_t n)
 INLINE uint32_t *fill_wide(uint32_t *to, int32_t value, int32_t n)
 {
     uint32_t word = af_even((uint8_t)value * 0x00010001u);
-    for (; n > 0; n -= 4) {
-        *to++ = word;
-        *to++ = word;
-    }
+    for (; n > 0; n -= 4, to += 4)
+        to[0] = to[2] = word;
     return to;
 }
 
@@ -64,74 +63,79 @@ static void column(const af_layer *p, const int8_t *in, int32_t y, int32_t x, in
     }
 }
 
-#define STEP2(i)                                                                                                  \
-    do {                                                                                                          \
-        uint32_t w = weights[i], u = af_even(w), v = af_odd(w), a = first[i], b = second[i];         \
-        s00 = __smlad(u, a, s00);                                                                                 \
-        s10 = __smlad(v, a, s10);                                                                                 \
-        s01 = __smlad(u, b, s01);                                                                                 \
-        s11 = __smlad(v, b, s11);                                                                                 \
-    } while (0)
+/* Two words of weights against two words of each column: 16 multiply-accumulates in 15 instructions. */
+#define TWO_WORDS                                                                                                 \
+    "ldrd %[w], %[v], [%[weights]], #8\n\t"                                                                       \
+    "ldrd %[a], %[b], [%[at]], #8\n\t"                                                                            \
+    "sxtb16 %[u], %[w]\n\t"                                                                                      \
+    "sxtb16 %[w], %[w], ror #8\n\t"                                                                              \
+    "smlad %[s00], %[u], %[a], %[s00]\n\t"                                                                       \
+    "smlad %[s01], %[u], %[b], %[s01]\n\t"                                                                       \
+    "smlad %[s10], %[w], %[a], %[s10]\n\t"                                                                       \
+    "smlad %[s11], %[w], %[b], %[s11]\n\t"                                                                       \
+    "ldrd %[a], %[b], [%[at]], #8\n\t"                                                                            \
+    "sxtb16 %[u], %[v]\n\t"                                                                                      \
+    "sxtb16 %[v], %[v], ror #8\n\t"                                                                              \
+    "smlad %[s00], %[u], %[a], %[s00]\n\t"                                                                       \
+    "smlad %[s01], %[u], %[b], %[s01]\n\t"                                                                       \
+    "smlad %[s10], %[v], %[a], %[s10]\n\t"                                                                       \
+    "smlad %[s11], %[v], %[b], %[s11]\n\t"
 
-/* All channels of a group at two pixels. */
+#define OPERANDS                                                                                                  \
+    [s00] "+r"(s00), [s01] "+r"(s01), [s10] "+r"(s10), [s11] "+r"(s11), [at] "+r"(at), [weights] "+r"(weights),   \
+        [a] "=&r"(a), [b] "=&r"(b), [w] "=&r"(w), [v] "=&r"(v), [u] "=&r"(u)
+
+/* All channels of a group at two pixels; `words` is even. */
 static void two_columns(const af_layer *p, const uint32_t *columns, int32_t words, int32_t group, int8_t *out0,
                         int8_t *out1)
 {
     const uint32_t *weights = (const uint32_t *)(p->weights + group * p->group_bytes);
     const int32_t start = group * p->outputs;
+    const uint32_t *turns = columns + 2 * (words & ~3);
     for (int32_t c = 0; c < p->outputs; c += 2) {
-        const uint32_t *first = columns, *second = columns + words, *end = second;
-        const int odd = c + 1 == p->outputs;
-        int32_t s00 = p->bias[start + c], s10 = odd ? 0 : p->bias[start + c + 1], s01 = s00, s11 = s10;
-        for (; end - first >= 4; first += 4, second += 4, weights += 4) {
-            STEP2(0);
-            STEP2(1);
-            STEP2(2);
-            STEP2(3);
-        }
-        if (first != end) {
-            STEP2(0);
-            STEP2(1);
-            weights += 2;
-        }
-        out0[c] = af_output(p, s00, start + c);
-        out1[c] = af_output(p, s01, start + c);
-        if (!odd) {
-            out0[c + 1] = af_output(p, s10, start + c + 1);
-            out1[c + 1] = af_output(p, s11, start + c + 1);
-        }
+        const uint32_t *at = columns;
+        uint32_t a, b, w, v, u;
+        int32_t s00 = p->bias[start + c], s10 = p->bias[start + c + 1], s01 = s00, s11 = s10;
+        if (at != turns)
+            __asm__ volatile("1:\n\t" TWO_WORDS TWO_WORDS "cmp %[at], %[turns]\n\tbne 1b"
+                             : OPERANDS : [turns] "r"(turns) : "cc", "memory");
+        if (words & 2)
+            __asm__ volatile(TWO_WORDS : OPERANDS : : "memory");
+        af_outputs(p, start + c, s00, s01, out0 + c, out1 + c, 2);
+        if (c + 1 < p->outputs)
+            af_outputs(p, start + c + 1, s10, s11, out0 + c + 1, out1 + c + 1, 2);
     }
 }
 
 #define STEP1(i)                                                                                                  \
     do {                                                                                                          \
-        uint32_t w = weights[i], a = first[i];                                                                    \
-        s0 = __smlad(af_even(w), a, s0);                                                                         \
-        s1 = __smlad(af_odd(w), a, s1);                                                               \
+        uint32_t w = weights[i], a = at[2 * (i)];                                                                 \
+        s0 = __smlad(af_even(w), a, s0);                                                                          \
+        s1 = __smlad(af_odd(w), a, s1);                                                                           \
     } while (0)
 
-static void one_column(const af_layer *p, const uint32_t *first_column, int32_t words, int32_t group, int8_t *out)
+static void one_column(const af_layer *p, const uint32_t *column, int32_t words, int32_t group, int8_t *out)
 {
     const uint32_t *weights = (const uint32_t *)(p->weights + group * p->group_bytes);
     const int32_t start = group * p->outputs;
+    const uint32_t *turns = column + 2 * (words & ~3);
     for (int32_t c = 0; c < p->outputs; c += 2) {
-        const uint32_t *first = first_column, *end = first + words;
-        const int odd = c + 1 == p->outputs;
-        int32_t s0 = p->bias[start + c], s1 = odd ? 0 : p->bias[start + c + 1];
-        for (; end - first >= 4; first += 4, weights += 4) {
+        const uint32_t *at = column;
+        int32_t s0 = p->bias[start + c], s1 = p->bias[start + c + 1];
+        for (; at != turns; at += 8, weights += 4) {
             STEP1(0);
             STEP1(1);
             STEP1(2);
             STEP1(3);
         }
-        if (first != end) {
+        if (words & 2) {
             STEP1(0);
             STEP1(1);
             weights += 2;
         }
-        out[c] = af_output(p, s0, start + c);
-        if (!odd)
-            out[c + 1] = af_output(p, s1, start + c + 1);
+        af_outputs(p, start + c, s0, 0, out + c, 0, 1);
+        if (c + 1 < p->outputs)
+            af_outputs(p, start + c + 1, s1, 0, out + c + 1, 0, 1);
     }
 }
 
@@ -145,7 +149,7 @@ void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scra
     for (int32_t group = 0; group < p->groups; group++) {
         int32_t y = 0, x = 0;
         for (int32_t i = 0; i < pixels; i++) {
-            column(p, in, y, x, group, columns + (i & 1) * words, bytes);
+            column(p, in, y, x, group, columns + (i & 1), bytes);
             int8_t *to = out + i * across + group * p->outputs;
             if (i & 1)
                 two_columns(p, columns, words, group, to - across, to);

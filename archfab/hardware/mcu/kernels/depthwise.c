@@ -59,10 +59,10 @@ INLINE void pixel(const af_layer *p, const int8_t *const *taps, int32_t count, i
             s3 += x[3] * w[3];
 #endif
         }
-        out[c] = af_output(p, s0, c);
-        if (left > 1) out[c + 1] = af_output(p, s1, c + 1);
-        if (left > 2) out[c + 2] = af_output(p, s2, c + 2);
-        if (left > 3) out[c + 3] = af_output(p, s3, c + 3);
+        af_outputs(p, c, s0, 0, out + c, 0, 1);
+        if (left > 1) af_outputs(p, c + 1, s1, 0, out + c + 1, 0, 1);
+        if (left > 2) af_outputs(p, c + 2, s2, 0, out + c + 2, 0, 1);
+        if (left > 3) af_outputs(p, c + 3, s3, 0, out + c + 3, 0, 1);
     }
 }
 #endif
@@ -76,7 +76,7 @@ static void multiplied(const af_layer *p, const int8_t *const *taps, int32_t cou
         int32_t sum = p->bias[c];
         for (int32_t t = 0; t < count; t++)
             sum += taps[t][c / each] * w[4 * t];
-        out[c] = af_output(p, sum, c);
+        af_outputs(p, c, sum, 0, out + c, 0, 1);
     }
 }
 

@@ -51,13 +51,38 @@ def blocks(weights: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def depthwise(weights: np.ndarray) -> np.ndarray:
-    """Weights [taps, channels] in blocks of four channels, tap by tap."""
-    x = grown(weights, 1, 4)
-    return x.reshape(len(x), -1, 4).transpose(1, 0, 2).ravel()
+def depthwise(weights: np.ndarray, kernels: Kernels) -> np.ndarray:
+    """Weights [taps, channels] in blocks of four or, for vectors, eight channels, tap by tap; vectors take two taps
+    at a time."""
+    block, taps = (8, 2) if kernels == "mve" else (4, 1)
+    x = grown(weights, taps, block)
+    return x.reshape(len(x), -1, block).transpose(1, 0, 2).ravel()
 
 
-def scratch(kernels: Kernels, depth: int) -> int:
+SLOW = 100          # AF_SLOW in kernels/archfab.h
+
+
+def channels(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, fast: np.ndarray,
+             kernels: Kernels) -> np.ndarray:
+    """The numbers of a group's output channels; for vectors four biases, four multipliers, four shifts, ..., else one
+    channel after the other. `fast` says where doubled sums fit in 32 bits."""
+    x = np.stack([bias, multiplier, shift], 1)
+    if kernels == "mve":
+        return grown(x, 4, 1).reshape(-1, 4, 3).transpose(0, 2, 1).ravel()
+    x[:, 2] = np.where(fast & (shift <= -1), -1 - shift, shift - SLOW)
+    return grown(x, 4, 1).ravel()
+
+
+def depthwise_channels(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, fast: np.ndarray,
+                       kernels: Kernels) -> np.ndarray:
+    """The same for a depthwise convolution, whose vectors hold the even and the odd ones of eight channels."""
+    if kernels == "mve":
+        order = np.arange(-(-len(bias) // 8) * 8).reshape(-1, 4, 2).transpose(0, 2, 1).ravel()
+        bias, multiplier, shift, fast = (np.pad(x, (0, -len(x) % 8))[order] for x in (bias, multiplier, shift, fast))
+    return channels(bias, multiplier, shift, fast, kernels)
+
+
+def scratch(kernels: Kernels, depth: int, outputs: int) -> int:
     """Bytes that a convolution needs beside its input and output."""
-    return {"plain": 4 * (depth + depth % 2), "dsp": 2 * 4 * 2 * math.ceil(depth / 4) + 4 * math.ceil(depth / 4),
+    return {"plain": 4 * (depth + depth % 2) + outputs, "dsp": 2 * 4 * 2 * math.ceil(depth / 4) + 4 * math.ceil(depth / 4),
             "mve": 2 * depth + LANES}[kernels]

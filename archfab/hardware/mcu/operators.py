@@ -54,28 +54,28 @@ def scale_of(tensor: Tensor) -> np.float64:
     return np.float64(np.float32(tensor.scale[0]))
 
 
-def layer(at: Place, sizes: dict[str, int], groups: int, weights: np.ndarray, packed: list[np.ndarray]) -> str:
+def layer(at: Place, sizes: dict[str, int], groups: int, weights: np.ndarray, packed: list[np.ndarray],
+          arrange: Callable[..., np.ndarray] = layouts.channels) -> str:
     """The structure of a layer with weights; `weights` [outputs, depth] are plain and `packed` as the kernel reads."""
     x, quantised, bias = at.inputs
     assert quantised.data is not None and bias.data is not None
     if weights.size and weights.min() < -127:
         raise BuildError(f"{at.node.op} '{at.out.name}': a weight is -128; the weights of int8 networks are -127 to 127")
     wide = weights.astype(np.int64)
-    outputs = len(wide)
     factors = np.float64(np.float32(x.scale[0])) * np.array(quantised.scale, np.float32).astype(np.float64)
-    multiplier, shift = multipliers_of(np.broadcast_to(factors / scale_of(at.out), (outputs,)))
-    folded = bias.data.astype(np.int64).ravel() - x.zero * wide.sum(1)
-    span = np.abs(wide).sum(1) * max(127 - x.zero, x.zero + 128) + np.abs(bias.data.astype(np.int64).ravel())
-    largest = span * 2.0 ** np.maximum(shift, 0)
-    if (largest >= 2**31).any() or (np.abs(folded) >= 2**31).any():
+    multiplier, shift = multipliers_of(np.broadcast_to(factors / scale_of(at.out), (len(wide),)))
+    biases = bias.data.astype(np.int64).ravel()
+    folded = biases - x.zero * wide.sum(1)
+    span = np.abs(wide).sum(1) * max(127 - x.zero, x.zero + 128) + np.abs(biases)
+    if (span * 2.0 ** np.maximum(shift, 0) >= 2**31).any() or (np.abs(folded) >= 2**31).any():
         raise BuildError(f"{at.node.op} '{at.out.name}': a sum of {weights.shape[1]} products may not fit in 32 bits")
-    fast = bool((shift <= -1).all() and (span < 2**30).all())
+    parts = zip(*(np.split(values, groups) for values in (folded, multiplier, shift, span < 2**30)), strict=True)
+    channels = [arrange(*part, at.core.kernels).astype(np.int32) for part in parts]
     low, high = at.node.clamp
-    constants = {name: at.writer.array(values.astype(np.int32), "n", -outputs % 4 + 4)
-                 for name, values in (("bias", folded), ("multiplier", multiplier), ("shift", shift))}
-    return at.struct("af_layer", weights=at.writer.array(np.concatenate(packed), "w", layouts.LANES), **constants,
-                     **sizes, groups=groups, depth=weights.shape[1], group_bytes=packed[0].size, in_zero=x.zero,
-                     out_zero=at.out.zero, low=low, high=high, clamped=(low, high) != FULL, fast=fast)
+    return at.struct("af_layer", weights=at.writer.array(np.concatenate(packed), "w", layouts.LANES),
+                     channels=at.writer.array(np.concatenate(channels), "n"), **sizes, groups=groups,
+                     depth=weights.shape[1], weights_a_group=packed[0].size, channels_a_group=channels[0].size,
+                     in_zero=x.zero, out_zero=at.out.zero, low=low, high=high, grows=(shift > 0).any())
 
 
 def geometry(at: Place, kernel: Sequence[int], inputs: int, outputs: int) -> dict[str, int]:
@@ -98,7 +98,7 @@ def conv_2d(at: Place) -> Calls:
     sizes = geometry(at, weights.shape[1:3], weights.shape[3], len(weights) // groups)
     one = layer(at, sizes, groups, flat, layouts.dense(flat, groups, at.core.kernels))
     return Calls([f"af_convolution({one}, {{0}}, {{out}}, {{scratch}});"],
-                 layouts.scratch(at.core.kernels, flat.shape[1]))
+                 layouts.scratch(at.core.kernels, flat.shape[1], len(weights) // groups))
 
 
 def depthwise_conv_2d(at: Place) -> Calls:
@@ -107,8 +107,8 @@ def depthwise_conv_2d(at: Place) -> Calls:
     taps = weights[0].reshape(-1, weights.shape[3])
     inputs = at.inputs[0].shape[-1]
     sizes = geometry(at, weights.shape[1:3], inputs, taps.shape[1])
-    one = layer(at, sizes, 1, taps.T, [layouts.depthwise(taps)])
-    return Calls([f"af_depthwise({one}, {{0}}, {{out}}, {{scratch}});"], 4 * len(taps) + inputs + 4)
+    one = layer(at, sizes, 1, taps.T, [layouts.depthwise(taps, at.core.kernels)], layouts.depthwise_channels)
+    return Calls([f"af_depthwise({one}, {{0}}, {{out}}, {{scratch}});"], 8 * (len(taps) + 1) + inputs + 7)
 
 
 def fully_connected(at: Place) -> Calls:
@@ -120,7 +120,7 @@ def fully_connected(at: Place) -> Calls:
              "dilation_y": 1, "dilation_x": 1, "pad_y": 0, "pad_x": 0}
     one = layer(at, sizes, 1, weights, [layouts.connected(weights, at.core.kernels)])
     return Calls([f"af_fully_connected({one}, {{0}}, {{out}}, {{scratch}});"],
-                 layouts.scratch(at.core.kernels, weights.shape[1]))
+                 layouts.scratch(at.core.kernels, weights.shape[1], len(weights)))
 
 
 def period(at: Place, x: Tensor) -> int:

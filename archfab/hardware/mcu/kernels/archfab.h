@@ -14,18 +14,18 @@
 #define INLINE static inline __attribute__((always_inline))
 
 /* A convolution, depthwise convolution or fully connected layer. The input's zero point is already in the bias
-   (bias - zero * sum of weights), so patches are padded with it and the kernels multiply what they read. The weights
-   lie as the core's kernel wants them (layouts.py). Sizes are in elements; inputs and outputs are per group. */
+   (bias - zero * sum of weights), so patches are padded with it and the kernels multiply what they read. Weights and
+   the numbers of each channel lie as the core's kernels want them (layouts.py). Sizes are in elements; inputs and
+   outputs are per group. */
 typedef struct {
     const int8_t *weights;
-    const int32_t *bias, *multiplier, *shift;
+    const int32_t *channels;
     int16_t in_height, in_width, inputs, out_height, out_width, outputs, groups;
     int16_t kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x;
-    int32_t depth;                      /* kernel_height * kernel_width * inputs */
-    int32_t group_bytes;                /* of weights */
+    int32_t depth;                              /* kernel_height * kernel_width * inputs */
+    int32_t weights_a_group, channels_a_group;  /* how far apart groups lie */
     int32_t in_zero, out_zero, low, high;
-    int32_t clamped;                    /* low and high are not all that a byte can say */
-    int32_t fast;                       /* every shift is at most -1, no doubled sum overflows */
+    int32_t grows;                              /* a shift is to the left */
 } af_layer;
 
 /* x * 2^shift * multiplier / 2^31, rounded as gemmlowp and TFLite do: half up, then half away from zero. */
@@ -39,8 +39,8 @@ INLINE int32_t af_scale(int32_t x, int32_t multiplier, int32_t shift)
     return high;
 }
 
-/* The same where shift <= -1 and 2 * x fits in 32 bits. */
-INLINE int32_t af_scale_fast(int32_t x, int32_t multiplier, int32_t shift)
+/* The same where shift <= -1 and 2 * x fits in 32 bits; right = -1 - shift. Adds zero, given as 2 * zero + 1. */
+INLINE int32_t af_scale_fast(int32_t x, int32_t multiplier, int32_t right, int32_t zero2)
 {
     int32_t high;
 #ifdef AF_DSP
@@ -49,7 +49,7 @@ INLINE int32_t af_scale_fast(int32_t x, int32_t multiplier, int32_t shift)
     high = (int32_t)(((int64_t)(x * 2) * multiplier + 0x80000000LL) >> 32);
 #endif
     high += high >> 31;
-    return ((high >> (-1 - shift)) + 1) >> 1;
+    return ((high >> right) + zero2) >> 1;
 }
 
 INLINE int32_t af_clamp(int32_t x, int32_t low, int32_t high)
@@ -64,28 +64,38 @@ INLINE int32_t af_saturated(int32_t x)
     return byte;
 }
 
-/* The sums of one channel at `n` pixels (1 or 2) as outputs. */
-INLINE void af_outputs(const af_layer *p, int32_t channel, int32_t sum0, int32_t sum1, int8_t *out0, int8_t *out1,
-                       int n)
+#ifndef AF_MVE
+/* Bias, multiplier and shift of a channel; where af_scale_fast may be used its `right`, else shift - AF_SLOW. */
+typedef struct {
+    int32_t bias, multiplier, right;
+} af_channel;
+#define AF_SLOW 100
+
+int32_t af_scale_slow(int32_t x, int32_t multiplier, int32_t right, int32_t zero2);
+
+INLINE int8_t af_output(const af_channel *channel, int32_t sum, int32_t zero2)
 {
-    const int32_t m = p->multiplier[channel], s = p->shift[channel], zero = p->out_zero;
-    int32_t x0, x1 = 0;
-    if (p->fast) {
-        x0 = af_scale_fast(sum0, m, s) + zero;
-        if (n > 1) x1 = af_scale_fast(sum1, m, s) + zero;
-    } else {
-        x0 = af_scale(sum0, m, s) + zero;
-        if (n > 1) x1 = af_scale(sum1, m, s) + zero;
-    }
-    x0 = af_saturated(x0);
-    if (n > 1) x1 = af_saturated(x1);
-    if (p->clamped) {
-        x0 = af_clamp(x0, p->low, p->high);
-        if (n > 1) x1 = af_clamp(x1, p->low, p->high);
-    }
-    *out0 = (int8_t)x0;
-    if (n > 1) *out1 = (int8_t)x1;
+    const int32_t m = channel->multiplier, right = channel->right;
+    return (int8_t)af_saturated(right < 0 ? af_scale_slow(sum, m, right, zero2)
+                                          : af_scale_fast(sum, m, right, zero2));
 }
+
+INLINE void af_two_outputs(const af_channel *channel, int32_t sum0, int32_t sum1, int32_t zero2, int8_t *out0,
+                           int8_t *out1)
+{
+    const int32_t m = channel->multiplier, right = channel->right;
+    if (right >= 0) {
+        *out0 = (int8_t)af_saturated(af_scale_fast(sum0, m, right, zero2));
+        *out1 = (int8_t)af_saturated(af_scale_fast(sum1, m, right, zero2));
+    } else {
+        *out0 = (int8_t)af_saturated(af_scale_slow(sum0, m, right, zero2));
+        *out1 = (int8_t)af_saturated(af_scale_slow(sum1, m, right, zero2));
+    }
+}
+
+/* Bounds narrower than a byte, where a layer has any, are kept afterwards. */
+void af_bound(const af_layer *p, int8_t *out, int32_t count);
+#endif
 
 INLINE uint32_t af_word(const void *from)
 {

@@ -89,21 +89,23 @@ static void column(const af_layer *p, const int8_t *in, int32_t y, int32_t x, in
 static void two_columns(const af_layer *p, const uint32_t *columns, int32_t words, int32_t group, int8_t *out0,
                         int8_t *out1)
 {
-    const uint32_t *weights = (const uint32_t *)(p->weights + group * p->group_bytes);
-    const int32_t start = group * p->outputs;
+    const uint32_t *weights = (const uint32_t *)(p->weights + group * p->weights_a_group);
+    const af_channel *channel = (const af_channel *)(p->channels + group * p->channels_a_group);
+    const int8_t *end = out0 + p->outputs;
     const uint32_t *turns = columns + 2 * (words & ~3);
-    for (int32_t c = 0; c < p->outputs; c += 2) {
+    const int32_t zero2 = 2 * p->out_zero + 1;
+    for (; out0 < end; channel += 2) {
         const uint32_t *at = columns;
         uint32_t a, b, w, v, u;
-        int32_t s00 = p->bias[start + c], s10 = p->bias[start + c + 1], s01 = s00, s11 = s10;
+        int32_t s00 = channel[0].bias, s10 = channel[1].bias, s01 = s00, s11 = s10;
         if (at != turns)
             __asm__ volatile("1:\n\t" TWO_WORDS TWO_WORDS "cmp %[at], %[turns]\n\tbne 1b"
                              : OPERANDS : [turns] "r"(turns) : "cc", "memory");
         if (words & 2)
             __asm__ volatile(TWO_WORDS : OPERANDS : : "memory");
-        af_outputs(p, start + c, s00, s01, out0 + c, out1 + c, 2);
-        if (c + 1 < p->outputs)
-            af_outputs(p, start + c + 1, s10, s11, out0 + c + 1, out1 + c + 1, 2);
+        af_two_outputs(channel, s00, s01, zero2, out0++, out1++);
+        if (out0 < end)
+            af_two_outputs(channel + 1, s10, s11, zero2, out0++, out1++);
     }
 }
 
@@ -116,12 +118,14 @@ static void two_columns(const af_layer *p, const uint32_t *columns, int32_t word
 
 static void one_column(const af_layer *p, const uint32_t *column, int32_t words, int32_t group, int8_t *out)
 {
-    const uint32_t *weights = (const uint32_t *)(p->weights + group * p->group_bytes);
-    const int32_t start = group * p->outputs;
+    const uint32_t *weights = (const uint32_t *)(p->weights + group * p->weights_a_group);
+    const af_channel *channel = (const af_channel *)(p->channels + group * p->channels_a_group);
+    const int8_t *end = out + p->outputs;
     const uint32_t *turns = column + 2 * (words & ~3);
-    for (int32_t c = 0; c < p->outputs; c += 2) {
+    const int32_t zero2 = 2 * p->out_zero + 1;
+    for (; out < end; channel += 2) {
         const uint32_t *at = column;
-        int32_t s0 = p->bias[start + c], s1 = p->bias[start + c + 1];
+        int32_t s0 = channel[0].bias, s1 = channel[1].bias;
         for (; at != turns; at += 8, weights += 4) {
             STEP1(0);
             STEP1(1);
@@ -133,9 +137,9 @@ static void one_column(const af_layer *p, const uint32_t *column, int32_t words,
             STEP1(1);
             weights += 2;
         }
-        af_outputs(p, start + c, s0, 0, out + c, 0, 1);
-        if (c + 1 < p->outputs)
-            af_outputs(p, start + c + 1, s1, 0, out + c + 1, 0, 1);
+        *out++ = af_output(channel, s0, zero2);
+        if (out < end)
+            *out++ = af_output(channel + 1, s1, zero2);
     }
 }
 
@@ -159,6 +163,7 @@ void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scra
                 x = 0, y++;
         }
     }
+    af_bound(p, out, pixels * across);
 }
 
 /* out_height rows of `inputs` elements; scratch: one column of 16 bits, and one of bytes */

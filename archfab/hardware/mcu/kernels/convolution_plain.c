@@ -63,39 +63,36 @@ static void column(const af_layer *p, const int8_t *in, int32_t y, int32_t x, in
     "add %[sum1], %[t]\n\t"                                                                                      \
     "add %[top1], %[top1], %[t], asr #16\n\t"
 
+#define OPERANDS                                                                                                  \
+    [sum0] "+r"(sum0), [sum1] "+r"(sum1), [top0] "+r"(top0), [top1] "+r"(top1), [at] "+r"(at),                    \
+        [weights] "+r"(weights), [a] "=&r"(a), [b] "=&r"(b), [w] "=&r"(w), [t] "=&r"(t)
+
 /* All channels of a group at two pixels; the depth of weights and columns is rounded up to an even number. */
 static void two_columns(const af_layer *p, const int32_t *column, int32_t depth, int32_t group, int8_t *out0,
                         int8_t *out1)
 {
-    const int8_t *weights = p->weights + group * p->group_bytes;
-    const int32_t start = group * p->outputs, *end = column + depth;
+    const int8_t *weights = p->weights + group * p->weights_a_group, *stop = out0 + p->outputs;
+    const af_channel *channel = (const af_channel *)(p->channels + group * p->channels_a_group);
+    const int32_t *end = column + depth, zero2 = 2 * p->out_zero + 1;
     const uint32_t excess = (uint32_t)depth / 2 * 0x8000;
-    for (int32_t c = 0; c < p->outputs; c += 2) {
+    for (; out0 < stop; channel += 2) {
         const int32_t *at = column;
         uint32_t sum0 = 0, sum1 = 0;
-        int32_t top0 = p->bias[start + c], top1 = p->bias[start + c + 1], a, b, w, t;
-        const uint32_t bias0 = (uint32_t)top0, bias1 = (uint32_t)top1;
+        int32_t top0 = 0, top1 = 0, a, b, w, t;
         if (depth & 2)
-            __asm__ volatile(TWO_ELEMENTS
-                             : [sum0] "+r"(sum0), [sum1] "+r"(sum1), [top0] "+r"(top0), [top1] "+r"(top1),
-                               [at] "+r"(at), [weights] "+r"(weights), [a] "=&r"(a), [b] "=&r"(b), [w] "=&r"(w),
-                               [t] "=&r"(t)
-                             : [half] "r"(0x8000) : "memory");
+            __asm__ volatile(TWO_ELEMENTS : OPERANDS : [half] "r"(0x8000) : "memory");
         if (at != end)
             __asm__ volatile("1:\n\t" TWO_ELEMENTS TWO_ELEMENTS "cmp %[at], %[end]\n\tbne 1b"
-                             : [sum0] "+r"(sum0), [sum1] "+r"(sum1), [top0] "+r"(top0), [top1] "+r"(top1),
-                               [at] "+r"(at), [weights] "+r"(weights), [a] "=&r"(a), [b] "=&r"(b), [w] "=&r"(w),
-                               [t] "=&r"(t)
-                             : [half] "r"(0x8000), [end] "r"(end) : "cc", "memory");
-        sum0 += bias0 - (((uint32_t)top0 - bias0) << 16) - excess;
-        sum1 += bias1 - (((uint32_t)top1 - bias1) << 16) - excess;
-        af_outputs(p, start + c, (int32_t)sum0, top0, out0 + c, out1 + c, out1 ? 2 : 1);
-        if (c + 1 < p->outputs)
-            af_outputs(p, start + c + 1, (int32_t)sum1, top1, out0 + c + 1, out1 + c + 1, out1 ? 2 : 1);
+                             : OPERANDS : [half] "r"(0x8000), [end] "r"(end) : "cc", "memory");
+        sum0 += (uint32_t)channel[0].bias - ((uint32_t)top0 << 16) - excess;
+        sum1 += (uint32_t)channel[1].bias - ((uint32_t)top1 << 16) - excess;
+        af_two_outputs(channel, (int32_t)sum0, channel[0].bias + top0, zero2, out0++, out1++);
+        if (out0 < stop)
+            af_two_outputs(channel + 1, (int32_t)sum1, channel[1].bias + top1, zero2, out0++, out1++);
     }
 }
 
-/* scratch: a column of 32 bits */
+/* scratch: a column of 32 bits, then the outputs of a pixel that is not there */
 void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scratch)
 {
     const int32_t depth = (p->depth + 1) / 2 * 2, across = p->outputs * p->groups;
@@ -110,42 +107,44 @@ void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scra
             if (i & 1)
                 two_columns(p, words, depth, group, to - across, to);
             else if (i == pixels - 1)
-                two_columns(p, words, depth, group, to, 0);
+                two_columns(p, words, depth, group, to, (int8_t *)(words + depth));
             if (++x == p->out_width)
                 x = 0, y++;
         }
     }
+    af_bound(p, out, pixels * across);
 }
 
 /* Rows of `inputs` elements, four outputs at a time. */
 void af_fully_connected(const af_layer *p, const int8_t *in, int8_t *out, void *scratch)
 {
-    const int32_t depth = p->depth;
+    const int32_t depth = p->depth, zero2 = 2 * p->out_zero + 1;
+    int8_t *first = out;
     (void)scratch;
-    for (int32_t row = 0; row < p->out_height; row++, in += p->inputs, out += p->outputs) {
-        int32_t c = 0;
-        for (; c + 4 <= p->outputs; c += 4) {
-            const int8_t *w = p->weights + c * depth;
-            int32_t s0 = p->bias[c], s1 = p->bias[c + 1], s2 = p->bias[c + 2], s3 = p->bias[c + 3];
-            for (const int8_t *x = in, *end = in + p->depth; x != end; x++, w++) {
+    for (int32_t row = 0; row < p->out_height; row++, in += depth) {
+        const af_channel *channel = (const af_channel *)p->channels;
+        const int8_t *w = p->weights, *stop = out + p->outputs;
+        for (; out + 4 <= stop; channel += 4, w += 3 * depth) {
+            int32_t s0 = channel[0].bias, s1 = channel[1].bias, s2 = channel[2].bias, s3 = channel[3].bias;
+            for (const int8_t *x = in, *end = in + depth; x != end; x++, w++) {
                 s0 += *x * w[0];
                 s1 += *x * w[depth];
                 s2 += *x * w[2 * depth];
                 s3 += *x * w[3 * depth];
             }
-            af_outputs(p, c, s0, 0, out + c, 0, 1);
-            af_outputs(p, c + 1, s1, 0, out + c + 1, 0, 1);
-            af_outputs(p, c + 2, s2, 0, out + c + 2, 0, 1);
-            af_outputs(p, c + 3, s3, 0, out + c + 3, 0, 1);
+            *out++ = af_output(channel, s0, zero2);
+            *out++ = af_output(channel + 1, s1, zero2);
+            *out++ = af_output(channel + 2, s2, zero2);
+            *out++ = af_output(channel + 3, s3, zero2);
         }
-        for (; c < p->outputs; c++) {
-            const int8_t *w = p->weights + c * depth;
-            int32_t s = p->bias[c];
-            for (const int8_t *x = in, *end = in + p->depth; x != end; x++)
+        for (; out < stop; channel++) {
+            int32_t s = channel->bias;
+            for (const int8_t *x = in, *end = in + depth; x != end; x++)
                 s += *x * *w++;
-            af_outputs(p, c, s, 0, out + c, 0, 1);
+            *out++ = af_output(channel, s, zero2);
         }
     }
+    af_bound(p, first, p->out_height * p->outputs);
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* Sums, products, minima and maxima of two tensors. */
-#include "archfab.h"
+#include "vector.h"
 
 /* Walks the output in stretches in which neither input wraps around. */
 #define STRETCHES(BODY)                                                                                           \
@@ -17,12 +17,7 @@
 #ifdef AF_MVE
 INLINE int32x4_t scaled(int32x4_t x, int32_t multiplier, int32_t shift)
 {
-    const int32x4_t right = vdupq_n_s32(shift > 0 ? 0 : shift);
-    if (shift > 0)
-        x = vshlq_s32(x, vdupq_n_s32(shift));
-    x = vqrdmulhq_n_s32(x, multiplier);
-    x = vqaddq_s32(x, vshrq_n_s32(vandq_s32(x, right), 31));
-    return vrshlq_s32(x, right);
+    return af_scaled(x, vdupq_n_s32(multiplier), vdupq_n_s32(shift), shift > 0);
 }
 
 INLINE void store(const af_pair *p, int32x4_t x, int8_t *out, mve_pred16_t some)
@@ -64,15 +59,15 @@ INLINE int32_t term(int32_t x, int32_t zero, int32_t multiplier, int32_t shift)
     if (multiplier == 1 << 30 && shift == 0)
         return (x - zero) * (1 << 19);
     if (shift < 0)
-        return af_scale_fast((x - zero) * (1 << 20), multiplier, shift);
+        return af_scale_fast((x - zero) * (1 << 20), multiplier, -1 - shift, 1);
     return af_scale((x - zero) * (1 << 20), multiplier, shift);
 }
 
 INLINE int8_t stored(const af_pair *p, int32_t x)
 {
-    x = p->out_shift < 0 && p->out_shift >= -31 ? af_scale_fast(x, p->out_multiplier, p->out_shift)
-                                                : af_scale(x, p->out_multiplier, p->out_shift);
-    return (int8_t)af_clamp(x + p->out_zero, p->low, p->high);
+    x = p->out_shift < 0 ? af_scale_fast(x, p->out_multiplier, -1 - p->out_shift, 2 * p->out_zero + 1)
+                         : af_scale(x, p->out_multiplier, p->out_shift) + p->out_zero;
+    return (int8_t)af_clamp(x, p->low, p->high);
 }
 
 void af_add(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out)

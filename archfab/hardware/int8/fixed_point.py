@@ -56,3 +56,9 @@ def scaled(x: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int)
     shift = np.asarray(shift, np.int64)
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
     return rounding_shift(doubling_high_mul(np.asarray(x, np.int64) << left, multiplier), right)
+
+
+def scaled_once(x: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int) -> np.ndarray:
+    """x times a factor from `multiplier_of`, rounded once: (x multiplier + half) >> (31 - shift), ties upwards."""
+    bits = 31 - np.asarray(shift, np.int64)
+    return (np.asarray(x, np.int64) * multiplier + (np.int64(1) << (bits - 1))) >> bits

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from archfab.hardware.int8.fixed_point import multiplier_of, multipliers_of, scaled
+from archfab.hardware.int8.fixed_point import multiplier_of, multipliers_of, scaled, scaled_once
 from archfab.hardware.int8.graph import HIGH, LOW, Graph, Node, Tensor
 from archfab.hardware.int8.tables import TABLES, table
 
@@ -34,11 +34,12 @@ def run_all(graph: Graph, inputs: Sequence[np.ndarray]) -> dict[int, np.ndarray]
     return values
 
 
-def rescaled(sums: np.ndarray, x: Tensor, weights: Tensor, out: Tensor, clamp: tuple[int, int]) -> np.ndarray:
+def rescaled(sums: np.ndarray, x: Tensor, weights: Tensor, out: Tensor, clamp: tuple[int, int],
+             scale: Callable[..., np.ndarray] = scaled) -> np.ndarray:
     """Sums of products (channels last) on the output's scale."""
     factors = np.float64(np.float32(x.scale[0])) * np.array(weights.scale, np.float32).astype(np.float64)
     multiplier, shift = multipliers_of(factors / np.float64(np.float32(out.scale[0])))
-    return np.clip(scaled(sums, multiplier, shift) + out.zero, *clamp)
+    return np.clip(scale(sums, multiplier, shift) + out.zero, *clamp)
 
 
 def windows(x: np.ndarray, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int] = (1, 1)
@@ -79,9 +80,10 @@ def depthwise_conv_2d(node: Node, tensors: Sequence[Tensor], out: Tensor, values
 
 
 def fully_connected(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[np.ndarray]) -> np.ndarray:
+    """Rounds once where convolutions round twice: so does LiteRT 2.3."""
     x, weights, bias = values
     sums = centred(x, tensors[0]).astype(np.float64) @ weights.astype(np.float64).T
-    return rescaled(sums.astype(np.int64) + bias, tensors[0], tensors[1], out, node.clamp)
+    return rescaled(sums.astype(np.int64) + bias, tensors[0], tensors[1], out, node.clamp, scaled_once)
 
 
 ADD_SHIFT = 20      # bits that sums gain before their terms are scaled

@@ -1,0 +1,405 @@
+"""ONNX operators in the few kinds that integer networks are made of; what has no such form is listed and refused.
+
+Kinds, with shapes as ONNX has them (NCHW):
+conv and linear (arrays weights, bias), affine (arrays scale, shift along one axis, or of one number),
+add sub mul batch_matmul, clip, unary, softmax, average_pool max_pool, mean reduce_max, reshape transpose concat pad
+slice resize, erf sqrt inverse (which only patterns may use), identity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from archfab.core import BuildError
+from archfab.hardware.int8.float_model import Float, Operator, Value
+
+
+class NoForm(Exception):
+    """This operator, as it stands here, has no integer form; the message says why."""
+
+
+Translation = Callable[[Operator, Float], list[Operator]]
+
+
+def translate(network: Float) -> Float:
+    """The same network in the kinds above.
+
+    :raises BuildError: that lists every operator without an integer form.
+    """
+    operators: list[Operator] = []
+    missing: dict[str, str] = {}
+    for operator in network.operators:
+        try:
+            if operator.kind not in TRANSLATIONS:
+                raise NoForm("")
+            operators += TRANSLATIONS[operator.kind](operator, network)
+        except NoForm as why:
+            missing.setdefault(operator.kind + (f" ({why})" if str(why) else ""), operator.out)
+    if missing:
+        raise no_form(missing)
+    return Float(operators, network.values, network.inputs, network.outputs)
+
+
+def no_form(missing: dict[str, str]) -> BuildError:
+    """The error for operators, each with the value that one of them computes."""
+    listing = ", ".join(f"{kind} at '{at}'" for kind, at in missing.items())
+    return BuildError(f"operators without an int8 form: {listing}")
+
+
+def numbers(operator: Operator, network: Float, place: int, attribute: str = "") -> np.ndarray | None:
+    """A constant input, or the attribute that earlier opsets had in its place."""
+    if len(operator.inputs) > place and operator.inputs[place]:
+        data = network.constant(operator.inputs[place])
+        if data is None:
+            raise NoForm(f"input {place} is computed")
+        return data
+    found = operator.attributes.get(attribute)
+    return None if found is None else np.asarray(found)
+
+
+def weights(operator: Operator, network: Float, place: int) -> np.ndarray:
+    found = numbers(operator, network, place)
+    if found is None:
+        raise NoForm(f"input {place} is missing")
+    return np.asarray(found, np.float64)
+
+
+def one(kind: str, operator: Operator, inputs: Sequence[str] | None = None, arrays: dict[str, np.ndarray] | None = None,
+        **attributes: Any) -> list[Operator]:
+    """One operator of a kind in an ONNX operator's place."""
+    return [Operator(kind, list(operator.inputs[:1] if inputs is None else inputs), operator.outputs[:1], attributes,
+                     arrays or {})]
+
+
+def shape(network: Float, name: str) -> tuple[int, ...]:
+    return network.values[name].shape
+
+
+def spatial(operator: Operator, network: Float, kernel: Sequence[int], dilation: Sequence[int]) -> dict[str, Any]:
+    """Stride and padding (top, left, bottom, right) as they take effect; sequences count as one row."""
+    a, x, out = operator.attributes, shape(network, operator.inputs[0]), shape(network, operator.out)
+    count = len(x) - 2
+    if count not in (1, 2):
+        raise NoForm(f"{count} spatial axes")
+    stride = list(a.get("strides", [1] * count))
+    pads = list(a.get("pads", [0] * 2 * count))
+    automatic = a.get("auto_pad", "NOTSET")
+    sides = []
+    for i in range(count):
+        span = (kernel[i] - 1) * dilation[i] + 1
+        total = max(0, (out[2 + i] - 1) * stride[i] + span - x[2 + i])      # of which ONNX may say more
+        before = {"NOTSET": pads[i], "VALID": 0, "SAME_UPPER": total // 2, "SAME_LOWER": total - total // 2}[automatic]
+        sides.append((before, max(0, total - before)))
+    if count == 1:
+        stride, sides, dilation, kernel = [1, *stride], [(0, 0), *sides], [1, *dilation], [1, *kernel]
+    return {"stride": tuple(stride), "kernel": tuple(kernel), "dilation": tuple(dilation),
+            "padding": (sides[0][0], sides[1][0], sides[0][1], sides[1][1])}
+
+
+def conv(operator: Operator, network: Float) -> list[Operator]:
+    w = weights(operator, network, 1)
+    bias = numbers(operator, network, 2)
+    kernel = w.shape[2:]
+    where = spatial(operator, network, kernel, operator.attributes.get("dilations", [1] * len(kernel)))
+    if w.ndim == 3:
+        w = w[:, :, None]
+    arrays = {"weights": w, "bias": np.zeros(len(w)) if bias is None else bias.astype(np.float64)}
+    return one("conv", operator, None, arrays, groups=operator.attributes.get("group", 1), **where)
+
+
+def gemm(operator: Operator, network: Float) -> list[Operator]:
+    a = operator.attributes
+    if a.get("transA"):
+        raise NoForm("transA")
+    w = weights(operator, network, 1) * a.get("alpha", 1.0)
+    w = w if a.get("transB") else w.T
+    bias = numbers(operator, network, 2)
+    bias = np.zeros(1) if bias is None else bias.astype(np.float64) * a.get("beta", 1.0)
+    if bias.size not in (1, len(w)):
+        raise NoForm("a bias that differs from row to row")
+    return one("linear", operator, None, {"weights": w, "bias": np.broadcast_to(bias.reshape(-1), len(w)).copy()})
+
+
+def matmul(operator: Operator, network: Float) -> list[Operator]:
+    w = network.constant(operator.inputs[1])
+    if w is not None and w.ndim == 2 and len(shape(network, operator.inputs[0])) >= 2:
+        return one("linear", operator, None, {"weights": w.astype(np.float64).T, "bias": np.zeros(w.shape[1])})
+    if len(shape(network, operator.inputs[0])) < 2 or len(shape(network, operator.inputs[1])) < 2:
+        raise NoForm("a vector")
+    return one("batch_matmul", operator, operator.inputs[:2])
+
+
+def batch_norm(operator: Operator, network: Float) -> list[Operator]:
+    if operator.attributes.get("training_mode"):
+        raise NoForm("training mode")
+    scale, shift, mean, variance = (weights(operator, network, i) for i in (1, 2, 3, 4))
+    scale = scale / np.sqrt(variance + operator.attributes.get("epsilon", 1e-5))
+    return one("affine", operator, None, {"scale": scale, "shift": shift - mean * scale}, axis=1)
+
+
+def arithmetic(kind: str) -> Translation:
+    """Of two computed values, or of one and a constant: then it is affine where the constant lies along one axis."""
+    def translation(operator: Operator, network: Float) -> list[Operator]:
+        constants = [network.constant(name) for name in operator.inputs]
+        if constants[0] is None and constants[1] is None:
+            if kind == "div":
+                return divided(operator, network)
+            return one(kind, operator, operator.inputs)
+        place = 0 if constants[1] is None else 1
+        x, c = operator.inputs[1 - place], np.asarray(constants[place], np.float64)
+        if kind == "div" and place == 0:
+            if c.size != 1 or float(c.reshape(-1)[0]) != 1:
+                raise NoForm("a constant divided")
+            return one("inverse", operator, [x])
+        out = shape(network, operator.out)
+        axis = line(c, out)
+        if shape(network, x) != out or axis == -1:
+            if kind == "div":
+                raise NoForm("divided by a constant of several axes")
+            return one(kind, operator, operator.inputs)
+        flat = c.reshape(-1)
+        scale, shift = {"add": (np.ones_like(flat), flat), "mul": (flat, np.zeros_like(flat)),
+                        "sub": (np.ones_like(flat), -flat) if place else (-np.ones_like(flat), flat),
+                        "div": (1 / np.where(flat == 0, 1, flat), np.zeros_like(flat))}[kind]
+        if kind == "div" and (flat == 0).any():
+            raise NoForm("divided by zero")
+        return one("affine", operator, [x], {"scale": scale, "shift": shift}, axis=axis)
+    return translation
+
+
+def line(constant: np.ndarray, out: tuple[int, ...]) -> int | None:
+    """The axis of the result along which a constant lies; None for one number, -1 where there are several."""
+    full = (1,) * (len(out) - constant.ndim) + constant.shape
+    axes = [i for i, n in enumerate(full) if n > 1]
+    return None if not axes else axes[0] if len(axes) == 1 else -1
+
+
+def divided(operator: Operator, network: Float) -> list[Operator]:
+    """a / b as a times 1 / b; the inverse has a form where b is a square root."""
+    below = network.values[operator.inputs[1]]
+    if below.low <= 0:
+        raise NoForm("by numbers that are not all positive")
+    inverse = f"{operator.out}/inverse"
+    network.values[inverse] = Value(below.shape, None, 1 / below.high, 1 / below.low)
+    return [Operator("inverse", [operator.inputs[1]], [inverse]),
+            *one("mul", operator, [operator.inputs[0], inverse])]
+
+
+def power(operator: Operator, network: Float) -> list[Operator]:
+    exponent = weights(operator, network, 1)
+    if exponent.size == 1 and float(exponent.reshape(-1)[0]) == 2:
+        return one("mul", operator, [operator.inputs[0]] * 2)
+    if exponent.size == 1 and float(exponent.reshape(-1)[0]) == 0.5:
+        return one("sqrt", operator)
+    raise NoForm("a power other than 2 and 0.5")
+
+
+def clip(operator: Operator, network: Float) -> list[Operator]:
+    low, high = numbers(operator, network, 1, "min"), numbers(operator, network, 2, "max")
+    return one("clip", operator, low=-math.inf if low is None else float(low.reshape(-1)[0]),
+               high=math.inf if high is None else float(high.reshape(-1)[0]))
+
+
+def relu(operator: Operator, network: Float) -> list[Operator]:
+    return one("clip", operator, low=0.0, high=math.inf)
+
+
+def unary(function: str, **defaults: Any) -> Translation:
+    def translation(operator: Operator, network: Float) -> list[Operator]:
+        options = {name: operator.attributes.get(name, default) for name, default in defaults.items()}
+        return one("unary", operator, None, function=function, options=options)
+    return translation
+
+
+def gelu(operator: Operator, network: Float) -> list[Operator]:
+    return one("unary", operator, None, function="gelu",
+               options={"approximate": operator.attributes.get("approximate", "none") == "tanh"})
+
+
+def leaky(operator: Operator, network: Float) -> list[Operator]:
+    slope = weights(operator, network, 1)
+    if slope.size != 1:
+        raise NoForm("a slope for each channel")
+    return one("unary", operator, None, function="leaky_relu", options={"alpha": float(slope.reshape(-1)[0])})
+
+
+def hard_sigmoid(operator: Operator, network: Float) -> list[Operator]:
+    alpha, beta = operator.attributes.get("alpha", 0.2), operator.attributes.get("beta", 0.5)
+    x, line = network.values[operator.inputs[0]], f"{operator.out}/line"
+    ends = sorted((x.low * alpha + beta, x.high * alpha + beta))
+    network.values[line] = Value(x.shape, None, *ends)
+    return [Operator("affine", operator.inputs[:1], [line], {"axis": None},
+                     {"scale": np.array([alpha]), "shift": np.array([beta])}),
+            *one("clip", operator, [line], low=0.0, high=1.0)]
+
+
+def softmax(operator: Operator, network: Float) -> list[Operator]:
+    x = shape(network, operator.inputs[0])
+    axis = operator.attributes.get("axis", -1) % len(x)
+    return one("softmax", operator, axis=axis)
+
+
+def average_pool(operator: Operator, network: Float) -> list[Operator]:
+    a = operator.attributes
+    kernel = a["kernel_shape"]
+    if any(d != 1 for d in a.get("dilations", [])):
+        raise NoForm("dilation")
+    where = spatial(operator, network, kernel, [1] * len(kernel))
+    pads = a.get("pads", [0] * 2 * len(kernel))
+    if not a.get("count_include_pad") or not any(pads) or a.get("auto_pad", "NOTSET") != "NOTSET":
+        return one("average_pool", operator, None, **where)
+    x, wide = network.values[operator.inputs[0]], f"{operator.out}/padded"
+    sides = [(0, 0), (0, 0), *zip(pads[:len(kernel)], pads[len(kernel):], strict=True)]
+    network.values[wide] = Value(tuple(n + sum(s) for n, s in zip(x.shape, sides, strict=True)), None,
+                                 min(x.low, 0), max(x.high, 0))
+    beyond = spatial(Operator("", [wide], operator.outputs, {**a, "pads": [0] * len(pads)}), network, kernel,
+                     [1] * len(kernel))
+    return [Operator("pad", operator.inputs[:1], [wide], {"paddings": tuple(sides)}),
+            *one("average_pool", operator, [wide], **beyond)]
+
+
+def max_pool(operator: Operator, network: Float) -> list[Operator]:
+    a = operator.attributes
+    if any(d != 1 for d in a.get("dilations", [])):
+        raise NoForm("dilation")
+    if len([name for name in operator.outputs if name]) > 1:
+        raise NoForm("indices")
+    return one("max_pool", operator, None, **spatial(operator, network, a["kernel_shape"], [1] * len(a["kernel_shape"])))
+
+
+def global_pool(kind: str) -> Translation:
+    def translation(operator: Operator, network: Float) -> list[Operator]:
+        return one(kind, operator, None, axes=tuple(range(2, len(shape(network, operator.inputs[0])))), keep=True)
+    return translation
+
+
+def reduce(kind: str) -> Translation:
+    def translation(operator: Operator, network: Float) -> list[Operator]:
+        rank = len(shape(network, operator.inputs[0]))
+        axes = numbers(operator, network, 1, "axes")
+        if axes is None and operator.attributes.get("noop_with_empty_axes"):
+            return one("identity", operator)
+        chosen = range(rank) if axes is None else sorted({int(axis) % rank for axis in axes})
+        return one(kind, operator, None, axes=tuple(chosen), keep=bool(operator.attributes.get("keepdims", 1)))
+    return translation
+
+
+def reshape(operator: Operator, network: Float) -> list[Operator]:
+    return one("reshape", operator)
+
+
+def transpose(operator: Operator, network: Float) -> list[Operator]:
+    rank = len(shape(network, operator.inputs[0]))
+    return one("transpose", operator, permutation=tuple(operator.attributes.get("perm", range(rank)[::-1])))
+
+
+def concat(operator: Operator, network: Float) -> list[Operator]:
+    return one("concat", operator, operator.inputs, axis=operator.attributes["axis"] % len(shape(network, operator.out)))
+
+
+def pad(operator: Operator, network: Float) -> list[Operator]:
+    rank = len(shape(network, operator.inputs[0]))
+    given, value = numbers(operator, network, 1, "pads"), numbers(operator, network, 2, "value")
+    if operator.attributes.get("mode", "constant") != "constant" or given is None:
+        raise NoForm(f"mode {operator.attributes.get('mode')}")
+    if value is not None and value.size and float(value.reshape(-1)[0]) != 0:
+        raise NoForm("a value other than 0")
+    axes = numbers(operator, network, 3)
+    chosen = list(range(rank)) if axes is None else [int(axis) % rank for axis in axes]
+    sides = [(0, 0)] * rank
+    for i, axis in enumerate(chosen):
+        sides[axis] = (int(given[i]), int(given[i + len(chosen)]))
+    if any(side < 0 for pair in sides for side in pair):
+        raise NoForm("negative padding")
+    return one("pad", operator, paddings=tuple(sides))
+
+
+def slices(operator: Operator, network: Float) -> list[Operator]:
+    x = shape(network, operator.inputs[0])
+    starts, ends = numbers(operator, network, 1, "starts"), numbers(operator, network, 2, "ends")
+    axes, steps = numbers(operator, network, 3, "axes"), numbers(operator, network, 4)
+    if starts is None or ends is None:
+        raise NoForm("no bounds")
+    cuts = [slice(0, n, 1) for n in x]
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis = i if axes is None else int(axes[i]) % len(x)
+        step = 1 if steps is None else int(steps[i])
+        if step < 1:
+            raise NoForm("a negative step")
+        cuts[axis] = slice(*slice(int(start), int(end), step).indices(x[axis]))
+    return one("slice", operator, begin=tuple(c.start for c in cuts), end=tuple(c.stop for c in cuts),
+               stride=tuple(c.step for c in cuts))
+
+
+def split(operator: Operator, network: Float) -> list[Operator]:
+    x = shape(network, operator.inputs[0])
+    axis, at, parts = operator.attributes.get("axis", 0) % len(x), 0, []
+    for name in operator.outputs:
+        size = shape(network, name)[axis]
+        begin, end = [0] * len(x), list(x)
+        begin[axis], end[axis] = at, at + size
+        parts.append(Operator("slice", operator.inputs[:1], [name], {"begin": tuple(begin), "end": tuple(end),
+                                                                     "stride": (1,) * len(x)}))
+        at += size
+    return parts
+
+
+def gather(operator: Operator, network: Float) -> list[Operator]:
+    """Of consecutive places of a computed value."""
+    x = network.values[operator.inputs[0]]
+    places = numbers(operator, network, 1)
+    axis = operator.attributes.get("axis", 0) % len(x.shape)
+    if places is None or x.data is not None:
+        raise NoForm("")
+    flat = places.reshape(-1) % x.shape[axis]
+    if not len(flat) or not np.array_equal(flat, np.arange(flat[0], flat[0] + len(flat))):
+        raise NoForm("of places that do not follow each other")
+    begin, end = [0] * len(x.shape), list(x.shape)
+    begin[axis], end[axis] = int(flat[0]), int(flat[-1]) + 1
+    cut = f"{operator.out}/cut"
+    network.values[cut] = Value(tuple(e - b for b, e in zip(begin, end, strict=True)), None, x.low, x.high)
+    return [Operator("slice", operator.inputs[:1], [cut], {"begin": tuple(begin), "end": tuple(end),
+                                                           "stride": (1,) * len(begin)}),
+            *one("reshape", operator, [cut])]
+
+
+def resize(operator: Operator, network: Float) -> list[Operator]:
+    x, out, a = shape(network, operator.inputs[0]), shape(network, operator.out), operator.attributes
+    if a.get("mode", "nearest") != "nearest" or len(x) != 4 or x[:2] != out[:2]:
+        raise NoForm(f"mode {a.get('mode')}")
+    if any(o % i for i, o in zip(x[2:], out[2:], strict=True)):
+        raise NoForm("by a factor that is no whole number")
+    where, nearest = a.get("coordinate_transformation_mode", "half_pixel"), a.get("nearest_mode", "round_prefer_floor")
+    if not (where.startswith("half_pixel") or operator.kind == "Upsample" or (where, nearest) == ("asymmetric", "floor")):
+        raise NoForm(f"coordinates {where}, {nearest}")
+    return one("resize", operator)
+
+
+def identity(operator: Operator, network: Float) -> list[Operator]:
+    if shape(network, operator.inputs[0]) != shape(network, operator.out):
+        raise NoForm("to another shape")
+    if operator.kind == "Cast" and operator.attributes.get("to") != 1:
+        raise NoForm("to another type")
+    return one("identity", operator)
+
+
+def simply(kind: str) -> Translation:
+    return lambda operator, network: one(kind, operator)
+
+
+TRANSLATIONS: dict[str, Translation] = {
+    "Conv": conv, "Gemm": gemm, "MatMul": matmul, "BatchNormalization": batch_norm, "Add": arithmetic("add"),
+    "Sub": arithmetic("sub"), "Mul": arithmetic("mul"), "Div": arithmetic("div"), "Pow": power, "Clip": clip,
+    "Relu": relu, "Sigmoid": unary("logistic"), "Tanh": unary("tanh"), "HardSwish": unary("hard_swish"),
+    "Exp": unary("exp"), "LeakyRelu": unary("leaky_relu", alpha=0.01), "PRelu": leaky, "Gelu": gelu,
+    "HardSigmoid": hard_sigmoid, "Softmax": softmax, "AveragePool": average_pool, "MaxPool": max_pool,
+    "GlobalAveragePool": global_pool("mean"), "GlobalMaxPool": global_pool("reduce_max"),
+    "ReduceMean": reduce("mean"), "ReduceMax": reduce("reduce_max"), "Reshape": reshape, "Flatten": reshape,
+    "Squeeze": reshape, "Unsqueeze": reshape, "Transpose": transpose, "Concat": concat, "Pad": pad, "Slice": slices,
+    "Split": split, "Gather": gather, "Resize": resize, "Upsample": resize, "Identity": identity,
+    "Dropout": identity, "Cast": identity, "Expand": identity, "Erf": simply("erf"), "Sqrt": simply("sqrt"),
+    "Reciprocal": simply("inverse")}

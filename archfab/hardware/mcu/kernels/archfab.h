@@ -25,7 +25,7 @@ typedef struct {
     int32_t depth;                              /* kernel_height * kernel_width * inputs */
     int32_t weights_a_group, channels_a_group;  /* how far apart groups lie */
     int32_t in_zero, out_zero, low, high;
-    int32_t grows;                              /* a shift is to the left */
+    int32_t slow;                               /* for vectors: some shift is above 0; or, once rounded, above -2 */
 } af_layer;
 
 /* x * 2^shift * multiplier / 2^31, rounded as gemmlowp and TFLite do: half up, then half away from zero. */
@@ -39,7 +39,13 @@ INLINE int32_t af_scale(int32_t x, int32_t multiplier, int32_t shift)
     return high;
 }
 
-/* The same where shift <= -1 and 2 * x fits in 32 bits; right = -1 - shift. Adds zero, given as 2 * zero + 1. */
+/* The same, rounded once: half up. */
+INLINE int32_t af_scale_once(int32_t x, int32_t multiplier, int32_t shift)
+{
+    return (int32_t)(((int64_t)x * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift));
+}
+
+/* As af_scale where shift <= -1 and 2 * x fits in 32 bits; right = -1 - shift. Adds zero, given as 2 * zero + 1. */
 INLINE int32_t af_scale_fast(int32_t x, int32_t multiplier, int32_t right, int32_t zero2)
 {
     int32_t high;
@@ -78,6 +84,17 @@ INLINE int8_t af_output(const af_channel *channel, int32_t sum, int32_t zero2)
     const int32_t m = channel->multiplier, right = channel->right;
     return (int8_t)af_saturated(right < 0 ? af_scale_slow(sum, m, right, zero2)
                                           : af_scale_fast(sum, m, right, zero2));
+}
+
+/* A fully connected layer's, which is rounded once, half up; `right` is -2 - shift, or shift - AF_SLOW. */
+int32_t af_scale_once_slow(int32_t x, int32_t multiplier, int32_t right, int32_t zero2);
+
+INLINE int8_t af_output_once(const af_channel *channel, int32_t sum, int32_t zero2)
+{
+    const int32_t m = channel->multiplier, right = channel->right;
+    int32_t x = right < 0 ? af_scale_once_slow(sum, m, right, zero2)
+                          : ((int32_t)(((int64_t)sum * m >> 32) >> right) + zero2) >> 1;
+    return (int8_t)af_saturated(x);
 }
 
 INLINE void af_two_outputs(const af_channel *channel, int32_t sum0, int32_t sum1, int32_t zero2, int8_t *out0,

@@ -116,7 +116,7 @@ static void two_columns(const af_layer *p, const uint32_t *columns, int32_t word
         s1 = __smlad(af_odd(w), a, s1);                                                                           \
     } while (0)
 
-static void one_column(const af_layer *p, const uint32_t *column, int32_t words, int32_t group, int8_t *out)
+INLINE void one_column(const af_layer *p, const uint32_t *column, int32_t words, int32_t group, int8_t *out, int once)
 {
     const uint32_t *weights = (const uint32_t *)(p->weights + group * p->weights_a_group);
     const af_channel *channel = (const af_channel *)(p->channels + group * p->channels_a_group);
@@ -137,9 +137,9 @@ static void one_column(const af_layer *p, const uint32_t *column, int32_t words,
             STEP1(1);
             weights += 2;
         }
-        *out++ = af_output(channel, s0, zero2);
+        *out++ = once ? af_output_once(channel, s0, zero2) : af_output(channel, s0, zero2);
         if (out < end)
-            *out++ = af_output(channel + 1, s1, zero2);
+            *out++ = once ? af_output_once(channel + 1, s1, zero2) : af_output(channel + 1, s1, zero2);
     }
 }
 
@@ -158,7 +158,7 @@ void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scra
             if (i & 1)
                 two_columns(p, columns, words, group, to - across, to);
             else if (i == pixels - 1)
-                one_column(p, columns, words, group, to);
+                one_column(p, columns, words, group, to, 0);
             if (++x == p->out_width)
                 x = 0, y++;
         }
@@ -166,10 +166,16 @@ void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scra
     af_bound(p, out, pixels * across);
 }
 
-/* out_height rows of `inputs` elements; scratch: one column of 16 bits, and one of bytes */
+/* out_height rows of `inputs` elements; scratch as above */
 void af_fully_connected(const af_layer *p, const int8_t *in, int8_t *out, void *scratch)
 {
-    af_convolution(p, in, out, scratch);
+    const int32_t words = (p->depth + 3) / 4 * 2;
+    int8_t *first = out;
+    for (int32_t row = 0; row < p->out_height; row++, in += p->depth, out += p->outputs) {
+        widen(scratch, in, p->depth);
+        one_column(p, scratch, words, 0, out, 1);
+    }
+    af_bound(p, first, p->out_height * p->outputs);
 }
 
 #endif

@@ -93,7 +93,7 @@ static void two_columns(const af_layer *p, const int8_t *first, const int8_t *se
     }
 }
 
-static void one_column(const af_layer *p, const int8_t *first, int32_t group, int8_t *out)
+INLINE void one_column(const af_layer *p, const int8_t *first, int32_t group, int8_t *out, int once)
 {
     const int8_t *w = p->weights + group * p->weights_a_group;
     const int32_t *channels = p->channels + group * p->channels_a_group;
@@ -116,7 +116,9 @@ static void one_column(const af_layer *p, const int8_t *first, int32_t group, in
             s3 = vmladavaq_s8(s3, x, vld1q_s8(w + 3 * rest));
             w += 4 * rest;
         }
-        vstrbq_p_s32(out, af_four_outputs(p, channels, four(s0, s1, s2, s3)), vctp32q((uint32_t)left));
+        const int32x4_t sums = four(s0, s1, s2, s3);
+        vstrbq_p_s32(out, once ? af_four_outputs_once(p, channels, sums) : af_four_outputs(p, channels, sums),
+                     vctp32q((uint32_t)left));
     }
 }
 
@@ -131,7 +133,7 @@ void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scra
         for (int32_t i = 0; i + 2 <= pixels; i += 2, in += 2 * p->inputs, out += 2 * across)
             two_columns(p, in, in + p->inputs, 0, out, out + across);
         if (pixels & 1)
-            one_column(p, in, 0, out);
+            one_column(p, in, 0, out, 0);
         return;
     }
     for (int32_t group = 0; group < p->groups; group++) {
@@ -142,7 +144,7 @@ void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scra
             if (i & 1)
                 two_columns(p, first, second, group, at - across, at);
             else if (i == pixels - 1)
-                one_column(p, first, group, at);
+                one_column(p, first, group, at, 0);
             if (++x == p->out_width)
                 x = 0, y++;
         }
@@ -153,7 +155,7 @@ void af_fully_connected(const af_layer *p, const int8_t *in, int8_t *out, void *
 {
     (void)scratch;
     for (int32_t row = 0; row < p->out_height; row++, in += p->inputs, out += p->outputs)
-        one_column(p, in, 0, out);
+        one_column(p, in, 0, out, 1);
 }
 
 #endif

@@ -19,7 +19,25 @@ INLINE int32x4_t af_scaled(int32x4_t x, int32x4_t multiplier, int32x4_t shift, i
 INLINE int32x4_t af_four_outputs(const af_layer *p, const int32_t *channels, int32x4_t sums)
 {
     int32x4_t x = vaddq_s32(sums, vld1q_s32(channels));
-    x = af_scaled(x, vld1q_s32(channels + 4), vld1q_s32(channels + 8), p->grows);
+    x = af_scaled(x, vld1q_s32(channels + 4), vld1q_s32(channels + 8), p->slow);
+    x = vaddq_n_s32(x, p->out_zero);
+    return vminq_s32(vmaxq_s32(x, vdupq_n_s32(p->low)), vdupq_n_s32(p->high));
+}
+
+/* The same of a fully connected layer, which is rounded once. */
+INLINE int32x4_t af_four_outputs_once(const af_layer *p, const int32_t *channels, int32x4_t sums)
+{
+    int32x4_t x = vaddq_s32(sums, vld1q_s32(channels));
+    if (p->slow) {
+        int32_t each[4];
+        vst1q_s32(each, x);
+        for (int32_t i = 0; i < 4; i++)
+            each[i] = af_scale_once(each[i], channels[4 + i], channels[8 + i]);
+        x = vld1q_s32(each);
+    } else {
+        x = vmulhq_s32(x, vld1q_s32(channels + 4));
+        x = vrshlq_s32(x, vaddq_n_s32(vld1q_s32(channels + 8), 1));
+    }
     x = vaddq_n_s32(x, p->out_zero);
     return vminq_s32(vmaxq_s32(x, vdupq_n_s32(p->low)), vdupq_n_s32(p->high));
 }

@@ -4,40 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from archfab.core import BuildError
+from archfab.hardware.mcu.axes import loops, strides
 from archfab.hardware.mcu.operators import Calls, Place
 
-AXES = 6            # of AF_AXES in kernels/archfab.h
-
-
-def strides(shape: Sequence[int]) -> list[int]:
-    """How far apart neighbours along each axis lie, in elements."""
-    return [int(np.prod(shape[i + 1:])) for i in range(len(shape))]
-
-
-def joined(shape: Sequence[int], source: Sequence[int], target: Sequence[int]) -> list[tuple[int, int, int]]:
-    """The axes (length, step in the source, step in the target) with those that follow one another made one."""
-    axes: list[tuple[int, int, int]] = []
-    for n, a, b in zip(shape, source, target, strict=True):
-        if n == 1:
-            continue
-        if axes and axes[-1][1:] == (n * a, n * b):
-            axes[-1] = (axes[-1][0] * n, a, b)
-        else:
-            axes.append((n, a, b))
-    return axes or [(1, 1, 1)]
+AXES = 6            # AF_AXES in kernels/archfab.h
 
 
 def move(at: Place, shape: Sequence[int], source: Sequence[int], target: Sequence[int], start: int = 0, end: int = 0,
          number: int = 0, which: int = 0) -> str:
     """A call that copies `shape` elements from `start` of input `which` to `end` of the output."""
-    axes = joined(shape, source, target)
-    if len(axes) > AXES:
-        raise BuildError(f"{at.node.op} '{at.out.name}': the code generator copies along {AXES} axes at most")
-    axes = [(1, 0, 0)] * (AXES - len(axes)) + axes
-    lengths, here, there = zip(*axes, strict=True)
+    lengths, here, there = loops(shape, [source, target], AXES, f"{at.node.op} '{at.out.name}'")
     one = at.writer.structure("af_copy", f"{at.name}_{number}", {"shape": lengths, "from": here, "to": there})
     return f"af_move({one}, {{{which}}} + {start}, {{out}} + {end});"
 

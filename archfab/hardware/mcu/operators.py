@@ -14,6 +14,7 @@ from archfab.hardware.int8.graph import FULL, Graph, Node, Tensor
 from archfab.hardware.int8.reference import exponentials
 from archfab.hardware.int8.tables import TABLES, table
 from archfab.hardware.mcu import layouts
+from archfab.hardware.mcu.axes import broadcast, loops, strides
 from archfab.hardware.mcu.cores import Core
 from archfab.hardware.mcu.writer import Writer
 
@@ -126,24 +127,19 @@ def fully_connected(at: Place) -> Calls:
                  layouts.scratch(at.core.kernels, weights.shape[1], len(weights)))
 
 
-def period(at: Place, x: Tensor) -> int:
-    """After how many elements an input that is broadcast begins anew, where that says it all."""
-    shape = (1,) * (len(at.out.shape) - len(x.shape)) + x.shape
-    first = next((i for i, n in enumerate(shape) if n != 1), len(shape))
-    if shape[first:] != at.out.shape[first:]:
-        raise BuildError(f"{at.node.op} '{at.out.name}': the code generator cannot broadcast {x.shape} to "
-                         f"{at.out.shape}; it repeats whole trailing axes")
-    return int(np.prod(shape[first:]))
+PAIR_AXES = 4           # AF_PAIR_AXES in kernels/archfab.h
 
 
 def pair(kernel: str, at: Place, terms: Sequence[tuple[int, int]], out: tuple[int, int]) -> Calls:
-    periods = [period(at, x) for x in at.inputs]
+    steps = [broadcast(x.shape, at.out.shape) for x in at.inputs]
+    shape, first, second, _ = loops(at.out.shape, [*steps, strides(at.out.shape)], PAIR_AXES,
+                                    f"{at.node.op} '{at.out.name}'")
     low, high = at.node.clamp
-    one = at.struct("af_pair", count=at.out.elements, period=periods, zero=[x.zero for x in at.inputs],
+    one = at.struct("af_pair", shape=shape, step=np.array([first, second]), zero=[x.zero for x in at.inputs],
                     multiplier=[m for m, _ in terms], shift=[s for _, s in terms], out_zero=at.out.zero,
                     out_multiplier=out[0], out_shift=out[1], low=low, high=high)
     return Calls([f"{kernel}({one}, {{0}}, {{1}}, {{out}});"],
-                 in_place=[i for i, n in enumerate(periods) if n == at.out.elements])
+                 in_place=[i for i, x in enumerate(at.inputs) if x.elements == at.out.elements])
 
 
 def add(at: Place) -> Calls:

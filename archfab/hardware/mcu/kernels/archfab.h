@@ -121,9 +121,11 @@ INLINE uint32_t af_word(const void *from)
     return word;
 }
 
-/* An operator on two tensors, element by element; each is read in a circle of its own length. */
+#define AF_PAIR_AXES 4
+/* An operator on two tensors, element by element: loops over the output, and how far each input steps in each; in the
+   innermost loop that is 1 or 0. */
 typedef struct {
-    int32_t count, period[2];           /* of the output; of each input */
+    int32_t shape[AF_PAIR_AXES], step[2][AF_PAIR_AXES];
     int32_t zero[2], multiplier[2], shift[2];
     int32_t out_zero, out_multiplier, out_shift, low, high;
 } af_pair;

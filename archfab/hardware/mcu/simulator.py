@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import numpy as np
 from archfab.core import BuildError
 from archfab.hardware.mcu.cache import Cache
 from archfab.hardware.mcu.cores import Core
-from archfab.hardware.mcu.toolchain import HERE, PREFIX, call, digest, tool
+from archfab.hardware.mcu.toolchain import HERE, PREFIX, call, tool
 
 SECONDS = 300
 
@@ -74,8 +75,12 @@ def plugin(cache: Cache) -> Path:
 
     def make(folder: Path) -> None:
         call([compiler(), "-O2", "-shared", "-fPIC", source, "-o", folder / "counter.so"], "compiling the counter")
-    from hashlib import sha256
-    return cache.folder(f"counter-{sha256(source.read_bytes()).hexdigest()[:16]}", make) / "counter.so"
+    return cache.folder(f"counter-{counter_digest()}", make) / "counter.so"
+
+
+def counter_digest() -> str:
+    """A name for the way in which instructions are counted."""
+    return hashlib.sha256((HERE / "runtime/counter.c").read_bytes() + Path(__file__).read_bytes()).hexdigest()[:16]
 
 
 def symbol(elf: Path, name: str) -> int:
@@ -112,6 +117,3 @@ def histograms(counts: str, code: dict[int, tuple[str, str]], mark: int) -> tupl
             if not (mark <= address < mark + 4 or (mnemonic.startswith("bl") and "<af_mark>" in operands)):
                 found[int(number)][mnemonic] += int(times)
     return tuple(found[1:])         # what ran before the first mark is the start of the board
-
-
-__all__ = ["Simulation", "digest", "simulate"]

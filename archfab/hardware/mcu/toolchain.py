@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,8 @@ def sizes(map_text: str) -> Sizes:
     return Sizes(sum(found.get(name, 0) for name in FLASH_SECTIONS), sum(found.get(name, 0) for name in RAM_SECTIONS))
 
 
-def temporary() -> tempfile.TemporaryDirectory[str]:
+@contextlib.contextmanager
+def temporary() -> Iterator[Path]:
     """A folder that is gone afterwards, whatever happens."""
-    return tempfile.TemporaryDirectory(prefix="archfab-mcu-")
+    with tempfile.TemporaryDirectory(prefix="archfab-mcu-") as folder:
+        yield Path(folder)

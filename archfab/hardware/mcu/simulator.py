@@ -39,7 +39,7 @@ def simulate(elf: Path, core: Core, cache: Cache, seconds: float = SECONDS) -> S
     counts = elf.with_suffix(".counts")
     mark = symbol(elf, "af_mark")
     text = qemu(elf, core, ["-plugin", f"{plugin(cache)},mark={mark:x},counts={counts}"], seconds)
-    return Simulation(values(text), histograms(counts.read_text(), instructions(elf), mark))
+    return Simulation(values(text), histograms(counts.read_text(), instructions(elf, core), mark))
 
 
 def qemu(elf: Path, core: Core, options: Sequence[str], seconds: float) -> str:
@@ -94,9 +94,10 @@ def symbol(elf: Path, name: str) -> int:
 LINE = re.compile(r"^\s*([0-9a-f]+):\t[0-9a-f ]+\t(\S+)\s*(.*)$", re.MULTILINE)
 
 
-def instructions(elf: Path) -> dict[int, tuple[str, str]]:
+def instructions(elf: Path, core: Core) -> dict[int, tuple[str, str]]:
     """The mnemonic and operands at every address."""
-    text = call([tool(PREFIX + "objdump"), "-d", elf], "disassembling the network")
+    vectors = ["-m", "armv8.1-m.main"] if core.kernels == "mve" else []       # the disassembler does not see it itself
+    text = call([tool(PREFIX + "objdump"), "-d", *vectors, elf], "disassembling the network")
     return {int(address, 16): (mnemonic, operands) for address, mnemonic, operands in LINE.findall(text)}
 
 

@@ -76,10 +76,11 @@ def layer(at: Place, sizes: dict[str, int], groups: int, weights: np.ndarray, pa
     parts = zip(*(np.split(values, groups) for values in (folded, multiplier, shift, span < 2**30)), strict=True)
     channels = [arrange(*part, at.core.kernels, *((True,) if once else ())).astype(np.int32) for part in parts]
     low, high = at.node.clamp
+    most = -2 if once else 0 if at.core.kernels == "mve" else -1
     return at.struct("af_layer", weights=at.writer.array(np.concatenate(packed), "w", layouts.LANES),
                      channels=at.writer.array(np.concatenate(channels), "n"), **sizes, groups=groups,
                      depth=weights.shape[1], weights_a_group=packed[0].size, channels_a_group=channels[0].size,
-                     in_zero=x.zero, out_zero=at.out.zero, low=low, high=high, slow=(shift > (-2 if once else 0)).any())
+                     in_zero=x.zero, out_zero=at.out.zero, low=low, high=high, slow=(shift > most).any() or span.max() >= 2**30)
 
 
 def geometry(at: Place, kernel: Sequence[int], inputs: int, outputs: int) -> dict[str, int]:

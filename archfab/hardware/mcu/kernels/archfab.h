@@ -25,7 +25,7 @@ typedef struct {
     int32_t depth;                              /* kernel_height * kernel_width * inputs */
     int32_t weights_a_group, channels_a_group;  /* how far apart groups lie */
     int32_t in_zero, out_zero, low, high;
-    int32_t slow;                               /* for vectors: some shift is above 0; or, once rounded, above -2 */
+    int32_t slow;                               /* some channel cannot be scaled the fast way */
 } af_layer;
 
 /* x * 2^shift * multiplier / 2^31, rounded as gemmlowp and TFLite do: half up, then half away from zero. */
@@ -79,11 +79,12 @@ typedef struct {
 
 int32_t af_scale_slow(int32_t x, int32_t multiplier, int32_t right, int32_t zero2);
 
-INLINE int8_t af_output(const af_channel *channel, int32_t sum, int32_t zero2)
+/* `slow` is a constant where this is used: whether some channel of the layer has to be scaled slowly. */
+INLINE int8_t af_output(const af_channel *channel, int32_t sum, int32_t zero2, int slow)
 {
     const int32_t m = channel->multiplier, right = channel->right;
-    return (int8_t)af_saturated(right < 0 ? af_scale_slow(sum, m, right, zero2)
-                                          : af_scale_fast(sum, m, right, zero2));
+    return (int8_t)af_saturated(slow && right < 0 ? af_scale_slow(sum, m, right, zero2)
+                                                  : af_scale_fast(sum, m, right, zero2));
 }
 
 /* A fully connected layer's, which is rounded once, half up; `right` is -2 - shift, or shift - AF_SLOW. */
@@ -174,6 +175,13 @@ INLINE uint32_t af_odd(uint32_t x)
     return wide;
 }
 #endif
+
+/* Whether every output pixel sees one input pixel, in order. */
+INLINE int af_direct(const af_layer *p)
+{
+    return p->kernel_height == 1 && p->kernel_width == 1 && p->groups == 1 && p->stride_y == 1 && p->stride_x == 1
+        && p->out_height == p->in_height && p->out_width == p->in_width && !p->pad_y && !p->pad_x;
+}
 
 void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scratch);
 void af_depthwise(const af_layer *p, const int8_t *in, int8_t *out, void *scratch);

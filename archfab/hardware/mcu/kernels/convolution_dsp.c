@@ -25,6 +25,10 @@ INLINE uint32_t *widen(uint32_t *to, const int8_t *from, int32_t n)
 
 INLINE int8_t *copy(int8_t *to, const int8_t *from, int32_t n)
 {
+    for (; n >= 4; n -= 4, from += 4, to += 4) {
+        uint32_t word = af_word(from);
+        __builtin_memcpy(to, &word, 4);
+    }
     while (n-- > 0)
         *to++ = *from++;
     return to;
@@ -137,9 +141,9 @@ INLINE void one_column(const af_layer *p, const uint32_t *column, int32_t words,
             STEP1(1);
             weights += 2;
         }
-        *out++ = once ? af_output_once(channel, s0, zero2) : af_output(channel, s0, zero2);
+        *out++ = once ? af_output_once(channel, s0, zero2) : af_output(channel, s0, zero2, 1);
         if (out < end)
-            *out++ = once ? af_output_once(channel + 1, s1, zero2) : af_output(channel + 1, s1, zero2);
+            *out++ = once ? af_output_once(channel + 1, s1, zero2) : af_output(channel + 1, s1, zero2, 1);
     }
 }
 
@@ -147,13 +151,16 @@ INLINE void one_column(const af_layer *p, const uint32_t *column, int32_t words,
 void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scratch)
 {
     const int32_t words = (p->depth + 3) / 4 * 2, across = p->outputs * p->groups;
-    const int32_t pixels = p->out_height * p->out_width;
+    const int32_t pixels = p->out_height * p->out_width, direct = af_direct(p);
     uint32_t *columns = scratch;
     int8_t *bytes = (int8_t *)(columns + 2 * words);
     for (int32_t group = 0; group < p->groups; group++) {
         int32_t y = 0, x = 0;
         for (int32_t i = 0; i < pixels; i++) {
-            column(p, in, y, x, group, columns + (i & 1), bytes);
+            if (direct)
+                widen(columns + (i & 1), in + i * p->inputs, p->depth);
+            else
+                column(p, in, y, x, group, columns + (i & 1), bytes);
             int8_t *to = out + i * across + group * p->outputs;
             if (i & 1)
                 two_columns(p, columns, words, group, to - across, to);

@@ -127,9 +127,7 @@ void af_convolution(const af_layer *p, const int8_t *in, int8_t *out, void *scra
 {
     const int32_t across = p->outputs * p->groups, pixels = p->out_height * p->out_width;
     int8_t *first = scratch, *second = first + p->depth;
-    const int direct = p->kernel_height == 1 && p->kernel_width == 1 && p->groups == 1 && !p->pad_y && !p->pad_x
-        && p->stride_y == 1 && p->stride_x == 1 && p->out_height == p->in_height && p->out_width == p->in_width;
-    if (direct) {
+    if (af_direct(p)) {
         for (int32_t i = 0; i + 2 <= pixels; i += 2, in += 2 * p->inputs, out += 2 * across)
             two_columns(p, in, in + p->inputs, 0, out, out + across);
         if (pixels & 1)

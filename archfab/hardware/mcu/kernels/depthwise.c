@@ -38,10 +38,11 @@ INLINE const int32_t *taps_at(const af_layer *p, const places *at, int32_t y, in
 #ifdef AF_MVE
 /* Eight channels: products of 16 bits, added two taps at a time before they are widened; then the even and the odd
    channels lie apart. An odd number of taps has a weight of zero in the end. */
-INLINE void pixel(const af_layer *p, const int8_t *first, const int32_t *taps, int32_t count, int8_t *out)
+INLINE void pixel(const af_layer *p, const int8_t *first, const int32_t *taps, int32_t count, int8_t *out, int slow)
 {
     const int8_t *w = p->weights;
     const int32_t *channels = p->channels;
+    (void)slow;
     for (int32_t c = 0; c < p->outputs; c += 8, channels += 24, first += 8) {
         int32x4_t even = vdupq_n_s32(0), odd = vdupq_n_s32(0);
         const int32_t *tap = taps;
@@ -59,7 +60,7 @@ INLINE void pixel(const af_layer *p, const int8_t *first, const int32_t *taps, i
 }
 #else
 /* Four channels. */
-INLINE void pixel(const af_layer *p, const int8_t *first, const int32_t *taps, int32_t count, int8_t *out)
+INLINE void pixel(const af_layer *p, const int8_t *first, const int32_t *taps, int32_t count, int8_t *out, int slow)
 {
     const int8_t *w = p->weights, *stop = out + p->outputs;
     const af_channel *channel = (const af_channel *)p->channels;
@@ -97,13 +98,23 @@ INLINE void pixel(const af_layer *p, const int8_t *first, const int32_t *taps, i
             w += 4;
         } while (tap != end);
 #endif
-        *out++ = af_output(channel, s0, zero2);
-        if (out < stop) *out++ = af_output(channel + 1, s1, zero2);
-        if (out < stop) *out++ = af_output(channel + 2, s2, zero2);
-        if (out < stop) *out++ = af_output(channel + 3, s3, zero2);
+        const int8_t y0 = af_output(channel, s0, zero2, slow), y1 = af_output(channel + 1, s1, zero2, slow);
+        const int8_t y2 = af_output(channel + 2, s2, zero2, slow), y3 = af_output(channel + 3, s3, zero2, slow);
+        *out++ = y0;
+        if (stop - out >= 3) {
+            *out++ = y1, *out++ = y2, *out++ = y3;
+        } else {
+            if (out < stop) *out++ = y1;
+            if (out < stop) *out++ = y2;
+        }
     }
 }
 #endif
+
+static void slow_pixel(const af_layer *p, const int8_t *first, const int32_t *taps, int32_t count, int8_t *out)
+{
+    pixel(p, first, taps, count, out, 1);
+}
 
 /* Several output channels of one input channel: rare, so one number at a time. */
 static void multiplied(const af_layer *p, const int8_t *first, const int32_t *taps, int32_t count, int8_t *out)
@@ -125,7 +136,7 @@ static void multiplied(const af_layer *p, const int8_t *first, const int32_t *ta
 #ifdef AF_MVE
         out[c] = (int8_t)af_clamp(af_scale(sum, channel[4], channel[8]) + p->out_zero, p->low, p->high);
 #else
-        out[c] = af_output(channel, sum, 2 * p->out_zero + 1);
+        out[c] = af_output(channel, sum, 2 * p->out_zero + 1, 1);
 #endif
     }
 }
@@ -145,10 +156,12 @@ void af_depthwise(const af_layer *p, const int8_t *in, int8_t *out, void *scratc
         for (int32_t j = 0, left = -p->pad_x; j < p->out_width; j++, left += p->stride_x, out += p->outputs) {
             const int8_t *first = in + (top * p->in_width + left) * p->inputs;
             const int32_t *taps = taps_at(p, &at, top, left, first);
-            if (p->outputs == p->inputs)
-                pixel(p, first, taps, count, out);
-            else
+            if (p->outputs != p->inputs)
                 multiplied(p, first, taps, count, out);
+            else if (p->slow)
+                slow_pixel(p, first, taps, count, out);
+            else
+                pixel(p, first, taps, count, out, 0);
         }
 #ifndef AF_MVE
     const int32_t size = p->out_height * p->out_width * p->outputs;

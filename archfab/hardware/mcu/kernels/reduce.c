@@ -9,6 +9,17 @@
     const int32_t y1 = bottom < (p)->in_height ? bottom : (p)->in_height;                                         \
     const int32_t x1 = right < (p)->in_width ? right : (p)->in_width;
 
+/* The pixels of a window one after the other: `at` points to each. */
+#define PIXELS(p, first)                                                                                          \
+    const int8_t *line_ = (first), *at = line_;                                                                   \
+    for (int32_t i_ = y0; i_ < y1; i_++, line_ += row, at = line_)                                                \
+        for (int32_t j_ = x0; j_ < x1; j_++, at += channels)
+
+INLINE int8_t divided(int32_t sum, int32_t count, int32_t half)
+{
+    return (int8_t)((sum > 0 ? sum + half : sum - half) / count);
+}
+
 void af_average_pool(const af_window *p, const int8_t *in, int8_t *out)
 {
     const int32_t channels = p->channels, row = p->in_width * channels;
@@ -17,15 +28,36 @@ void af_average_pool(const af_window *p, const int8_t *in, int8_t *out)
             INSIDE(p)
             const int32_t count = (y1 - y0) * (x1 - x0), half = count / 2;
             const int8_t *first = in + y0 * row + x0 * channels;
-            for (int32_t c = 0; c < channels; c++, first++) {
-                int32_t sum = 0;
-                const int8_t *line = first;
-                for (int32_t i = y0; i < y1; i++, line += row) {
-                    const int8_t *at = line;
-                    for (int32_t j = x0; j < x1; j++, at += channels)
-                        sum += *at;
+            int32_t c = 0;
+#if defined(AF_DSP)
+            if (count < 256)                    /* or the sums of 16 bits could overflow */
+                for (; c + 4 <= channels; c += 4) {
+                    uint32_t even = 0, odd = 0;
+                    PIXELS(p, first + c) {
+                        uint32_t word = af_word(at);
+                        __asm__("sxtab16 %0, %0, %2\n\tsxtab16 %1, %1, %2, ror #8"
+                                : "+r"(even), "+r"(odd) : "r"(word));
+                    }
+                    out[c] = divided((int16_t)even, count, half);
+                    out[c + 1] = divided((int16_t)odd, count, half);
+                    out[c + 2] = divided((int32_t)even >> 16, count, half);
+                    out[c + 3] = divided((int32_t)odd >> 16, count, half);
                 }
-                out[c] = (int8_t)((sum > 0 ? sum + half : sum - half) / count);
+#elif defined(AF_MVE)
+            if (count < 256)
+                for (; c + 8 <= channels; c += 8) {
+                    int16x8_t sum = vdupq_n_s16(0);
+                    PIXELS(p, first + c) sum = vaddq_s16(sum, vldrbq_s16(at));
+                    int16_t each[8];
+                    vst1q_s16(each, sum);
+                    for (int32_t k = 0; k < 8; k++)
+                        out[c + k] = divided(each[k], count, half);
+                }
+#endif
+            for (; c < channels; c++) {
+                int32_t sum = 0;
+                PIXELS(p, first + c) sum += *at;
+                out[c] = divided(sum, count, half);
             }
         }
 }
@@ -37,14 +69,27 @@ void af_max_pool(const af_window *p, const int8_t *in, int8_t *out)
         for (int32_t x = 0; x < p->out_width; x++, out += channels) {
             INSIDE(p)
             const int8_t *first = in + y0 * row + x0 * channels;
-            for (int32_t c = 0; c < channels; c++, first++) {
-                int32_t best = -128;
-                const int8_t *line = first;
-                for (int32_t i = y0; i < y1; i++, line += row) {
-                    const int8_t *at = line;
-                    for (int32_t j = x0; j < x1; j++, at += channels)
-                        best = *at > best ? *at : best;
+            int32_t c = 0;
+#if defined(AF_DSP)
+            for (; c + 4 <= channels; c += 4) {
+                uint32_t best = 0x80808080u;
+                PIXELS(p, first + c) {
+                    uint32_t word = af_word(at), difference;
+                    __asm__("ssub8 %1, %2, %0\n\tsel %0, %2, %0" : "+r"(best), "=&r"(difference) : "r"(word));
                 }
+                __builtin_memcpy(out + c, &best, 4);
+            }
+#elif defined(AF_MVE)
+            for (; c < channels; c += 16) {
+                const mve_pred16_t some = vctp8q((uint32_t)(channels - c));
+                int8x16_t best = vdupq_n_s8(-128);
+                PIXELS(p, first + c) best = vmaxq_s8(best, vldrbq_z_s8(at, some));
+                vstrbq_p_s8(out + c, best, some);
+            }
+#endif
+            for (; c < channels; c++) {
+                int32_t best = -128;
+                PIXELS(p, first + c) best = *at > best ? *at : best;
                 out[c] = (int8_t)best;
             }
         }

@@ -41,7 +41,7 @@ CORES = {core.name: core for core in (
     Core("cortex-m33", ("-mcpu=cortex-m33", FPU), "dsp", "mps2-an505",
          0x10000000, (0x10000040, 4 * MIB - 64), (0x38000000, 4 * MIB), (0x80000000, 16 * MIB)),
     Core("cortex-m55", ("-mcpu=cortex-m55", FPU), "mve", "mps3-an547",
-         0, (0x01000000, 2 * MIB), (0x31000000, 4 * MIB), (0x60000000, 64 * MIB), 31.25))}
+         0, (0x60000000, 32 * MIB), (0x31000000, 4 * MIB), (0x64000000, 64 * MIB), 31.25))}
 
 
 def core_of(name: str) -> Core:

@@ -15,6 +15,7 @@ from archfab.hardware.mcu.cycles import CLASSES, classes
 
 if TYPE_CHECKING:
     from archfab.hardware.int8.graph import Graph
+    from archfab.hardware.mcu.cores import Core
     from archfab.hardware.mcu.running import Execution
     from archfab.hardware.workload import Workload
 
@@ -43,7 +44,7 @@ class Mcu(Device):
         self.figures = (*TIMES[:2 if powered else 1], *COUNTS)
         self._seconds = float(self._plain(numbers, "simulation_seconds", 300))
         self.sources = {"clock_mhz": numbers.get("clock_mhz"), **({"power_w": numbers["power_w"]} if powered else {}),
-                        **self._group(numbers, "cycles", CLASSES), **self._group(numbers, "capacity", COUNTS[:2]),
+                        **self._group(numbers, "cycles", legal_classes(self.core)), **self._group(numbers, "capacity", COUNTS[:2]),
                         **self._group(numbers, "error", (*TIMES, "assumed"))}
         for key, entry in self.sources.items():
             self._check(key, entry)
@@ -144,6 +145,11 @@ class Mcu(Device):
         if bounds and not entry["low"] <= 1 <= entry["high"]:
             raise UsageError(f"device '{self.name}': {key} are factors around 1, low to high, "
                              f"not {entry['low']} to {entry['high']}")
+
+
+def legal_classes(core: Core) -> tuple[str, ...]:
+    """The classes of instructions that a core has."""
+    return tuple(name for name in CLASSES if core.kernels == "mve" or not name.startswith("vector"))
 
 
 def kind_of(graph: Graph, number: int) -> str:

@@ -80,22 +80,22 @@ typedef struct {
 int32_t af_scale_slow(int32_t x, int32_t multiplier, int32_t right, int32_t zero2);
 
 /* `slow` is a constant where this is used: whether some channel of the layer has to be scaled slowly. */
-INLINE int8_t af_output(const af_channel *channel, int32_t sum, int32_t zero2, int slow)
+INLINE int32_t af_output(const af_channel *channel, int32_t sum, int32_t zero2, int slow)
 {
     const int32_t m = channel->multiplier, right = channel->right;
-    return (int8_t)af_saturated(slow && right < 0 ? af_scale_slow(sum, m, right, zero2)
-                                                  : af_scale_fast(sum, m, right, zero2));
+    return af_saturated(slow && right < 0 ? af_scale_slow(sum, m, right, zero2)
+                                          : af_scale_fast(sum, m, right, zero2));
 }
 
 /* A fully connected layer's, which is rounded once, half up; `right` is -2 - shift, or shift - AF_SLOW. */
 int32_t af_scale_once_slow(int32_t x, int32_t multiplier, int32_t right, int32_t zero2);
 
-INLINE int8_t af_output_once(const af_channel *channel, int32_t sum, int32_t zero2)
+INLINE int32_t af_output_once(const af_channel *channel, int32_t sum, int32_t zero2)
 {
     const int32_t m = channel->multiplier, right = channel->right;
     int32_t x = right < 0 ? af_scale_once_slow(sum, m, right, zero2)
                           : ((int32_t)(((int64_t)sum * m >> 32) >> right) + zero2) >> 1;
-    return (int8_t)af_saturated(x);
+    return af_saturated(x);
 }
 
 INLINE void af_two_outputs(const af_channel *channel, int32_t sum0, int32_t sum1, int32_t zero2, int8_t *out0,

@@ -141,9 +141,9 @@ INLINE void one_column(const af_layer *p, const uint32_t *column, int32_t words,
             STEP1(1);
             weights += 2;
         }
-        *out++ = once ? af_output_once(channel, s0, zero2) : af_output(channel, s0, zero2, 1);
+        *out++ = (int8_t)(once ? af_output_once(channel, s0, zero2) : af_output(channel, s0, zero2, 1));
         if (out < end)
-            *out++ = once ? af_output_once(channel + 1, s1, zero2) : af_output(channel + 1, s1, zero2, 1);
+            *out++ = (int8_t)(once ? af_output_once(channel + 1, s1, zero2) : af_output(channel + 1, s1, zero2, 1));
     }
 }
 

@@ -132,16 +132,16 @@ void af_fully_connected(const af_layer *p, const int8_t *in, int8_t *out, void *
                 s2 += *x * w[2 * depth];
                 s3 += *x * w[3 * depth];
             }
-            *out++ = af_output_once(channel, s0, zero2);
-            *out++ = af_output_once(channel + 1, s1, zero2);
-            *out++ = af_output_once(channel + 2, s2, zero2);
-            *out++ = af_output_once(channel + 3, s3, zero2);
+            *out++ = (int8_t)af_output_once(channel, s0, zero2);
+            *out++ = (int8_t)af_output_once(channel + 1, s1, zero2);
+            *out++ = (int8_t)af_output_once(channel + 2, s2, zero2);
+            *out++ = (int8_t)af_output_once(channel + 3, s3, zero2);
         }
         for (; out < stop; channel++) {
             int32_t s = channel->bias;
             for (const int8_t *x = in, *end = in + depth; x != end; x++)
                 s += *x * *w++;
-            *out++ = af_output_once(channel, s, zero2);
+            *out++ = (int8_t)af_output_once(channel, s, zero2);
         }
     }
     af_bound(p, first, p->out_height * p->outputs);

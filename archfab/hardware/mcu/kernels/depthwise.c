@@ -98,14 +98,14 @@ INLINE void pixel(const af_layer *p, const int8_t *first, const int32_t *taps, i
             w += 4;
         } while (tap != end);
 #endif
-        const int8_t y0 = af_output(channel, s0, zero2, slow), y1 = af_output(channel + 1, s1, zero2, slow);
-        const int8_t y2 = af_output(channel + 2, s2, zero2, slow), y3 = af_output(channel + 3, s3, zero2, slow);
-        *out++ = y0;
+        const int32_t y0 = af_output(channel, s0, zero2, slow), y1 = af_output(channel + 1, s1, zero2, slow);
+        const int32_t y2 = af_output(channel + 2, s2, zero2, slow), y3 = af_output(channel + 3, s3, zero2, slow);
+        *out++ = (int8_t)y0;
         if (stop - out >= 3) {
-            *out++ = y1, *out++ = y2, *out++ = y3;
+            *out++ = (int8_t)y1, *out++ = (int8_t)y2, *out++ = (int8_t)y3;
         } else {
-            if (out < stop) *out++ = y1;
-            if (out < stop) *out++ = y2;
+            if (out < stop) *out++ = (int8_t)y1;
+            if (out < stop) *out++ = (int8_t)y2;
         }
     }
 }
@@ -136,7 +136,7 @@ static void multiplied(const af_layer *p, const int8_t *first, const int32_t *ta
 #ifdef AF_MVE
         out[c] = (int8_t)af_clamp(af_scale(sum, channel[4], channel[8]) + p->out_zero, p->low, p->high);
 #else
-        out[c] = af_output(channel, sum, 2 * p->out_zero + 1, 1);
+        out[c] = (int8_t)af_output(channel, sum, 2 * p->out_zero + 1, 1);
 #endif
     }
 }

@@ -4,33 +4,36 @@
 #include "archfab.h"
 
 /* Calls COPY(to, from, n) for every run inside the image and FILL(to, n) for every run of padding; each returns where
-   the next run goes. Taps side by side are one run where their channels are. */
+   the next run goes. Taps side by side are one run where their channels are. Windows inside the image come first. */
 #define AF_PATCH(p, in, y, x, group, to, COPY, FILL)                                                              \
     do {                                                                                                          \
-        const int32_t across_ = (p)->inputs * (p)->groups;                                                        \
+        const int32_t channels_ = (p)->inputs, tall_ = (p)->kernel_height, wide_ = (p)->kernel_width;             \
+        const int32_t across_ = channels_ * (p)->groups, dx_ = (p)->dilation_x, dy_ = (p)->dilation_y;            \
+        const int32_t in_height_ = (p)->in_height, in_width_ = (p)->in_width;                                     \
         const int32_t top_ = (y) * (p)->stride_y - (p)->pad_y, left_ = (x) * (p)->stride_x - (p)->pad_x;          \
-        const int8_t *base_ = (in) + (group) * (p)->inputs;                                                       \
-        const int joined_ = (p)->dilation_x == 1 && (p)->groups == 1;                                             \
-        for (int32_t ky_ = 0; ky_ < (p)->kernel_height; ky_++) {                                                  \
-            const int32_t row_ = top_ + ky_ * (p)->dilation_y;                                                    \
-            if (row_ < 0 || row_ >= (p)->in_height) {                                                             \
-                to = FILL(to, (p)->kernel_width * (p)->inputs);                                                   \
+        const int joined_ = dx_ == 1 && channels_ == across_;                                                     \
+        const int8_t *line_ = (in) + (group) * channels_ + (top_ * in_width_ + left_) * across_;                  \
+        const int32_t step_ = dy_ * in_width_ * across_, run_ = wide_ * channels_;                                \
+        if (joined_ && top_ >= 0 && left_ >= 0 && top_ + (tall_ - 1) * dy_ < in_height_                           \
+            && left_ + wide_ <= in_width_) {                                                                      \
+            for (int32_t ky_ = tall_; ky_ > 0; ky_--, line_ += step_)                                             \
+                to = COPY(to, line_, run_);                                                                       \
+            break;                                                                                                \
+        }                                                                                                         \
+        for (int32_t ky_ = 0, row_ = top_; ky_ < tall_; ky_++, row_ += dy_, line_ += step_) {                     \
+            if (row_ < 0 || row_ >= in_height_) {                                                                 \
+                to = FILL(to, run_);                                                                              \
             } else if (joined_) {                                                                                 \
-                int32_t before_ = left_ < 0 ? -left_ : 0;                                                         \
-                int32_t after_ = left_ + (p)->kernel_width - (p)->in_width;                                       \
-                if (before_ > (p)->kernel_width) before_ = (p)->kernel_width;                                     \
-                if (after_ < 0) after_ = 0;                                                                       \
-                if (after_ > (p)->kernel_width - before_) after_ = (p)->kernel_width - before_;                   \
-                if (before_) to = FILL(to, before_ * (p)->inputs);                                                \
-                if (before_ + after_ < (p)->kernel_width)                                                         \
-                    to = COPY(to, base_ + (row_ * (p)->in_width + left_ + before_) * across_,                     \
-                              ((p)->kernel_width - before_ - after_) * (p)->inputs);                              \
-                if (after_) to = FILL(to, after_ * (p)->inputs);                                                  \
+                const int32_t before_ = af_clamp(-left_, 0, wide_);                                               \
+                const int32_t after_ = af_clamp(left_ + wide_ - in_width_, 0, wide_ - before_);                   \
+                if (before_) to = FILL(to, before_ * channels_);                                                  \
+                if (before_ + after_ < wide_)                                                                     \
+                    to = COPY(to, line_ + before_ * channels_, (wide_ - before_ - after_) * channels_);           \
+                if (after_) to = FILL(to, after_ * channels_);                                                    \
             } else                                                                                                \
-                for (int32_t kx_ = 0; kx_ < (p)->kernel_width; kx_++) {                                           \
-                    const int32_t column_ = left_ + kx_ * (p)->dilation_x;                                        \
-                    if (column_ < 0 || column_ >= (p)->in_width) to = FILL(to, (p)->inputs);                      \
-                    else to = COPY(to, base_ + (row_ * (p)->in_width + column_) * across_, (p)->inputs);          \
+                for (int32_t kx_ = 0, column_ = left_; kx_ < wide_; kx_++, column_ += dx_) {                      \
+                    if (column_ < 0 || column_ >= in_width_) to = FILL(to, channels_);                            \
+                    else to = COPY(to, line_ + kx_ * dx_ * across_, channels_);                                   \
                 }                                                                                                 \
         }                                                                                                         \
     } while (0)

@@ -54,7 +54,7 @@ CLOCK = {"cortex-m4": 120e6, "cortex-m33": 160e6, "cortex-m7": 280e6}
 # Arm, Cortex-M4 Technical Reference Manual (DDI 0439), 3.3.1: the middle of what an instruction may take
 DOCUMENTED = {"arithmetic": 1.0, "multiply": 1.0, "long_multiply": 1.0, "divide": 7.0, "load": 1.5, "store": 1.5,
               "several": 3.0, "branch": 2.0, "float": 2.0}
-NEAR = 0.3          # standard deviation of a class's logarithm around the documented one, after a common factor
+NEAR = 0.05         # standard deviation of a class's logarithm around the documented one, after a common factor
 NOISE = 0.05        # of a measured latency's logarithm: other kernels than ours ran there
 TARGETS = {"m3": (4.0, 3.34), "m4": (2.5, 2.33), "m7": (None, 2.34), "m33": (None, None), "m55": (0.6, 0.39)}
 PEER = "CMSIS-NN"   # its 3x3 convolutions in the same simulator

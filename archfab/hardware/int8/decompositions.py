@@ -10,15 +10,15 @@ import numpy as np
 def decomposed(model: Any) -> Any:
     """The model with layer, instance and group normalisation in simple operators, without dead ends."""
     import onnx
-    rewritten = [node for node in model.graph.node]
-    if not any(node.op_type in NORMS for node in rewritten):
+    nodes = list(model.graph.node)
+    if not any(node.op_type in NORMS for node in nodes):
         return model
     result = onnx.ModelProto()
     result.CopyFrom(model)
     del result.graph.node[:]
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     writer = Writer(result, opset)
-    for node in rewritten:
+    for node in nodes:
         make = NORMS.get(node.op_type)
         if make is None or len([name for name in node.output if name]) != 1:
             result.graph.node.append(node)
@@ -68,7 +68,7 @@ def layer_norm(writer: Writer, node: Any) -> None:
     axis = given["axis"].i if "axis" in given else -1
     epsilon = given["epsilon"].f if "epsilon" in given else 1e-5
     shape = next((x.dims for x in writer.model.graph.initializer if x.name == node.input[1]), None)
-    if shape is None or axis >= 0 and not shape:
+    if shape is None or (axis >= 0 and not shape):
         writer.model.graph.node.append(node)
         return
     axes = list(range(-len(shape), 0))

@@ -84,6 +84,7 @@ class Sheet:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.names: set[str] = set()
+        self.makers: dict[int, Step] = {}
 
     def name(self, wish: str) -> str:
         """A name that no other tensor has."""
@@ -109,6 +110,7 @@ class Sheet:
     def add(self, op: str, inputs: Sequence[Laid], output: Laid, options: Mapping[str, Any] | None = None,
             **more: Any) -> Laid:
         self.steps.append(Step(op, [x.draft for x in inputs], output.draft, dict(options or {}), **more))
+        self.makers[id(output.draft)] = self.steps[-1]
         return output
 
     def like(self, x: Laid, shape: Sequence[int], order: Sequence[int], what: str) -> Laid:
@@ -118,7 +120,9 @@ class Sheet:
         return Laid(out, tuple(order))
 
     def reshaped(self, x: Laid, shape: Sequence[int], order: Sequence[int]) -> Laid:
-        """The same memory under another shape."""
+        """The same memory under another shape; of reshapes that follow each other, only the last one stays."""
+        while (maker := self.makers.get(id(x.draft))) is not None and maker.op == "reshape":
+            x = Laid(maker.inputs[0], tuple(range(len(maker.inputs[0].shape))))
         if tuple(shape) == x.draft.shape:
             return Laid(x.draft, tuple(order))
         return self.add("reshape", [x], self.like(x, shape, order, "reshaped"))

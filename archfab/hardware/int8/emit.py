@@ -23,7 +23,17 @@ def emitted(network: Float) -> tuple[list[Step], list[Draft], list[Draft]]:
     for operator in network.operators:
         EMITTERS[operator.kind](maker, operator)
     outputs = [maker.output(name) for name in network.outputs]
-    return maker.sheet.steps, maker.inputs, outputs
+    return used(maker.sheet.steps, outputs), maker.inputs, outputs
+
+
+def used(steps: list[Step], outputs: list[Draft]) -> list[Step]:
+    """The steps that an output depends on."""
+    wanted, kept = {id(x) for x in outputs}, []
+    for step in reversed(steps):
+        if id(step.output) in wanted:
+            wanted.update(id(x) for x in step.inputs)
+            kept.append(step)
+    return kept[::-1]
 
 
 class Emitter:
@@ -34,12 +44,9 @@ class Emitter:
         self.sheet = Sheet()
         self.laid: dict[str, Laid] = {}
         self.inputs = []
-        spatial = {name for o in network.operators if o.kind in ("conv", "average_pool", "max_pool")
-                   for name in o.inputs}
         for name in network.inputs:
             value = network.values[name]
-            order = LAST_IMAGE.get(len(value.shape)) if len(value.shape) == 4 or name in spatial else None
-            self.laid[name] = self.sheet.tensor(name, value, order)
+            self.laid[name] = self.sheet.tensor(name, value, IMAGE if len(value.shape) == 4 else None)
             self.inputs.append(self.laid[name].draft)
 
     def value(self, name: str) -> Value:
@@ -71,9 +78,10 @@ class Emitter:
     def image(self, op: str, operator: Operator, inputs: list[Laid], options: dict[str, Any],
               same: bool = False, **more: Any) -> None:
         """An operator on images whose result takes the place of its ONNX value."""
-        value = self.value(operator.out)
+        wide = value = self.value(operator.out)
         flat = len(value.shape) == 3
-        wide = Value((value.shape[0], value.shape[1], 1, value.shape[2]), None, value.low, value.high) if flat else value
+        if flat:
+            wide = Value((*value.shape[:2], 1, value.shape[2]), None, value.low, value.high)
         out = self.sheet.tensor(operator.out + ("/image" if flat else ""), wide, IMAGE)
         if same:
             share(inputs[0].draft, out.draft)
@@ -93,10 +101,9 @@ class Emitter:
         self.laid[operator.out] = self.sheet.add(op, inputs, out, options, **more)
 
     def output(self, name: str) -> Draft:
-        """An output of the network: images channels last, everything else as ONNX has it."""
+        """An output of the network: with four axes channels last, else as ONNX has it."""
         x = self.get(name)
-        if x.order != IMAGE:
-            x = self.sheet.ordered(x, range(len(x.order)))
+        x = self.sheet.ordered(x, IMAGE if len(x.order) == 4 else range(len(x.order)))
         if x.draft.data is not None:
             raise BuildError(f"the output '{name}' is a constant")
         return x.draft
@@ -155,7 +162,8 @@ def affine(to: Emitter, o: Operator) -> None:
 def binary(to: Emitter, o: Operator) -> None:
     rank = len(to.value(o.out).shape)
     a, b = (to.get(name, rank) for name in o.inputs)
-    first = a if a.draft.data is None and math.prod(a.logical) >= math.prod(b.logical) or b.draft.data is not None else b
+    larger = math.prod(a.logical) >= math.prod(b.logical)
+    first = a if b.draft.data is not None or (a.draft.data is None and larger) else b
     a, b = to.sheet.ordered(a, first.order), to.sheet.ordered(b, first.order)
     to.put(o.kind, o, [a, b], first.order, clip=o.attributes.get("clip"))
 
@@ -241,8 +249,8 @@ def reshape(to: Emitter, o: Operator) -> None:
     x, shape = to.get(o.inputs[0]), to.value(o.out).shape
     order = reshape_order(x, shape)
     readers = [reader for reader in to.network.operators if o.out in reader.inputs]
-    if order is None and len(shape) == 2 and o.out not in to.network.outputs and readers \
-            and all(reader.kind == "linear" for reader in readers):
+    flat = len(shape) == 2 and shape[0] == 1 and o.out not in to.network.outputs
+    if order is None and flat and readers and all(reader.kind == "linear" for reader in readers):
         permuted(x, readers)                            # weights take the order that the data has
         order = (0, 1)
     if order is None:

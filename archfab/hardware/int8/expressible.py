@@ -100,7 +100,7 @@ class Rewriter:
         paddings = ((0, 0), (top, bottom), (left, right), (0, 0))
         shape = tuple(n + sum(p) for n, p in zip(x.shape, paddings, strict=True))
         wide = self.add(replace(x, name=f"{out.name}/padded", shape=shape))
-        extra = (self.constant(node, "paddings", paddings),)
+        extra: tuple[int, ...] = (self.constant(node, "paddings", paddings),)
         op = "pad"
         if node.op == "max_pool_2d":                            # pads with the lowest number, not with zero
             op, least = "pad_v2", np.array([LOW], np.int8)

@@ -187,8 +187,8 @@ def observed(model: Any, inputs: list[str], samples: list[dict[str, np.ndarray]]
     session = session_of(model, names, onnx)
     fixed = set(constants)
     for node in nodes:
-        if node.op_type in ("Shape", "Size") or node.op_type not in RANDOM and all(
-                name in fixed for name in node.input if name) and not subgraphs(node, onnx):
+        if node.op_type in ("Shape", "Size") or (node.op_type not in RANDOM and all(
+                name in fixed for name in node.input if name) and not subgraphs(node, onnx)):
             fixed.update(node.output)
     for sample in samples:
         for name, x in sample.items():

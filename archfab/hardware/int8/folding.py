@@ -204,8 +204,8 @@ class Folder:
                 continue
             axis, last = affine.attributes["axis"], len(self.values[affine.out].shape) - 1
             shifted = bool(affine.arrays["shift"].any())
-            if not all(o.kind == "linear" and axis in (None, last)
-                       or o.kind == "conv" and axis in (None, 1) and not (shifted and any(o.attributes["padding"]))
+            if not all((o.kind == "linear" and axis in (None, last))
+                       or (o.kind == "conv" and axis in (None, 1) and not (shifted and any(o.attributes["padding"])))
                        for o in readers):
                 continue
             for reader in readers:

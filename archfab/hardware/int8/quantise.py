@@ -31,8 +31,10 @@ def quantise(model: Any, calibration: Sequence[np.ndarray | Sequence[np.ndarray]
     """The integer network of a float network.
 
     :param model: an `onnx.ModelProto`, its bytes, or its path; a free batch is taken as 1.
-    :param calibration: samples of the inputs (NCHW, as the network takes them). Without them, noise of N(0, 1): then
-        costs are right and accuracy is not.
+    What has four axes enters and leaves channels last (NHWC), everything else as in ONNX.
+
+    :param calibration: samples of the inputs, as the float network takes them (NCHW). Without them,
+        noise of N(0, 1): then costs are right and accuracy is not.
     :raises UsageError: where it is no valid ONNX in float32 with fixed shapes.
     :raises BuildError: where operators have no int8 form: all of them are listed.
     """
@@ -41,21 +43,11 @@ def quantise(model: Any, calibration: Sequence[np.ndarray | Sequence[np.ndarray]
     return Fixed(steps).graph(inputs, outputs)
 
 
-def quantised_input(graph: Graph, sample: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
-    """A float sample as the integer network takes it: channels last, and quantised."""
-    samples = [sample] if isinstance(sample, np.ndarray) else list(sample)
-    found = []
-    for place, x in zip(graph.inputs, samples, strict=True):
-        tensor = graph.tensors[place]
-        if x.shape != tensor.shape and x.ndim > 2:
-            x = np.moveaxis(x, 1, -1)
-        elif x.ndim > 2 and len(set(x.shape[1:])) < x.ndim - 1 and not tensor.name.endswith(PLAIN):
-            x = np.moveaxis(x, 1, -1)
-        found.append(tensor.quantised(x.reshape(tensor.shape)))
-    return found
-
-
-PLAIN = "/plain"
+def quantised_inputs(graph: Graph, sample: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """A float sample, as the float network takes it, as the integer network takes it: images channels last."""
+    arrays = [sample] if isinstance(sample, np.ndarray) else list(sample)
+    return [graph.tensors[i].quantised(np.moveaxis(x, 1, -1) if x.ndim == 4 else x)
+            for i, x in zip(graph.inputs, arrays, strict=True)]
 
 
 def widen(steps: Sequence[Step]) -> None:

@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from archfab.hardware.int8.fixed_point import multiplier_of, multipliers_of, scaled, scaled_once
 from archfab.hardware.int8.graph import HIGH, LOW, Graph, Node, Tensor
+from archfab.hardware.int8.softmax import softmax_of
 from archfab.hardware.int8.tables import TABLES, table
 
 Kernel = Callable[[Node, Sequence[Tensor], Tensor, list[np.ndarray]], np.ndarray]
@@ -177,19 +178,8 @@ def from_table(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[
     return table(node, tensors[0], out)[values[0].astype(np.int64) - LOW]
 
 
-def exponentials(x: Tensor, beta: float) -> np.ndarray:
-    """exp(-beta scale d) for the differences d = 0, 1, ..., 255, in float32."""
-    step = np.float32(x.scale[0]) * np.float32(beta)
-    return np.exp((-step * np.arange(256, dtype=np.float32)).astype(np.float64)).astype(np.float32)
-
-
 def softmax(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[np.ndarray]) -> np.ndarray:
-    """In float32, as TensorFlow Lite does: a table of exponentials, summed from first to last."""
-    x = values[0].astype(np.int64)
-    shares = exponentials(tensors[0], node.options["beta"])[x.max(-1, keepdims=True) - x]
-    total = np.add.accumulate(shares, -1)[..., -1:]             # one after the other: the order is part of the result
-    steps = shares * (np.float32(1) / (total * np.float32(out.scale[0])))
-    return np.clip(np.trunc(steps.astype(np.float64) + 0.5) + out.zero, LOW, HIGH)
+    return softmax_of(values[0], tensors[0].scale[0], node.options["beta"])
 
 
 def batch_matmul(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[np.ndarray]) -> np.ndarray:

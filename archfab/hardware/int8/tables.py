@@ -112,38 +112,28 @@ def rsqrt(node: Node, x: Tensor, out: Tensor) -> np.ndarray:
     """1 / sqrt(x); numbers that are not positive give the largest output."""
     factor = 1 / (np.sqrt(np.float32(x.scale[0])) * np.float32(out.scale[0]))
     multiplier, shift = multiplier_of(float(factor))
-    entries = np.full(NUMBERS.shape, HIGH, np.int64)
-    for i, value in enumerate(NUMBERS - x.zero):
-        if value > 0:
-            mantissa, exponent = inverse_root(int(value))
-            kept = scaled(np.array(1), mantissa, exponent + RSQRT_BITS)
-            entries[i] = scaled(kept, multiplier, shift - RSQRT_BITS) + out.zero
-    return entries
+    value = NUMBERS - x.zero
+    kept = scaled(np.ones_like(value), *inverse_roots(np.maximum(value, 1)))
+    return np.where(value > 0, scaled(kept, multiplier, shift - RSQRT_BITS) + out.zero, HIGH)
 
 
-def inverse_root(value: int) -> tuple[int, int]:
-    """1 / sqrt of a positive integer as (multiplier, shift), by five steps of Newton's iteration in Q3.28."""
-    if value <= 1:
-        return INT32_MAX, 0
-    shift = 11
-    while value >= 1 << 29:
-        value, shift = value // 4, shift + 1
-    pairs = (31 - value.bit_length()) // 2 - 1                  # leading zeros, in pairs, less one
-    shift, value = shift - pairs, value << (2 * pairs)
-    half = rounding_shift(np.array(value >> 1), 1)              # of the value in Q3.28
-    root = np.array(1 << 28)
+def inverse_roots(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 / sqrt of integers from 1 to 2^29 as (multiplier, shift), times 2^RSQRT_BITS, by five steps of Newton's
+    iteration with three integer bits."""
+    pairs = (31 - np.frexp(values)[1].astype(np.int64)) // 2 - 1        # pairs of leading zeros, less one
+    half = rounding_shift((values << (2 * pairs)) >> 1, 1)
+    root = np.full(values.shape, 1 << 28, np.int64)
     for _ in range(5):
-        cube = quadrupled(doubling_high_mul(doubling_high_mul(root, root), root), 6)
-        root = quadrupled(doubling_high_mul(np.array((1 << 27) + (1 << 28)), root)
-                          - doubling_high_mul(half, cube), 3)
-    mantissa = int(doubling_high_mul(root, 1518500250))         # 1 / sqrt(2)
-    if shift < 0:
-        mantissa, shift = mantissa << -shift, 0
-    return mantissa, -shift
+        cube = shifted(doubling_high_mul(doubling_high_mul(root, root), root), 6)
+        root = shifted(doubling_high_mul(root, (1 << 27) + (1 << 28)) - doubling_high_mul(half, cube), 3)
+    mantissa, shift = doubling_high_mul(root, 1518500250), 11 - pairs   # times 1 / sqrt(2)
+    mantissa, shift = mantissa << np.maximum(-shift, 0), np.maximum(shift, 0)
+    one = values == 1
+    return np.where(one, INT32_MAX, mantissa), np.where(one, 0, -shift) + RSQRT_BITS
 
 
-def quadrupled(x: np.ndarray, bits: int) -> np.ndarray:
-    """Back to three integer bits: times a power of two, saturating."""
+def shifted(x: np.ndarray, bits: int) -> np.ndarray:
+    """Times a power of two, saturating: back to three integer bits."""
     return np.clip(np.asarray(x, np.int64) << bits, -2**31, INT32_MAX)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import flatbuffers
+import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 
 from archfab.hardware.int8.expressible import NONE, expressible
@@ -18,7 +18,7 @@ from archfab.hardware.int8.graph import Graph, Node, Tensor
 CODES: dict[str, tuple[int, int, int]] = {
     "add": (0, 2, 11), "average_pool_2d": (1, 2, 5), "concatenation": (2, 2, 10), "conv_2d": (3, 3, 1),
     "depthwise_conv_2d": (4, 3, 2), "fully_connected": (9, 4, 8), "logistic": (14, 2, 0), "max_pool_2d": (17, 2, 5),
-    "mul": (18, 2, 21), "relu": (19, 2, 0), "relu_n1_to_1": (20, 2, 0),
+    "mul": (18, 2, 21), "relu": (19, 2, 0), "relu_n1_to_1": (20, 1, 0),
     "relu6": (21, 2, 0), "reshape": (22, 1, 17), "softmax": (25, 2, 9), "tanh": (28, 2, 0), "pad": (34, 2, 22),
     "transpose": (39, 2, 26), "mean": (40, 2, 27), "sub": (41, 2, 28), "strided_slice": (45, 2, 32),
     "exp": (47, 2, 33), "maximum": (55, 2, 39), "minimum": (57, 2, 39), "pad_v2": (60, 2, 43),

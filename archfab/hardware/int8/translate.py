@@ -9,20 +9,15 @@ slice resize, erf sqrt inverse (which only patterns may use), identity.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from archfab.core import BuildError
 from archfab.hardware.int8.float_model import Float, Operator, Value
-
-
-class NoForm(Exception):
-    """This operator, as it stands here, has no integer form; the message says why."""
-
-
-Translation = Callable[[Operator, Float], list[Operator]]
+from archfab.hardware.int8.kinds import NoForm, Translation, numbers, one, shape, weights
+from archfab.hardware.int8.translate_moves import MOVES
 
 
 def translate(network: Float) -> Float:
@@ -48,35 +43,6 @@ def no_form(missing: dict[str, str]) -> BuildError:
     """The error for operators, each with the value that one of them computes."""
     listing = ", ".join(f"{kind} at '{at}'" for kind, at in missing.items())
     return BuildError(f"operators without an int8 form: {listing}")
-
-
-def numbers(operator: Operator, network: Float, place: int, attribute: str = "") -> np.ndarray | None:
-    """A constant input, or the attribute that earlier opsets had in its place."""
-    if len(operator.inputs) > place and operator.inputs[place]:
-        data = network.constant(operator.inputs[place])
-        if data is None:
-            raise NoForm(f"input {place} is computed")
-        return data
-    found = operator.attributes.get(attribute)
-    return None if found is None else np.asarray(found)
-
-
-def weights(operator: Operator, network: Float, place: int) -> np.ndarray:
-    found = numbers(operator, network, place)
-    if found is None:
-        raise NoForm(f"input {place} is missing")
-    return np.asarray(found, np.float64)
-
-
-def one(kind: str, operator: Operator, inputs: Sequence[str] | None = None, arrays: dict[str, np.ndarray] | None = None,
-        **attributes: Any) -> list[Operator]:
-    """One operator of a kind in an ONNX operator's place."""
-    return [Operator(kind, list(operator.inputs[:1] if inputs is None else inputs), operator.outputs[:1], attributes,
-                     arrays or {})]
-
-
-def shape(network: Float, name: str) -> tuple[int, ...]:
-    return network.values[name].shape
 
 
 def spatial(operator: Operator, network: Float, kernel: Sequence[int], dilation: Sequence[int]) -> dict[str, Any]:
@@ -268,7 +234,8 @@ def max_pool(operator: Operator, network: Float) -> list[Operator]:
         raise NoForm("dilation")
     if len([name for name in operator.outputs if name]) > 1:
         raise NoForm("indices")
-    return one("max_pool", operator, None, **spatial(operator, network, a["kernel_shape"], [1] * len(a["kernel_shape"])))
+    kernel = a["kernel_shape"]
+    return one("max_pool", operator, None, **spatial(operator, network, kernel, [1] * len(kernel)))
 
 
 def global_pool(kind: str) -> Translation:
@@ -288,105 +255,6 @@ def reduce(kind: str) -> Translation:
     return translation
 
 
-def reshape(operator: Operator, network: Float) -> list[Operator]:
-    return one("reshape", operator)
-
-
-def transpose(operator: Operator, network: Float) -> list[Operator]:
-    rank = len(shape(network, operator.inputs[0]))
-    return one("transpose", operator, permutation=tuple(operator.attributes.get("perm", range(rank)[::-1])))
-
-
-def concat(operator: Operator, network: Float) -> list[Operator]:
-    return one("concat", operator, operator.inputs, axis=operator.attributes["axis"] % len(shape(network, operator.out)))
-
-
-def pad(operator: Operator, network: Float) -> list[Operator]:
-    rank = len(shape(network, operator.inputs[0]))
-    given, value = numbers(operator, network, 1, "pads"), numbers(operator, network, 2, "value")
-    if operator.attributes.get("mode", "constant") != "constant" or given is None:
-        raise NoForm(f"mode {operator.attributes.get('mode')}")
-    if value is not None and value.size and float(value.reshape(-1)[0]) != 0:
-        raise NoForm("a value other than 0")
-    axes = numbers(operator, network, 3)
-    chosen = list(range(rank)) if axes is None else [int(axis) % rank for axis in axes]
-    sides = [(0, 0)] * rank
-    for i, axis in enumerate(chosen):
-        sides[axis] = (int(given[i]), int(given[i + len(chosen)]))
-    if any(side < 0 for pair in sides for side in pair):
-        raise NoForm("negative padding")
-    return one("pad", operator, paddings=tuple(sides))
-
-
-def slices(operator: Operator, network: Float) -> list[Operator]:
-    x = shape(network, operator.inputs[0])
-    starts, ends = numbers(operator, network, 1, "starts"), numbers(operator, network, 2, "ends")
-    axes, steps = numbers(operator, network, 3, "axes"), numbers(operator, network, 4)
-    if starts is None or ends is None:
-        raise NoForm("no bounds")
-    cuts = [slice(0, n, 1) for n in x]
-    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        axis = i if axes is None else int(axes[i]) % len(x)
-        step = 1 if steps is None else int(steps[i])
-        if step < 1:
-            raise NoForm("a negative step")
-        cuts[axis] = slice(*slice(int(start), int(end), step).indices(x[axis]))
-    return one("slice", operator, begin=tuple(c.start for c in cuts), end=tuple(c.stop for c in cuts),
-               stride=tuple(c.step for c in cuts))
-
-
-def split(operator: Operator, network: Float) -> list[Operator]:
-    x = shape(network, operator.inputs[0])
-    axis, at, parts = operator.attributes.get("axis", 0) % len(x), 0, []
-    for name in operator.outputs:
-        size = shape(network, name)[axis]
-        begin, end = [0] * len(x), list(x)
-        begin[axis], end[axis] = at, at + size
-        parts.append(Operator("slice", operator.inputs[:1], [name], {"begin": tuple(begin), "end": tuple(end),
-                                                                     "stride": (1,) * len(x)}))
-        at += size
-    return parts
-
-
-def gather(operator: Operator, network: Float) -> list[Operator]:
-    """Of consecutive places of a computed value."""
-    x = network.values[operator.inputs[0]]
-    places = numbers(operator, network, 1)
-    axis = operator.attributes.get("axis", 0) % len(x.shape)
-    if places is None or x.data is not None:
-        raise NoForm("")
-    flat = places.reshape(-1) % x.shape[axis]
-    if not len(flat) or not np.array_equal(flat, np.arange(flat[0], flat[0] + len(flat))):
-        raise NoForm("of places that do not follow each other")
-    begin, end = [0] * len(x.shape), list(x.shape)
-    begin[axis], end[axis] = int(flat[0]), int(flat[-1]) + 1
-    cut = f"{operator.out}/cut"
-    network.values[cut] = Value(tuple(e - b for b, e in zip(begin, end, strict=True)), None, x.low, x.high)
-    return [Operator("slice", operator.inputs[:1], [cut], {"begin": tuple(begin), "end": tuple(end),
-                                                           "stride": (1,) * len(begin)}),
-            *one("reshape", operator, [cut])]
-
-
-def resize(operator: Operator, network: Float) -> list[Operator]:
-    x, out, a = shape(network, operator.inputs[0]), shape(network, operator.out), operator.attributes
-    if a.get("mode", "nearest") != "nearest" or len(x) != 4 or x[:2] != out[:2]:
-        raise NoForm(f"mode {a.get('mode')}")
-    if any(o % i for i, o in zip(x[2:], out[2:], strict=True)):
-        raise NoForm("by a factor that is no whole number")
-    where, nearest = a.get("coordinate_transformation_mode", "half_pixel"), a.get("nearest_mode", "round_prefer_floor")
-    if not (where.startswith("half_pixel") or operator.kind == "Upsample" or (where, nearest) == ("asymmetric", "floor")):
-        raise NoForm(f"coordinates {where}, {nearest}")
-    return one("resize", operator)
-
-
-def identity(operator: Operator, network: Float) -> list[Operator]:
-    if shape(network, operator.inputs[0]) != shape(network, operator.out):
-        raise NoForm("to another shape")
-    if operator.kind == "Cast" and operator.attributes.get("to") != 1:
-        raise NoForm("to another type")
-    return one("identity", operator)
-
-
 def simply(kind: str) -> Translation:
     return lambda operator, network: one(kind, operator)
 
@@ -398,8 +266,5 @@ TRANSLATIONS: dict[str, Translation] = {
     "Exp": unary("exp"), "LeakyRelu": unary("leaky_relu", alpha=0.01), "PRelu": leaky, "Gelu": gelu,
     "HardSigmoid": hard_sigmoid, "Softmax": softmax, "AveragePool": average_pool, "MaxPool": max_pool,
     "GlobalAveragePool": global_pool("mean"), "GlobalMaxPool": global_pool("reduce_max"),
-    "ReduceMean": reduce("mean"), "ReduceMax": reduce("reduce_max"), "Reshape": reshape, "Flatten": reshape,
-    "Squeeze": reshape, "Unsqueeze": reshape, "Transpose": transpose, "Concat": concat, "Pad": pad, "Slice": slices,
-    "Split": split, "Gather": gather, "Resize": resize, "Upsample": resize, "Identity": identity,
-    "Dropout": identity, "Cast": identity, "Expand": identity, "Erf": simply("erf"), "Sqrt": simply("sqrt"),
-    "Reciprocal": simply("inverse")}
+    "ReduceMean": reduce("mean"), "ReduceMax": reduce("reduce_max"), "Erf": simply("erf"), "Sqrt": simply("sqrt"),
+    "Reciprocal": simply("inverse"), **MOVES}

@@ -114,7 +114,7 @@ def test_files_that_are_no_model_are_refused(tmp_path):
 
 def test_shapes_that_contradict_each_other_are_refused():
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
-    with pytest.raises(UsageError, match="MatMul .* multiplies 2x3 by 5x4"):
+    with pytest.raises(UsageError, match=r"MatMul .* multiplies 2x3 by 5x4"):
         record_onnx(model_of([node], {"x": [2, 3]}, {"y": [2, 4]}, {"w": ones(5, 4)}))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from archfab.core import BuildError
 from archfab.hardware.int8.fixed_point import multiplier_of, multipliers_of
 from archfab.hardware.int8.graph import FULL, Graph, Node, Tensor
-from archfab.hardware.int8.reference import exponentials
+from archfab.hardware.int8.softmax import exponentials
 from archfab.hardware.int8.tables import TABLES, table
 from archfab.hardware.mcu import layouts
 from archfab.hardware.mcu.axes import broadcast, loops, strides
@@ -202,9 +202,11 @@ def lookup(at: Place) -> Calls:
 
 def softmax(at: Place) -> Calls:
     length = at.out.shape[-1]
-    exponents = at.writer.array(exponentials(at.inputs[0], at.node.options["beta"]), "e")
-    one = at.struct("af_rows", rows=at.out.elements // length, length=length, out_zero=at.out.zero,
-                    scale=np.float32(at.out.scale[0]), exponentials=exponents)
+    powers = exponentials(at.inputs[0].scale[0], at.node.options["beta"])
+    one = at.struct("af_rows", rows=at.out.elements // length, length=length,
+                    exponentials=at.writer.array(powers.astype(np.int32), "e"))
+    if length >= 2**12:
+        raise BuildError(f"softmax '{at.out.name}': a sum of {length} exponentials may not fit in 32 bits")
     return Calls([f"af_softmax({one}, {{0}}, {{out}});"], in_place=[0])
 
 

@@ -149,9 +149,8 @@ typedef struct {
 } af_products;
 
 typedef struct {
-    int32_t rows, length, out_zero;
-    float scale;
-    const float *exponentials;          /* of 0, -1, -2, ..., -255 steps */
+    int32_t rows, length;
+    const int32_t *exponentials;        /* of 0, -1, -2, ..., -255 steps, in Q0.31 */
 } af_rows;
 
 #define AF_AXES 6

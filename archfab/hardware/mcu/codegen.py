@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,15 @@ from archfab.hardware.int8.graph import Graph
 from archfab.hardware.mcu import moves, operators
 from archfab.hardware.mcu.cores import Core
 from archfab.hardware.mcu.operators import OVERREAD, Calls, Place
-from archfab.hardware.mcu.planner import Need, offsets
 from archfab.hardware.mcu.writer import Writer, numbers
+from archfab.hardware.memory import Graph as Memory
+from archfab.hardware.memory import Plan, Step
+from archfab.hardware.memory import plan as plan_memory
 
 EMITTERS = {**operators.EMITTERS, **moves.EMITTERS}
+
+
+ALIGNMENT = 8           # bytes
 
 
 @dataclass(frozen=True)
@@ -35,19 +40,19 @@ def generate(graph: Graph, core: Core, inputs: Sequence[np.ndarray], trace: bool
     """
     writer = Writer()
     calls = emit(graph, core, writer)
-    homes = shared(graph, calls)
-    places, scratches, arena = arrange(graph, calls, homes)
-    names = {i: f"(af_arena + {places[homes[i]]})" for i in homes}
+    plan, number_of = planned(graph, calls)
+    names = {i: f"(af_arena + {place})" for i, place in plan.offsets.items()}
     names |= {i: f"((const int8_t *){writer.array(t.data, 'c', OVERREAD)})" for i, t in enumerate(graph.tensors)
               if t.data is not None and t.dtype == "int8" and i in used(graph, calls)}
+    arena = plan.arena + OVERREAD
     body, nodes = ["    af_mark();"], []
-    for number, (node, call) in enumerate(zip(graph.nodes, calls, strict=True)):
+    for step in plan.order:
+        node, call = graph.nodes[number_of[step]], calls[number_of[step]]
         out = names[node.outputs[0]]
         body += ["    " + line.format(*(names.get(i, "") for i in node.inputs), out=out,
-                                      scratch=f"(af_arena + {scratches.get(number, 0)})") for line in call.lines]
-        if call.lines:
-            body.append("    af_mark();")
-            nodes.append(number)
+                                      scratch=f"(af_arena + {plan.scratch.get(step, 0)})") for line in call.lines]
+        body.append("    af_mark();")
+        nodes.append(number_of[step])
         if trace:
             body.append(f"    af_print({out}, {graph.tensors[node.outputs[0]].elements});")
     source = "\n".join([
@@ -86,42 +91,22 @@ def used(graph: Graph, calls: Sequence[Calls]) -> set[int]:
             if any(f"{{{i}}}" in line for line in call.lines)}
 
 
-def shared(graph: Graph, calls: Sequence[Calls]) -> dict[int, int]:
-    """For each activation the tensor whose place it takes: its own, or that of an input which is not needed after."""
-    last = {i: number for number, node in enumerate(graph.nodes) for i in node.inputs}
-    last.update(dict.fromkeys(graph.outputs, len(graph.nodes)))
-    homes = {i: i for i in graph.inputs}
-    ends = {i: last.get(i, 0) for i in graph.inputs}
-    for number, (node, call) in enumerate(zip(graph.nodes, calls, strict=True)):
-        out = node.outputs[0]
-        chosen = out
-        for slot in (0,) if call.alias else call.in_place:
-            home = homes.get(node.inputs[slot])
-            if home is None:
-                if call.alias:
-                    raise BuildError(f"{node.op} '{graph.tensors[out].name}' works on a constant")
-                continue
-            if call.alias or ends[home] <= number:
-                chosen = home
-                break
-        homes[out] = chosen
-        ends[chosen] = max(ends.get(chosen, 0), last.get(out, number))
-    return homes
-
-
-def arrange(graph: Graph, calls: Sequence[Calls], homes: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int],
-                                                                                     int]:
-    """Where each tensor and each operator's scratch lie in the arena, and how large it is."""
-    spans: dict[int, list[int]] = {homes[i]: [0, 0] for i in graph.inputs}
-    for number, node in enumerate(graph.nodes):
-        for i in (*node.inputs, *node.outputs):
-            if i in homes:
-                spans.setdefault(homes[i], [number, number])[1] = number
-    for i in graph.outputs:
-        spans[homes[i]][1] = len(graph.nodes)
-    needs = [Need(graph.tensors[i].elements, *span) for i, span in spans.items()]
-    working = [number for number, call in enumerate(calls) if call.scratch]
-    needs += [Need(calls[number].scratch, number, number) for number in working]
-    places, size = offsets(needs)
-    return (dict(zip(spans, places, strict=False)), dict(zip(working, places[len(spans):], strict=True)),
-            size + OVERREAD)
+def planned(graph: Graph, calls: Sequence[Calls]) -> tuple[Plan, dict[int, int]]:
+    """The order of the operators that have code, a place in the arena for each activation and each operator's
+    scratch; and of which operator each step is."""
+    coded = [number for number, call in enumerate(calls) if call.lines]
+    views = {}
+    for node, call in zip(graph.nodes, calls, strict=True):
+        if call.alias:
+            if graph.tensors[node.inputs[0]].constant:
+                raise BuildError(f"{node.op} '{graph.tensors[node.outputs[0]].name}' works on a constant")
+            views[node.outputs[0]] = node.inputs[0]
+    steps = []
+    for number in coded:
+        node, call = graph.nodes[number], calls[number]
+        reads = tuple(i for i in node.inputs if not graph.tensors[i].constant)
+        over = tuple(node.inputs[i] for i in call.in_place if node.inputs[i] in reads)
+        steps.append(Step(reads, node.outputs, node.op, over, call.scratch))
+    sizes = {i: t.elements for i, t in enumerate(graph.tensors) if not t.constant}
+    plan = plan_memory(Memory(steps, sizes, graph.inputs, graph.outputs, views=views), alignment=ALIGNMENT)
+    return plan, dict(enumerate(coded))

@@ -100,11 +100,12 @@ def compare(graph: Graph, core: Core, cache: Cache, inputs: Sequence[np.ndarray]
 def first_difference(graph: Graph, core: Core, cache: Cache, inputs: Sequence[np.ndarray],
                      seconds: float = SECONDS) -> str | None:
     """The first operator whose output differs from the reference's, with how many numbers do; None where all agree."""
+    program = generate(graph, core, inputs, trace=True)
     with temporary() as folder:
-        link(generate(graph, core, inputs, trace=True).source, core, folder, cache)
+        link(program.source, core, folder, cache)
         printed = simulate(folder / "network.elf", core, cache, seconds).printed
     values, at = run_all(graph, inputs), 0
-    for node in graph.nodes:
+    for node in (graph.nodes[number] for number in program.nodes):
         want = values[node.outputs[0]].ravel()
         got = printed[at:at + want.size]
         at += want.size

@@ -20,9 +20,8 @@ from archfab.hardware.mcu.cores import Core
 HERE = Path(__file__).parent
 PREFIX = "arm-none-eabi-"
 INSTALL = "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
-# contraction would round a product and a sum once where the reference rounds twice
 FLAGS = ("-mthumb", "-O2", "-std=c11", "-ffreestanding", "-ffunction-sections", "-fdata-sections", "-fno-builtin",
-         "-fno-tree-loop-distribute-patterns", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
+         "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror")
 STACK = 2048                    # bytes; the deepest call of a kernel needs a few hundred
 COMPILE_SECONDS = 120
 FLASH_SECTIONS, RAM_SECTIONS = (".vectors", ".text", ".rodata", ".data"), (".data", ".bss", ".stack")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-C_TYPES = {"int8": "int8_t", "int32": "int32_t", "float32": "float"}
+C_TYPES = {"int8": "int8_t", "int32": "int32_t"}
 
 
 class Writer:
@@ -35,8 +35,6 @@ class Writer:
 
 
 def numbers(values: np.ndarray) -> str:
-    if values.dtype == np.float32:
-        return ",".join(f"{float(value).hex()}f" for value in values)
     return ",".join(map(str, values.tolist())).replace("-2147483648", "(-2147483647-1)")
 
 
@@ -45,6 +43,4 @@ def literal(value: Any) -> str:
         return value
     if isinstance(value, Sequence | np.ndarray):
         return "{" + ", ".join(map(literal, value)) + "}"
-    if isinstance(value, float | np.floating):
-        return f"{float(value).hex()}f"
     return str(int(value))

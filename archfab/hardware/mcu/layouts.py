@@ -62,28 +62,32 @@ def depthwise(weights: np.ndarray, kernels: Kernels) -> np.ndarray:
 SLOW = 100          # AF_SLOW in kernels/archfab.h
 
 
-def channels(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, small: np.ndarray,
-             kernels: Kernels, once: bool = False) -> np.ndarray:
-    """The numbers of a group's output channels; for vectors four biases, four multipliers, four shifts, ..., else one
-    channel after the other. `small` says where doubled sums fit in 32 bits, `once` that sums are rounded once."""
-    x = np.stack([bias, multiplier, shift], 1)
+def channels(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, fast: np.ndarray,
+             kernels: Kernels) -> np.ndarray:
+    """The numbers of a group's output channels. For vectors four biases, four multipliers, four shifts, ...; else one
+    channel after the other: bias, multiplier, and how far to shift right in the end where that is `fast` (`af_channel`
+    in kernels/archfab.h)."""
     if kernels == "mve":
-        return grown(x, 4, 1).reshape(-1, 4, 3).transpose(0, 2, 1).ravel()
-    least = 2 if once else 1
-    x[:, 2] = np.where((small | once) & (shift <= -least), -least - shift, shift - SLOW)
-    return grown(x, 4, 1).ravel()
+        return grown(np.stack([bias, multiplier, shift], 1), 4, 1).reshape(-1, 4, 3).transpose(0, 2, 1).ravel()
+    return grown(np.stack([bias, multiplier, np.where(fast, -1 - shift, shift - SLOW)], 1), 4, 1).ravel()
 
 
-def depthwise_channels(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, small: np.ndarray,
+def channels_once(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, fast: np.ndarray,
+                  kernels: Kernels) -> np.ndarray:
+    """The same for a layer whose sums are rounded once, after which one bit less is left to shift."""
+    return channels(bias, multiplier, shift + fast * (kernels != "mve"), fast, kernels)
+
+
+def depthwise_channels(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, fast: np.ndarray,
                        kernels: Kernels) -> np.ndarray:
     """The same for a depthwise convolution, whose vectors hold the even and the odd ones of eight channels."""
     if kernels == "mve":
         order = np.arange(-(-len(bias) // 8) * 8).reshape(-1, 4, 2).transpose(0, 2, 1).ravel()
-        bias, multiplier, shift, small = (np.pad(x, (0, -len(x) % 8))[order] for x in (bias, multiplier, shift, small))
-    return channels(bias, multiplier, shift, small, kernels)
+        bias, multiplier, shift, fast = (np.pad(x, (0, -len(x) % 8))[order] for x in (bias, multiplier, shift, fast))
+    return channels(bias, multiplier, shift, fast, kernels)
 
 
 def scratch(kernels: Kernels, depth: int, outputs: int) -> int:
     """Bytes that a convolution needs beside its input and output."""
-    return {"plain": 4 * (depth + depth % 2) + outputs, "dsp": 2 * 4 * 2 * math.ceil(depth / 4) + 4 * math.ceil(depth / 4),
+    return {"plain": 4 * (depth + depth % 2) + outputs, "dsp": 2 * 4 * 2 * math.ceil(depth / 4) + 4 * math.ceil(depth / 4) + outputs,
             "mve": 2 * depth + LANES}[kernels]

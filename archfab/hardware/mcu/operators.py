@@ -73,14 +73,16 @@ def layer(at: Place, sizes: dict[str, int], groups: int, weights: np.ndarray, pa
     span = np.abs(wide).sum(1) * max(127 - x.zero, x.zero + 128) + np.abs(biases)
     if (span * 2.0 ** np.maximum(shift, 0) >= 2**31).any() or (np.abs(folded) >= 2**31).any():
         raise BuildError(f"{at.node.op} '{at.out.name}': a sum of {weights.shape[1]} products may not fit in 32 bits")
-    parts = zip(*(np.split(values, groups) for values in (folded, multiplier, shift, span < 2**30)), strict=True)
-    channels = [arrange(*part, at.core.kernels, *((True,) if once else ())).astype(np.int32) for part in parts]
+    most = -2 if once else -1
+    fast = (shift <= most) & (shift >= most - 22) & (once | (span < 2**30))
+    parts = zip(*(np.split(values, groups) for values in (folded, multiplier, shift, fast)), strict=True)
+    channels = [arrange(*part, at.core.kernels).astype(np.int32) for part in parts]
     low, high = at.node.clamp
-    most = -2 if once else 0 if at.core.kernels == "mve" else -1
+    slow = not fast.all() if at.core.kernels != "mve" else (shift > (-2 if once else 0)).any()
     return at.struct("af_layer", weights=at.writer.array(np.concatenate(packed), "w", layouts.LANES),
                      channels=at.writer.array(np.concatenate(channels), "n"), **sizes, groups=groups,
                      depth=weights.shape[1], weights_a_group=packed[0].size, channels_a_group=channels[0].size,
-                     in_zero=x.zero, out_zero=at.out.zero, low=low, high=high, slow=(shift > most).any() or span.max() >= 2**30)
+                     in_zero=x.zero, out_zero=at.out.zero, low=low, high=high, slow=slow)
 
 
 def geometry(at: Place, kernel: Sequence[int], inputs: int, outputs: int) -> dict[str, int]:
@@ -123,7 +125,7 @@ def fully_connected(at: Place) -> Calls:
     sizes = {"in_height": rows, "in_width": 1, "inputs": weights.shape[1], "out_height": rows, "out_width": 1,
              "outputs": len(weights), "kernel_height": 1, "kernel_width": 1, "stride_y": 1, "stride_x": 1,
              "dilation_y": 1, "dilation_x": 1, "pad_y": 0, "pad_x": 0}
-    one = layer(at, sizes, 1, weights, [layouts.connected(weights, at.core.kernels)], once=True)
+    one = layer(at, sizes, 1, weights, [layouts.connected(weights, at.core.kernels)], layouts.channels_once, once=True)
     return Calls([f"af_fully_connected({one}, {{0}}, {{out}}, {{scratch}});"],
                  layouts.scratch(at.core.kernels, weights.shape[1], len(weights)))
 

@@ -45,19 +45,6 @@ INLINE int32_t af_scale_once(int32_t x, int32_t multiplier, int32_t shift)
     return (int32_t)(((int64_t)x * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift));
 }
 
-/* As af_scale where shift <= -1 and 2 * x fits in 32 bits; right = -1 - shift. Adds zero, given as 2 * zero + 1. */
-INLINE int32_t af_scale_fast(int32_t x, int32_t multiplier, int32_t right, int32_t zero2)
-{
-    int32_t high;
-#ifdef AF_DSP
-    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(x * 2), "r"(multiplier));
-#else
-    high = (int32_t)(((int64_t)(x * 2) * multiplier + 0x80000000LL) >> 32);
-#endif
-    high += high >> 31;
-    return ((high >> right) + zero2) >> 1;
-}
-
 INLINE int32_t af_clamp(int32_t x, int32_t low, int32_t high)
 {
     return x < low ? low : x > high ? high : x;
@@ -71,44 +58,61 @@ INLINE int32_t af_saturated(int32_t x)
 }
 
 #ifndef AF_MVE
-/* Bias, multiplier and shift of a channel; where af_scale_fast may be used its `right`, else shift - AF_SLOW. */
+/* The numbers of a channel. `right` is how far to shift right in the end, less 1: where sums are small and the shift
+   is from -1 to -23 (af_scale) or from -2 to -24 (af_scale_once). Elsewhere it is shift - AF_SLOW. */
 typedef struct {
     int32_t bias, multiplier, right;
 } af_channel;
 #define AF_SLOW 100
 
-int32_t af_scale_slow(int32_t x, int32_t multiplier, int32_t right, int32_t zero2);
+int32_t af_scale_slow(int32_t x, const af_channel *channel);
+int32_t af_scale_once_slow(int32_t x, const af_channel *channel);
 
-/* `slow` is a constant where this is used: whether some channel of the layer has to be scaled slowly. */
-INLINE int32_t af_output(const af_channel *channel, int32_t sum, int32_t zero2, int slow)
+/* As af_scale, for shifts up to -1 and where 2 * x fits in 32 bits. */
+INLINE int32_t af_scale_fast(int32_t x, int32_t multiplier, int32_t right, int32_t addend)
 {
-    const int32_t m = channel->multiplier, right = channel->right;
-    return af_saturated(slow && right < 0 ? af_scale_slow(sum, m, right, zero2)
-                                          : af_scale_fast(sum, m, right, zero2));
+    int32_t high;
+#ifdef AF_DSP
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(x * 2), "r"(multiplier));
+#else
+    high = (int32_t)(((int64_t)(x * 2) * multiplier + 0x80000000LL) >> 32);
+#endif
+    return (high + (high >> 31) + addend) >> right;
 }
 
-/* A fully connected layer's, which is rounded once, half up; `right` is -2 - shift, or shift - AF_SLOW. */
-int32_t af_scale_once_slow(int32_t x, int32_t multiplier, int32_t right, int32_t zero2);
-
-INLINE int32_t af_output_once(const af_channel *channel, int32_t sum, int32_t zero2)
+INLINE int32_t af_scale_once_fast(int32_t x, int32_t multiplier, int32_t right, int32_t addend)
 {
-    const int32_t m = channel->multiplier, right = channel->right;
-    int32_t x = right < 0 ? af_scale_once_slow(sum, m, right, zero2)
-                          : ((int32_t)(((int64_t)sum * m >> 32) >> right) + zero2) >> 1;
-    return af_saturated(x);
+    return ((int32_t)((int64_t)x * multiplier >> 32) + addend) >> right;
 }
 
+/* The sum of a channel as an output; zero2 is 2 * out_zero + 1, whose shift is half and zero. `once` and `slow` are constants where this is used: whether it is rounded once,
+   as in fully connected layers, and whether some channel of the layer is not of the fast kind. */
+INLINE int32_t af_output(const af_channel *channel, int32_t sum, int32_t zero2, int once, int slow)
+{
+    const int32_t m = channel->multiplier, right = channel->right;
+    if (slow && right < 0)
+        return af_saturated((once ? af_scale_once_slow(sum, channel) : af_scale_slow(sum, channel)) + (zero2 >> 1));
+    const int32_t addend = zero2 << right;
+    return af_saturated(once ? af_scale_once_fast(sum, m, right + 1, addend)
+                             : af_scale_fast(sum, m, right + 1, addend));
+}
+
+/* The same at two pixels. */
 INLINE void af_two_outputs(const af_channel *channel, int32_t sum0, int32_t sum1, int32_t zero2, int8_t *out0,
-                           int8_t *out1)
+                           int8_t *out1, int once)
 {
     const int32_t m = channel->multiplier, right = channel->right;
+    int32_t x0, x1;
     if (right >= 0) {
-        *out0 = (int8_t)af_saturated(af_scale_fast(sum0, m, right, zero2));
-        *out1 = (int8_t)af_saturated(af_scale_fast(sum1, m, right, zero2));
+        const int32_t addend = zero2 << right;
+        x0 = once ? af_scale_once_fast(sum0, m, right + 1, addend) : af_scale_fast(sum0, m, right + 1, addend);
+        x1 = once ? af_scale_once_fast(sum1, m, right + 1, addend) : af_scale_fast(sum1, m, right + 1, addend);
     } else {
-        *out0 = (int8_t)af_saturated(af_scale_slow(sum0, m, right, zero2));
-        *out1 = (int8_t)af_saturated(af_scale_slow(sum1, m, right, zero2));
+        x0 = (once ? af_scale_once_slow(sum0, channel) : af_scale_slow(sum0, channel)) + (zero2 >> 1);
+        x1 = (once ? af_scale_once_slow(sum1, channel) : af_scale_slow(sum1, channel)) + (zero2 >> 1);
     }
+    *out0 = (int8_t)af_saturated(x0);
+    *out1 = (int8_t)af_saturated(x1);
 }
 
 /* Bounds narrower than a byte, where a layer has any, are kept afterwards. */

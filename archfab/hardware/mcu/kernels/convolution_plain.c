@@ -86,9 +86,9 @@ static void two_columns(const af_layer *p, const int32_t *column, int32_t depth,
                              : OPERANDS : [half] "r"(0x8000), [end] "r"(end) : "cc", "memory");
         sum0 += (uint32_t)channel[0].bias - ((uint32_t)top0 << 16) - excess;
         sum1 += (uint32_t)channel[1].bias - ((uint32_t)top1 << 16) - excess;
-        af_two_outputs(channel, (int32_t)sum0, channel[0].bias + top0, zero2, out0++, out1++);
+        af_two_outputs(channel, (int32_t)sum0, channel[0].bias + top0, zero2, out0++, out1++, 0);
         if (out0 < stop)
-            af_two_outputs(channel + 1, (int32_t)sum1, channel[1].bias + top1, zero2, out0++, out1++);
+            af_two_outputs(channel + 1, (int32_t)sum1, channel[1].bias + top1, zero2, out0++, out1++, 0);
     }
 }
 
@@ -132,16 +132,16 @@ void af_fully_connected(const af_layer *p, const int8_t *in, int8_t *out, void *
                 s2 += *x * w[2 * depth];
                 s3 += *x * w[3 * depth];
             }
-            *out++ = (int8_t)af_output_once(channel, s0, zero2);
-            *out++ = (int8_t)af_output_once(channel + 1, s1, zero2);
-            *out++ = (int8_t)af_output_once(channel + 2, s2, zero2);
-            *out++ = (int8_t)af_output_once(channel + 3, s3, zero2);
+            *out++ = (int8_t)af_output(channel, s0, zero2, 1, 1);
+            *out++ = (int8_t)af_output(channel + 1, s1, zero2, 1, 1);
+            *out++ = (int8_t)af_output(channel + 2, s2, zero2, 1, 1);
+            *out++ = (int8_t)af_output(channel + 3, s3, zero2, 1, 1);
         }
         for (; out < stop; channel++) {
             int32_t s = channel->bias;
             for (const int8_t *x = in, *end = in + depth; x != end; x++)
                 s += *x * *w++;
-            *out++ = (int8_t)af_output_once(channel, s, zero2);
+            *out++ = (int8_t)af_output(channel, s, zero2, 1, 1);
         }
     }
     af_bound(p, first, p->out_height * p->outputs);

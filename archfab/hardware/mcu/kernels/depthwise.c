@@ -59,35 +59,42 @@ INLINE void pixel(const af_layer *p, const int8_t *first, const int32_t *taps, i
     }
 }
 #else
+#ifdef AF_DSP
+/* One tap of four channels. */
+#define TAP                                                                                                       \
+    "ldr %[u], [%[tap]], #4\n\t"                                                                                 \
+    "ldr %[v], [%[w]], #4\n\t"                                                                                   \
+    "ldr %[x], [%[first], %[u]]\n\t"                                                                             \
+    "sxtb16 %[t], %[v]\n\t"                                                                                      \
+    "sxtb16 %[u], %[x]\n\t"                                                                                      \
+    "sxtb16 %[v], %[v], ror #8\n\t"                                                                              \
+    "sxtb16 %[x], %[x], ror #8\n\t"                                                                              \
+    "smlabb %[s0], %[u], %[t], %[s0]\n\t"                                                                        \
+    "smlatt %[s2], %[u], %[t], %[s2]\n\t"                                                                        \
+    "smlabb %[s1], %[x], %[v], %[s1]\n\t"                                                                        \
+    "smlatt %[s3], %[x], %[v], %[s3]\n\t"
+#define TAP_OPERANDS                                                                                              \
+    [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [tap] "+r"(tap), [w] "+r"(w), [x] "=&r"(x),       \
+        [v] "=&r"(v), [u] "=&r"(u), [t] "=&r"(t)
+#endif
+
 /* Four channels. */
 INLINE void pixel(const af_layer *p, const int8_t *first, const int32_t *taps, int32_t count, int8_t *out, int slow)
 {
     const int8_t *w = p->weights, *stop = out + p->outputs;
     const af_channel *channel = (const af_channel *)p->channels;
-    const int32_t zero2 = 2 * p->out_zero + 1, *end = taps + count;
+    const int32_t *end = taps + count, zero2 = 2 * p->out_zero + 1;
     for (; out < stop; channel += 4, first += 4) {
         int32_t s0 = channel[0].bias, s1 = channel[1].bias, s2 = channel[2].bias, s3 = channel[3].bias;
         const int32_t *tap = taps;
 #ifdef AF_DSP
+        const int32_t *threes = taps + count % 3;
         uint32_t x, v, u, t;
-        __asm__ volatile("1:\n\t"
-                         "ldr %[u], [%[tap]], #4\n\t"
-                         "ldr %[v], [%[w]], #4\n\t"
-                         "ldr %[x], [%[first], %[u]]\n\t"
-                         "sxtb16 %[t], %[v]\n\t"
-                         "sxtb16 %[u], %[x]\n\t"
-                         "sxtb16 %[v], %[v], ror #8\n\t"
-                         "sxtb16 %[x], %[x], ror #8\n\t"
-                         "smlabb %[s0], %[u], %[t], %[s0]\n\t"
-                         "smlatt %[s2], %[u], %[t], %[s2]\n\t"
-                         "cmp %[tap], %[end]\n\t"
-                         "smlabb %[s1], %[x], %[v], %[s1]\n\t"
-                         "smlatt %[s3], %[x], %[v], %[s3]\n\t"
-                         "bne 1b"
-                         : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [tap] "+r"(tap), [w] "+r"(w),
-                           [x] "=&r"(x), [v] "=&r"(v), [u] "=&r"(u),
-                           [t] "=&r"(t)
-                         : [first] "r"(first), [end] "r"(end) : "cc", "memory");
+        while (tap != threes)
+            __asm__ volatile(TAP : TAP_OPERANDS : [first] "r"(first) : "memory");
+        if (tap != end)
+            __asm__ volatile("1:\n\t" TAP TAP TAP "cmp %[tap], %[end]\n\tbne 1b"
+                             : TAP_OPERANDS : [first] "r"(first), [end] "r"(end) : "cc", "memory");
 #else
         do {
             const int8_t *x = first + *tap++;
@@ -98,8 +105,8 @@ INLINE void pixel(const af_layer *p, const int8_t *first, const int32_t *taps, i
             w += 4;
         } while (tap != end);
 #endif
-        const int32_t y0 = af_output(channel, s0, zero2, slow), y1 = af_output(channel + 1, s1, zero2, slow);
-        const int32_t y2 = af_output(channel + 2, s2, zero2, slow), y3 = af_output(channel + 3, s3, zero2, slow);
+        const int32_t y0 = af_output(channel, s0, zero2, 0, slow), y1 = af_output(channel + 1, s1, zero2, 0, slow);
+        const int32_t y2 = af_output(channel + 2, s2, zero2, 0, slow), y3 = af_output(channel + 3, s3, zero2, 0, slow);
         *out++ = (int8_t)y0;
         if (stop - out >= 3) {
             *out++ = (int8_t)y1, *out++ = (int8_t)y2, *out++ = (int8_t)y3;
@@ -119,7 +126,8 @@ static void slow_pixel(const af_layer *p, const int8_t *first, const int32_t *ta
 /* Several output channels of one input channel: rare, so one number at a time. */
 static void multiplied(const af_layer *p, const int8_t *first, const int32_t *taps, int32_t count, int8_t *out)
 {
-    const int32_t each = p->outputs / p->inputs;
+    const int32_t each = p->outputs / p->inputs, zero2 = 2 * p->out_zero + 1;
+    (void)zero2;
     for (int32_t c = 0; c < p->outputs; c++) {
         const int8_t *x = first + c / each;
 #ifdef AF_MVE
@@ -136,7 +144,7 @@ static void multiplied(const af_layer *p, const int8_t *first, const int32_t *ta
 #ifdef AF_MVE
         out[c] = (int8_t)af_clamp(af_scale(sum, channel[4], channel[8]) + p->out_zero, p->low, p->high);
 #else
-        out[c] = (int8_t)af_output(channel, sum, 2 * p->out_zero + 1, 1);
+        out[c] = (int8_t)af_output(channel, sum, zero2, 0, 1);
 #endif
     }
 }

@@ -73,14 +73,15 @@ INLINE int32_t term(int32_t x, int32_t zero, int32_t multiplier, int32_t shift)
     if (multiplier == 1 << 30 && shift == 0)
         return (x - zero) * (1 << 19);
     if (shift < 0)
-        return af_scale_fast((x - zero) * (1 << 20), multiplier, -1 - shift, 1);
+        return af_scale_fast((x - zero) * (1 << 20), multiplier, -shift, 1 << (-1 - shift));
     return af_scale((x - zero) * (1 << 20), multiplier, shift);
 }
 
 INLINE int8_t stored(const af_pair *p, int32_t x)
 {
-    x = p->out_shift < 0 ? af_scale_fast(x, p->out_multiplier, -1 - p->out_shift, 2 * p->out_zero + 1)
-                         : af_scale(x, p->out_multiplier, p->out_shift) + p->out_zero;
+    const int32_t right = -p->out_shift;
+    x = right > 0 && right < 24 ? af_scale_fast(x, p->out_multiplier, right, (1 << (right - 1)) + (p->out_zero * (1 << right)))
+                                : af_scale(x, p->out_multiplier, p->out_shift) + p->out_zero;
     return (int8_t)af_clamp(x, p->low, p->high);
 }
 

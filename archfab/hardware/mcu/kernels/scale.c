@@ -2,14 +2,14 @@
 #include "archfab.h"
 #ifndef AF_MVE
 
-int32_t af_scale_slow(int32_t x, int32_t multiplier, int32_t right, int32_t zero2)
+int32_t af_scale_slow(int32_t x, const af_channel *channel)
 {
-    return af_scale(x, multiplier, right + AF_SLOW) + (zero2 >> 1);
+    return af_scale(x, channel->multiplier, channel->right + AF_SLOW);
 }
 
-int32_t af_scale_once_slow(int32_t x, int32_t multiplier, int32_t right, int32_t zero2)
+int32_t af_scale_once_slow(int32_t x, const af_channel *channel)
 {
-    return af_scale_once(x, multiplier, right + AF_SLOW) + (zero2 >> 1);
+    return af_scale_once(x, channel->multiplier, channel->right + AF_SLOW);
 }
 
 void af_bound(const af_layer *p, int8_t *out, int32_t count)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import random
 import sys
@@ -276,7 +275,8 @@ def main() -> None:
     rows = [*layer_rows(), *tiny_rows(asked.write), *speed_rows(), *exact_rows(asked.networks)]
     if asked.write:
         save("mcu-operators", ("core", "network", "operator", "shape", "macs", "instructions"), operator_table())
-    show(rows, asked.json, RESULTS / "mcu-simulated.csv" if asked.write else None, "recipe: python benchmarks/mcu.py --write")
+    path = RESULTS / "mcu-simulated.csv" if asked.write else None
+    show(rows, asked.json, path, "recipe: python benchmarks/mcu.py --write")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from archfab.hardware.mcu.writer import Writer, numbers
 from archfab.hardware.memory import Graph as Memory
 from archfab.hardware.memory import Plan, Step
 from archfab.hardware.memory import plan as plan_memory
+from archfab.hardware.memory.graph import Name
 
 EMITTERS = {**operators.EMITTERS, **moves.EMITTERS}
 
@@ -95,7 +96,7 @@ def planned(graph: Graph, calls: Sequence[Calls]) -> tuple[Plan, dict[int, int]]
     """The order of the operators that have code, a place in the arena for each activation and each operator's
     scratch; and of which operator each step is."""
     coded = [number for number, call in enumerate(calls) if call.lines]
-    views = {}
+    views: dict[Name, Name] = {}
     for node, call in zip(graph.nodes, calls, strict=True):
         if call.alias:
             if graph.tensors[node.inputs[0]].constant:
@@ -107,6 +108,6 @@ def planned(graph: Graph, calls: Sequence[Calls]) -> tuple[Plan, dict[int, int]]
         reads = tuple(i for i in node.inputs if not graph.tensors[i].constant)
         over = tuple(node.inputs[i] for i in call.in_place if node.inputs[i] in reads)
         steps.append(Step(reads, node.outputs, node.op, over, call.scratch))
-    sizes = {i: t.elements for i, t in enumerate(graph.tensors) if not t.constant}
+    sizes: dict[Name, int] = {i: t.elements for i, t in enumerate(graph.tensors) if not t.constant}
     plan = plan_memory(Memory(steps, sizes, graph.inputs, graph.outputs, views=views), alignment=ALIGNMENT)
     return plan, dict(enumerate(coded))

@@ -30,7 +30,7 @@ class Core:
 
 
 FPU = "-mfloat-abi=hard"
-# QEMU 7.2, docs/system/arm/mps2.rst; the addresses are those of Arm's application notes AN385, AN386, AN500, AN505, AN547
+# QEMU 7.2, docs/system/arm/mps2.rst; addresses: Arm's application notes AN385, AN386, AN500, AN505, AN547
 CORES = {core.name: core for core in (
     Core("cortex-m3", ("-mcpu=cortex-m3",), "plain", "mps2-an385",
          0, (64, 4 * MIB - 64), (0x20000000, 4 * MIB), (0x21000000, 16 * MIB)),

@@ -21,7 +21,7 @@ RULES = tuple((name, re.compile(pattern)) for name, pattern in (
     ("long_multiply", r"[us]m(ull|lal)"),
     ("divide", r"[us]div"),
     ("multiply", r"mul|mla|mls|smla|smul|smmul|smmla|smuad|smusd|smlad|smlsd"),
-    ("branch", r"b(eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|l|x|lx|hs|lo)?(\.[nw])?$|cbn?z|tb[bh]|dls|wls|le$|lctp|letp")
+    ("branch", r"b(eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|l|x|lx|hs|lo)?(\.[nw])?$|cbn?z|tb[bh]|dls|wls|letp|le$")
 ))
 
 

@@ -19,7 +19,7 @@ def dense(weights: np.ndarray, groups: int, kernels: Kernels) -> list[np.ndarray
 
 def connected(weights: np.ndarray, kernels: Kernels) -> np.ndarray:
     """The weights of a fully connected layer [outputs, inputs]."""
-    return {"plain": np.ravel, "dsp": pairs, "mve": blocks}[kernels](weights)
+    return weights.ravel() if kernels == "plain" else dense(weights, 1, kernels)[0]
 
 
 def grown(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -89,5 +89,5 @@ def depthwise_channels(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarr
 
 def scratch(kernels: Kernels, depth: int, outputs: int) -> int:
     """Bytes that a convolution needs beside its input and output."""
-    return {"plain": 4 * (depth + depth % 2) + outputs, "dsp": 2 * 4 * 2 * math.ceil(depth / 4) + 4 * math.ceil(depth / 4) + outputs,
-            "mve": 2 * depth + LANES}[kernels]
+    words = math.ceil(depth / 4)                    # of bytes
+    return {"plain": 4 * (depth + depth % 2) + outputs, "dsp": 20 * words + outputs, "mve": 2 * depth + LANES}[kernels]

@@ -64,7 +64,7 @@ def layer(at: Place, sizes: dict[str, int], groups: int, weights: np.ndarray, pa
     x, quantised, bias = at.inputs
     assert quantised.data is not None and bias.data is not None
     if weights.size and weights.min() < -127:
-        raise BuildError(f"{at.node.op} '{at.out.name}': a weight is -128; the weights of int8 networks are -127 to 127")
+        raise BuildError(f"{at.node.op} '{at.out.name}': a weight is -128; they are -127 to 127 in int8 networks")
     wide = weights.astype(np.int64)
     factors = np.float64(np.float32(x.scale[0])) * np.array(quantised.scale, np.float32).astype(np.float64)
     multiplier, shift = multipliers_of(np.broadcast_to(factors / scale_of(at.out), (len(wide),)))

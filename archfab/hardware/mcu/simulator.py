@@ -66,7 +66,8 @@ def values(text: str) -> np.ndarray:
 @functools.cache
 def compiler() -> str:
     """The host's C compiler, which builds the counter."""
-    return tool(next((name for name in (os.environ.get("CC", "cc"), "gcc", "clang") if shutil.which(name)), "gcc"))
+    return tool(next((name for name in (os.environ.get("CC", "cc"), "gcc", "clang") if shutil.which(name)), "gcc"),
+                "apt install gcc")
 
 
 def plugin(cache: Cache) -> Path:

@@ -1,4 +1,4 @@
-"""The cross-compiler: the kernels compiled once for each core, a network linked with them, sizes from the linker's map."""
+"""The cross-compiler: kernels compiled once for each core, networks linked with them, sizes from the linker's map."""
 
 from __future__ import annotations
 
@@ -35,17 +35,18 @@ class Sizes:
     ram: int
 
 
-def tool(name: str) -> str:
+def tool(name: str, install: str = INSTALL) -> str:
     """The path of a program, or an error that says how to install it."""
     if found := shutil.which(name):
         return found
-    raise UsageError(f"the cost model 'mcu' needs {name}, which is not installed (Debian, Ubuntu: {INSTALL})")
+    raise UsageError(f"the cost model 'mcu' needs {name}, which is not installed (Debian, Ubuntu: {install})")
 
 
-def call(words: Sequence[str | Path], doing: str) -> str:
+def call(words: Sequence[str | Path], doing: str, folder: Path | None = None) -> str:
     """Runs a compiler; its complaint is the error."""
     try:
-        done = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=COMPILE_SECONDS)
+        done = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=COMPILE_SECONDS,
+                              cwd=folder)
     except subprocess.TimeoutExpired:
         raise BuildError(f"{doing} took longer than {COMPILE_SECONDS} s and was stopped") from None
     if done.returncode:
@@ -67,16 +68,16 @@ def digest(core: Core, *parts: str) -> str:
     return found.hexdigest()[:24]
 
 
-def compiled(core: Core, source: Path, target: Path) -> None:
-    call([tool(PREFIX + "gcc"), *core.flags, *FLAGS, f"-I{HERE / 'kernels'}", "-c", source, "-o", target],
-         f"compiling {source.name} for the {core.name}")
+def compiled(core: Core, sources: Sequence[Path], folder: Path) -> None:
+    """Compiles C files to object files in a folder."""
+    call([tool(PREFIX + "gcc"), *core.flags, *FLAGS, f"-I{HERE / 'kernels'}", "-c", *sources],
+         f"compiling for the {core.name}", folder)
 
 
 def kernels(core: Core, cache: Cache) -> Path:
     """A folder with the kernels' object files for a core."""
     def make(folder: Path) -> None:
-        for source in [*sorted(HERE.glob("kernels/*.c")), HERE / "runtime/start.c"]:
-            compiled(core, source, folder / f"{source.stem}.o")
+        compiled(core, [*sorted(HERE.glob("kernels/*.c")), HERE / "runtime/start.c"], folder)
     return cache.folder(f"kernels-{digest(core)}", make)
 
 
@@ -95,7 +96,7 @@ def link(source: str, core: Core, folder: Path, cache: Cache) -> Sizes:
     objects = kernels(core, cache)
     (folder / "network.c").write_text(source, encoding="utf-8")
     (folder / "link.ld").write_text(link_script(core), encoding="utf-8")
-    compiled(core, folder / "network.c", folder / "network.o")
+    compiled(core, [folder / "network.c"], folder)
     try:
         call([tool(PREFIX + "gcc"), *core.flags, "-mthumb", "-nostdlib", "-Wl,--gc-sections", "-T", folder / "link.ld",
               f"-Wl,-Map={folder / 'network.map'}", *sorted(objects.glob("*.o")), folder / "network.o", "-lgcc",

@@ -29,7 +29,7 @@ KINDS = {"conv_2d": "conv", "depthwise_conv_2d": "depthwise", "fully_connected":
 
 
 class Mcu(Device):
-    """A microcontroller as a core, a clock, and what instructions cost there (see `devices/cortex-m4-simulated.toml`)."""
+    """A microcontroller as a core, a clock, and what instructions cost (see `devices/cortex-m4-simulated.toml`)."""
 
     slow = True
 
@@ -43,8 +43,9 @@ class Mcu(Device):
         powered = "power_w" in numbers
         self.figures = (*TIMES[:2 if powered else 1], *COUNTS)
         self._seconds = float(self._plain(numbers, "simulation_seconds", 300))
-        self.sources = {"clock_mhz": numbers.get("clock_mhz"), **({"power_w": numbers["power_w"]} if powered else {}),
-                        **self._group(numbers, "cycles", legal_classes(self.core)), **self._group(numbers, "capacity", COUNTS[:2]),
+        self.sources = {"clock_mhz": numbers.get("clock_mhz", {}), **({"power_w": numbers["power_w"]} if powered else {}),
+                        **self._group(numbers, "cycles", legal_classes(self.core)),
+                        **self._group(numbers, "capacity", COUNTS[:2]),
                         **self._group(numbers, "error", (*TIMES, "assumed"))}
         for key, entry in self.sources.items():
             self._check(key, entry)

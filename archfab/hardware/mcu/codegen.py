@@ -30,6 +30,7 @@ class Program:
 
     source: str
     arena: int                      # bytes of activations and scratch
+    constants: int                  # bytes of weights and tables
     nodes: tuple[int, ...]          # the operators that have code, in order; one mark stands behind each
 
 
@@ -60,14 +61,14 @@ def generate(graph: Graph, core: Core, inputs: Sequence[np.ndarray], trace: bool
         '#include "archfab.h"', "void af_mark(void);", "void af_print(const int8_t *bytes, int32_t count);",
         '#define OUTSIDE __attribute__((section(".outside"), noinline))', *writer.declarations,
         f"static int8_t af_arena[{arena}] __attribute__((aligned(8)));",
-        *(f"static const int8_t input{i}[] __attribute__((section(\".outside.data\"))) = {{{numbers(x.ravel())}}};"
+        *(f"static const int8_t input{i}[{x.size}] __attribute__((section(\".outside.data\"))) = {numbers(x)};"
           for i, x in enumerate(inputs)),
         "void af_network(void)", "{", *body, "}", "OUTSIDE void af_load(void)", "{",
         *(f"    for (int32_t i = 0; i < {x.size}; i++)\n        {names[place]}[i] = input{i}[i];"
           for i, (x, place) in enumerate(zip(inputs, graph.inputs, strict=True))),
         "}", "OUTSIDE void af_show(void)", "{",
         *(f"    af_print({names[place]}, {graph.tensors[place].elements});" for place in graph.outputs), "}", ""])
-    return Program(source, arena, tuple(nodes))
+    return Program(source, arena, writer.constants, tuple(nodes))
 
 
 def emit(graph: Graph, core: Core, writer: Writer) -> list[Calls]:

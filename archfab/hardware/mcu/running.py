@@ -18,8 +18,6 @@ from archfab.hardware.mcu.cores import Core
 from archfab.hardware.mcu.simulator import SECONDS, counter_digest, simulate
 from archfab.hardware.mcu.toolchain import Sizes, digest, link, temporary
 
-ROOM = "the network needs {need:.1f} kB of {what} and the device has {have:g} kB; a smaller network fits, or another " \
-       "device"
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,9 @@ def execute(graph: Graph, core: Core, cache: Cache, inputs: Sequence[np.ndarray]
     """
     inputs = examples(graph) if inputs is None else inputs
     program = generate(graph, core, inputs)
+    least = Sizes(program.constants, program.arena)
+    fits(least, {"flash_kb": core.flash[1] / 1024, "memory_kb": core.ram[1] / 1024}, f"simulated board {core.machine}")
+    fits(least, room or {})
     name = f"run-{digest(core, program.source, counter_digest())}"
     known = recalled(cache.read(name), program)
     if known:
@@ -78,11 +79,12 @@ def recalled(data: Any, program: Program) -> Execution | None:
         return None
 
 
-def fits(sizes: Sizes, room: Mapping[str, float]) -> None:
-    """Raises `BuildError` for a network that the device has no room for."""
+def fits(sizes: Sizes, room: Mapping[str, float], where: str = "device") -> None:
+    """Raises `BuildError` for a network that there is no room for."""
     for what, need, key in (("flash", sizes.flash, "flash_kb"), ("RAM", sizes.ram, "memory_kb")):
         if key in room and need / 1024 > room[key]:
-            raise BuildError(ROOM.format(need=need / 1024, what=what, have=room[key]))
+            raise BuildError(f"the network needs {need / 1024:.1f} kB of {what} and the {where} has {room[key]:g} kB; "
+                             "a smaller network fits, or another device")
 
 
 def compare(graph: Graph, core: Core, cache: Cache, inputs: Sequence[np.ndarray], printed: np.ndarray,

@@ -43,7 +43,8 @@ class Mcu(Device):
         powered = "power_w" in numbers
         self.figures = (*TIMES[:2 if powered else 1], *COUNTS)
         self._seconds = float(self._plain(numbers, "simulation_seconds", 300))
-        self.sources = {"clock_mhz": numbers.get("clock_mhz", {}), **({"power_w": numbers["power_w"]} if powered else {}),
+        self.sources = {"clock_mhz": numbers.get("clock_mhz", {}),
+                        **({"power_w": numbers["power_w"]} if powered else {}),
                         **self._group(numbers, "cycles", legal_classes(self.core)),
                         **self._group(numbers, "capacity", COUNTS[:2]),
                         **self._group(numbers, "error", (*TIMES, "assumed"))}

@@ -92,6 +92,20 @@ def test_depthwise_convolutions(rng, high, wide, tall, broad, stride, dilation, 
 
 
 @few
+@given(seeds, st.integers(1, 5), st.integers(1, 5), kernels, kernels, strides, paddings)
+def test_transposed_convolutions(rng, high, wide, tall, broad, stride, cut):
+    x = activation(rng, "x", (1, high, wide, 3))
+    sides = zip((high, wide), (tall, broad), cut[:2], cut[2:], strict=True)
+    shape = [(n - 1) * stride + k - a - b for n, k, a, b in sides]
+    if min(shape) < 1:
+        return
+    w, b = weights(rng, x, (4, tall, broad, 3), 0, 4)
+    y = activation(rng, "y", (1, *shape, 4))
+    same_as_litert(layer("transpose_conv", [x], [w, b], y, stride=(stride, stride), padding=cut,
+                         clamp=(max(-128, y.zero), 127)), rng)
+
+
+@few
 @given(seeds, st.sampled_from([(1,), (5,), (1, 7), (1, 2, 3)]), st.integers(1, 70), st.integers(1, 40), st.booleans())
 def test_fully_connected_layers_of_any_rank(rng, rows, inputs, outputs, per_channel):
     x = activation(rng, "x", (*rows, inputs))

@@ -105,7 +105,7 @@ class Emitter:
         x = self.get(name)
         x = self.sheet.ordered(x, IMAGE if len(x.order) == 4 else range(len(x.order)))
         if x.draft.data is not None:
-            raise BuildError(f"the output '{name}' is a constant")
+            raise BuildError(f"the output '{name}' is a constant: this network does not look at its input")
         return x.draft
 
 
@@ -116,6 +116,12 @@ def conv(to: Emitter, o: Operator) -> None:
     depthwise = a["groups"] == channels and w.shape[1] == 1 and (channels > 1 or len(w) == 1)
     to.image("depthwise_conv_2d" if depthwise else "conv_2d", o, [x], options, weights=w, bias=o.arrays["bias"],
              clip=a.get("clip"))
+
+
+def conv_transpose(to: Emitter, o: Operator) -> None:
+    options = {key: o.attributes[key] for key in ("stride", "padding")}
+    to.image("transpose_conv", o, [to.last(to.get(o.inputs[0]))], options, weights=o.arrays["weights"],
+             bias=o.arrays["bias"], clip=o.attributes.get("clip"))
 
 
 def linear(to: Emitter, o: Operator) -> None:
@@ -302,7 +308,8 @@ def resize(to: Emitter, o: Operator) -> None:
 
 
 EMITTERS: dict[str, Callable[[Emitter, Operator], None]] = {
-    "conv": conv, "linear": linear, "affine": affine, "add": binary, "sub": binary, "mul": binary,
+    "conv": conv, "conv_transpose": conv_transpose, "linear": linear, "affine": affine, "add": binary,
+    "sub": binary, "mul": binary,
     "batch_matmul": batch_matmul, "clip": clip, "unary": unary, "softmax": softmax, "average_pool": average_pool,
     "max_pool": max_pool, "mean": reduction, "reduce_max": reduction, "reshape": reshape, "transpose": transpose,
     "concat": concat, "pad": pad, "slice": cut, "resize": resize}

@@ -35,26 +35,28 @@ class Rewriter:
     def __init__(self, graph: Graph) -> None:
         self.tensors: list[Tensor] = list(graph.tensors)
         self.nodes: list[Node] = []
+        self.after: list[Node] = []             # what follows a node as it is
+        self.pending: list[Node] = []           # what follows a node and has to be rewritten itself
 
     def node(self, node: Node) -> None:
-        options = dict(node.options)
+        options, self.pending = dict(node.options), []
         if node.op in PADDED:
             node, options["padding"] = self.padded(node)
         elif node.op == "transpose_conv":
-            options["padding"] = self.cut(node)
+            node, options["padding"] = self.cut(node)
+        after = self.pending
         if "clamp" in options:
             node, options["fused"] = self.clamped(node)
-        before = {"transpose_conv": 0}.get(node.op)
-        if before is not None:                                  # transpose_conv (output shape, weights, x, bias)
+        if node.op == "transpose_conv":                         # (output shape, weights, x, bias)
             shape = self.constant(node, "shape", self.tensors[node.outputs[0]].shape)
             node = replace(node, inputs=(shape, node.inputs[1], node.inputs[0], *node.inputs[2:]))
         extra = tuple(self.constant(node, str(i), values) for i, values in enumerate(self.arguments(node)))
         op = RELUS[options["fused"]] if node.op == "relu" else node.op
         self.nodes.append(Node(op, node.inputs + extra, node.outputs, options))
         self.nodes.extend(self.after)
-        self.after: list[Node] = []
-
-    after: list[Node] = []
+        self.after = []
+        for follower in after:
+            self.node(follower)
 
     def arguments(self, node: Node) -> list[Any]:
         """What stands in a node's options here and among its inputs there."""
@@ -108,16 +110,22 @@ class Rewriter:
         self.nodes.append(Node(op, (node.inputs[0], *extra), (wide,), {}))
         return replace(node, inputs=(wide, *node.inputs[1:])), VALID
 
-    def cut(self, node: Node) -> int:
-        """Which padding of the format cuts a transposed convolution's result as this node does."""
+    def cut(self, node: Node) -> tuple[Node, int]:
+        """A transposed convolution whose edges are cut off as the format has it; else a slice follows the whole."""
         x, weights, out = (self.tensors[i] for i in (*node.inputs[:2], node.outputs[0]))
-        top, left = node.options["padding"][:2]
-        for padding in (VALID, SAME):
-            there = [max(0, (x.shape[1 + i] - 1) * node.options["stride"][i] + weights.shape[1 + i] - out.shape[1 + i])
-                     // 2 if padding == SAME else 0 for i in (0, 1)]
-            if there == [top, left]:
-                return padding
-        raise BuildError(f"a .tflite file has no transposed convolution with the padding {node.options['padding']}")
+        top, left, bottom, right = node.options["padding"]
+        if not any((top, left, bottom, right)):
+            return node, VALID
+        strides = node.options["stride"]
+        same = [same_padding(out.shape[1 + i], x.shape[1 + i], weights.shape[1 + i], strides[i], 1) for i in (0, 1)]
+        if same == [(top, bottom), (left, right)]:
+            return node, SAME
+        shape = (1, out.shape[1] + top + bottom, out.shape[2] + left + right, out.shape[3])
+        whole = self.add(replace(out, name=f"{out.name}/whole", shape=shape))
+        cut = {"begin": (0, top, left, 0), "end": (1, top + out.shape[1], left + out.shape[2], out.shape[3]),
+               "stride": (1,) * 4}
+        self.pending = [Node("strided_slice", (whole,), node.outputs, cut)]
+        return replace(node, outputs=(whole,)), VALID
 
     def clamped(self, node: Node) -> tuple[Node, int]:
         """The node with a fused activation of the format, and which; what is none becomes two operators."""

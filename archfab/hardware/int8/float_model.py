@@ -184,7 +184,7 @@ def observed(model: Any, inputs: list[str], samples: list[dict[str, np.ndarray]]
     constants = {x.name: numpy_helper.to_array(x) for x in model.graph.initializer}
     values = {name: Value(data.shape, data) for name, data in constants.items()}
     names = [name for node in nodes for name in node.output if name]
-    session = session_of(model, names, onnx)
+    session = session_of(model, names, onnx) if names else None
     fixed = set(constants)
     for node in nodes:
         if node.op_type in ("Shape", "Size") or (node.op_type not in RANDOM and all(
@@ -199,6 +199,8 @@ def observed(model: Any, inputs: list[str], samples: list[dict[str, np.ndarray]]
                 continue
             if not isinstance(x, np.ndarray):
                 raise BuildError(f"the value '{name}' is no tensor")
+            if not x.size:
+                raise BuildError(f"the value '{name}' is empty: its shape is {list(x.shape)}")
             if x.dtype == np.float32 and not np.isfinite(x).all():
                 raise BuildError(f"the value '{name}' is not finite on the calibration inputs")
             values.setdefault(name, Value(x.shape))
@@ -230,9 +232,11 @@ def session_of(model: Any, names: list[str], onnx: Any) -> Any:
 
 
 def execute(session: Any, names: list[str], sample: dict[str, np.ndarray]) -> list[Any]:
+    if session is None:
+        return []
     wanted = {item.name for item in session.get_inputs()}
     try:
-        return session.run(names, {name: x for name, x in sample.items() if name in wanted}) if names else []
+        return session.run(names, {name: x for name, x in sample.items() if name in wanted})
     except Exception as error:
         raise BuildError(f"onnxruntime cannot run this network: {first_line(error)}") from None
 

@@ -15,7 +15,7 @@ import numpy as np
 from archfab.hardware.int8.float_model import Float, Operator, Value
 from archfab.hardware.int8.translate import no_form
 
-CLIPPED = ("conv", "linear", "affine", "add", "sub", "mul")
+CLIPPED = ("conv", "conv_transpose", "linear", "affine", "add", "sub", "mul")
 GELU_ROOT = 1 / math.sqrt(2)
 
 
@@ -174,7 +174,7 @@ class Folder:
         for affine in self.operators:
             if affine.kind != "affine":
                 continue
-            before = self.before(affine.inputs[0], "conv", "linear", "affine")
+            before = self.before(affine.inputs[0], "conv", "conv_transpose", "linear", "affine")
             axis = affine.attributes["axis"]
             last = len(self.values[affine.out].shape) - 1
             if before is None or "clip" in before.attributes:
@@ -186,7 +186,7 @@ class Folder:
                 before.arrays = {"scale": before.arrays["scale"] * scale,
                                  "shift": before.arrays["shift"] * scale + shift}
                 before.attributes["axis"] = before.attributes["axis"] if axis is None else axis
-            elif axis is None or axis == (1 if before.kind == "conv" else last):
+            elif axis is None or axis == (last if before.kind == "linear" else 1):
                 w, b = before.arrays["weights"], before.arrays["bias"]
                 before.arrays = {"weights": w * scale.reshape(-1, *[1] * (w.ndim - 1)), "bias": b * scale + shift}
             else:

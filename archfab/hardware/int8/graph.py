@@ -9,7 +9,7 @@ Operators, their inputs, and their options (`clamp` is the smallest and largest 
 - conv_2d (x, weights, bias): stride, dilation, padding, clamp. Its groups are channels of x / inputs of the weights
 - depthwise_conv_2d (x, weights, bias): stride, dilation, padding, clamp. Output c reads input c // multiplier, where
   multiplier = outputs / inputs
-- transpose_conv (x, weights, bias): stride, padding (what is cut off the result), clamp
+- transpose_conv (x, weights, bias): stride, padding (what is cut off the whole result), clamp; weights OHWI
 - fully_connected (x, weights, bias): clamp; works on the last axis of x
 - add, sub, mul (a, b): clamp; shapes are broadcast. minimum, maximum (a, b): of one scale
 - average_pool_2d, max_pool_2d (x): kernel, stride, padding; what lies outside is not counted; of one scale
@@ -122,8 +122,7 @@ def macs_of(graph: Graph, node: Node) -> int:
     if node.op == "depthwise_conv_2d":
         return out.elements * int(np.prod(graph.tensors[node.inputs[1]].shape[1:3]))
     if node.op == "transpose_conv":
-        weights = graph.tensors[node.inputs[1]]
-        return x.elements * weights.elements // x.shape[-1]
+        return x.elements * graph.tensors[node.inputs[1]].elements // x.shape[-1]
     if node.op == "batch_matmul":
         return out.elements * x.shape[-1]
     return 0

@@ -23,8 +23,11 @@ from archfab.hardware.int8.translate import translate
 
 WEIGHT_HIGH = 127
 BIAS_HIGH = 2**30               # leaves the sums of products as much again
-ADD_RATIO = 2.0**-18            # the least scale of a sum as a share of its terms': below, the factor overflows
-SWISH_RATIO = 2.0**-6           # of hard_swish as a share of its input's
+# the least scale of an output as a share of its input's; below, 32 bits overflow
+RATIOS = {"add": 2.0**-18, "sub": 2.0**-18, "hard_swish": 2.0**-6, "mean": 2.0**-12, "relu": 2.0**-12,
+          "leaky_relu": 2.0**-12, "quantize": 2.0**-12}
+PRODUCT_RATIO = 2.0             # as a share of the product of both factors' scales
+SOFTMAX_LEAST = 2.0**-25        # the least scale of what softmax takes: below, differences vanish
 
 
 def quantise(model: Any, calibration: Sequence[np.ndarray | Sequence[np.ndarray]] | None = None) -> Graph:
@@ -51,14 +54,25 @@ def quantised_inputs(graph: Graph, sample: np.ndarray | Sequence[np.ndarray]) ->
 
 
 def widen(steps: Sequence[Step]) -> None:
-    """Makes scales large enough for the integer arithmetic of operators that have a bound."""
-    for step in steps:
-        ratio = {"add": ADD_RATIO, "sub": ADD_RATIO, "hard_swish": SWISH_RATIO}.get(step.op)
-        if ratio is not None:
-            least = max(scale_of(x)[0] for x in step.inputs) * ratio * 255
-            root = step.output.root
-            if root.fixed is None and root.high - root.low < least:
-                root.high = root.low + least
+    """Makes scales large enough for the integer arithmetic; twice, for tensors that share a scale widen each other."""
+    for step in [*steps, *steps]:
+        if step.op == "softmax":
+            at_least(step.inputs[0], SOFTMAX_LEAST)
+        scales = [scale_of(x)[0] for x in step.inputs]
+        if step.op in RATIOS:
+            at_least(step.output, max(scales) * RATIOS[step.op])
+        if step.weights is not None:
+            scales.append(float(np.abs(step.weights).max(initial=0)) / WEIGHT_HIGH)
+        if step.weights is not None or step.op in ("mul", "batch_matmul"):
+            at_least(step.output, math.prod(scales) * PRODUCT_RATIO)
+
+
+def at_least(x: Draft, scale: float) -> None:
+    """Widens a tensor's range where its scale would be smaller."""
+    root = x.root
+    if root.fixed is None and scale_of(x)[0] < scale:
+        root.low, root.high = min(root.low, 0.0), max(root.high, 0.0)
+        root.high = root.low + scale * (HIGH - LOW)
 
 
 def scale_of(draft: Draft) -> tuple[float, int]:
@@ -129,7 +143,7 @@ class Fixed:
         axis = 0
         if step.op == "depthwise_conv_2d":
             data, axis = data.transpose(1, 2, 3, 0), 3                      # [outputs, 1, h, w] -> [1, h, w, outputs]
-        elif step.op == "conv_2d":
+        elif step.op in ("conv_2d", "transpose_conv"):
             data = data.transpose(0, 2, 3, 1)
         name = step.output.name
         data = np.ascontiguousarray(data)
@@ -138,7 +152,7 @@ class Fixed:
                                 0, whole))]
 
 
-CLAMPED = ("conv_2d", "depthwise_conv_2d", "fully_connected", "add", "sub", "mul", "relu")
+CLAMPED = ("conv_2d", "transpose_conv", "depthwise_conv_2d", "fully_connected", "add", "sub", "mul", "relu")
 
 
 def clamp_of(clip: tuple[float, float] | None, scale: float, zero: int) -> tuple[int, int]:

@@ -80,6 +80,21 @@ def depthwise_conv_2d(node: Node, tensors: Sequence[Tensor], out: Tensor, values
     return rescaled(sums + bias, tensors[0], tensors[1], out, node.clamp)
 
 
+def transpose_conv(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[np.ndarray]) -> np.ndarray:
+    """Each input adds its window of products to the result, whose edges are cut off."""
+    x, weights, bias = centred(values[0], tensors[0]).astype(np.float64), values[1].astype(np.float64), values[2]
+    (high, wide), (top, left, bottom, right) = node.options["stride"], node.options["padding"]
+    shape = [n + a + b for n, a, b in zip(out.shape[1:3], (top, left), (bottom, right), strict=True)]
+    sums = np.zeros((x.shape[0], *shape, out.shape[3]))
+    for i in range(weights.shape[1]):
+        for j in range(weights.shape[2]):
+            rows, columns = (slice(k, k + (n - 1) * s + 1, s) for k, n, s in zip((i, j), x.shape[1:3], (high, wide),
+                                                                             strict=True))
+            sums[:, rows, columns] += x @ weights[:, i, j].T
+    inside = sums[:, top:shape[0] - bottom, left:shape[1] - right].astype(np.int64)
+    return rescaled(inside + bias, tensors[0], tensors[1], out, node.clamp)
+
+
 def fully_connected(node: Node, tensors: Sequence[Tensor], out: Tensor, values: list[np.ndarray]) -> np.ndarray:
     """Rounds once where convolutions round twice: so does LiteRT 2.3."""
     x, weights, bias = values
@@ -197,7 +212,8 @@ def resize_nearest_neighbor(node: Node, tensors: Sequence[Tensor], out: Tensor, 
 
 
 KERNELS: dict[str, Kernel] = {
-    "conv_2d": conv_2d, "depthwise_conv_2d": depthwise_conv_2d, "fully_connected": fully_connected, "add": add,
+    "conv_2d": conv_2d, "depthwise_conv_2d": depthwise_conv_2d, "transpose_conv": transpose_conv,
+    "fully_connected": fully_connected, "add": add,
     "sub": sub, "mul": mul, "average_pool_2d": average_pool_2d, "max_pool_2d": max_pool_2d, "mean": mean,
     "reshape": reshape, "transpose": transpose, "concatenation": concatenation, "pad": pad,
     "strided_slice": strided_slice, "minimum": minimum, "maximum": maximum, "reduce_max": reduce_max,

@@ -1,7 +1,7 @@
 """Operators of one int8 number: each is a table of 256 entries, made once from the scales of input and output.
 
 The entries are those of TensorFlow Lite's reference kernels. `logistic`, `tanh`, `gelu` and `exp` go through
-float32 there as here; the functions are computed in double precision and rounded, so an entry could differ from
+float32 there as here, step by step; exponentials and the like are rounded correctly, so an entry could differ from
 another C library's by one where the value lies within a rounding error of a tie. `hard_swish`, `leaky_relu`,
 `relu`, `rsqrt` and `quantize` are integer arithmetic.
 """
@@ -35,25 +35,32 @@ def through_float(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Nod
     """The table of a real function; ties go away from zero."""
     def entries(node: Node, x: Tensor, out: Tensor) -> np.ndarray:
         real = np.float32(x.scale[0]) * (NUMBERS - x.zero).astype(np.float32)
-        result = function(real.astype(np.float64)).astype(np.float32)
+        result = function(real)
         steps = result * (np.float32(1) / np.float32(out.scale[0]))
         return np.trunc(steps.astype(np.float64) + np.copysign(0.5, steps)) + out.zero
     return entries
 
 
+def single(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    """A function of float32 numbers, rounded correctly."""
+    return function(x.astype(np.float64)).astype(np.float32)
+
+
 def logistic(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    return np.float32(1) / (np.float32(1) + single(np.exp, -x))
 
 
 def gelu(node: Node, x: Tensor, out: Tensor) -> np.ndarray:
     """x Phi(x), or its approximation by a hyperbolic tangent (Hendrycks and Gimpel, 2016)."""
     from scipy.special import erf
+    half, one = np.float32(0.5), np.float32(1)
 
     def exact(x: np.ndarray) -> np.ndarray:
-        return 0.5 * x * (1 + erf(x / np.sqrt(2)))
+        return half * x * (one + single(erf, x * np.float32(np.sqrt(0.5))))
 
     def approximate(x: np.ndarray) -> np.ndarray:
-        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+        inner = np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x * x * x)
+        return half * x * (one + single(np.tanh, inner))
 
     return through_float(approximate if node.options["approximate"] else exact)(node, x, out)
 
@@ -138,5 +145,6 @@ def shifted(x: np.ndarray, bits: int) -> np.ndarray:
 
 
 TABLES: dict[str, Callable[[Node, Tensor, Tensor], np.ndarray]] = {
-    "logistic": through_float(logistic), "tanh": through_float(np.tanh), "exp": through_float(np.exp), "gelu": gelu,
+    "logistic": through_float(logistic), "tanh": through_float(lambda x: single(np.tanh, x)),
+    "exp": through_float(lambda x: single(np.exp, x)), "gelu": gelu,
     "quantize": quantize, "relu": relu, "leaky_relu": leaky_relu, "hard_swish": hard_swish, "rsqrt": rsqrt}

@@ -1,7 +1,7 @@
 """ONNX operators in the few kinds that integer networks are made of; what has no such form is listed and refused.
 
 Kinds, with shapes as ONNX has them (NCHW):
-conv and linear (arrays weights, bias), affine (arrays scale, shift along one axis, or of one number),
+conv, conv_transpose and linear (arrays weights, bias), affine (arrays scale, shift along one axis, or of one number),
 add sub mul batch_matmul, clip, unary, softmax, average_pool max_pool, mean reduce_max, reshape transpose concat pad
 slice resize, erf sqrt inverse (which only patterns may use), identity.
 """
@@ -75,6 +75,28 @@ def conv(operator: Operator, network: Float) -> list[Operator]:
         w = w[:, :, None]
     arrays = {"weights": w, "bias": np.zeros(len(w)) if bias is None else bias.astype(np.float64)}
     return one("conv", operator, None, arrays, groups=operator.attributes.get("group", 1), **where)
+
+
+def conv_transpose(operator: Operator, network: Float) -> list[Operator]:
+    a, w = operator.attributes, weights(operator, network, 1)
+    bias = numbers(operator, network, 2)
+    if a.get("group", 1) != 1 or any(d != 1 for d in a.get("dilations", [])) or w.ndim not in (3, 4):
+        raise NoForm("groups, dilation or three axes")
+    x, out, count = shape(network, operator.inputs[0]), shape(network, operator.out), w.ndim - 2
+    stride, pads = list(a.get("strides", [1] * count)), a.get("pads", [0] * 2 * count)
+    sides = []
+    for i in range(count):
+        total = (x[2 + i] - 1) * stride[i] + w.shape[2 + i] - out[2 + i]
+        before = {"NOTSET": pads[i], "VALID": 0, "SAME_UPPER": total // 2, "SAME_LOWER": total - total // 2}[
+            a.get("auto_pad", "NOTSET")]
+        if total - before < 0:
+            raise NoForm("output padding beyond the result")
+        sides.append((before, total - before))
+    if count == 1:
+        w, stride, sides = w[:, :, None], [1, *stride], [(0, 0), *sides]
+    arrays = {"weights": w.swapaxes(0, 1), "bias": np.zeros(w.shape[1]) if bias is None else bias.astype(np.float64)}
+    return one("conv_transpose", operator, None, arrays, stride=tuple(stride),
+               padding=(sides[0][0], sides[1][0], sides[0][1], sides[1][1]))
 
 
 def gemm(operator: Operator, network: Float) -> list[Operator]:
@@ -260,7 +282,8 @@ def simply(kind: str) -> Translation:
 
 
 TRANSLATIONS: dict[str, Translation] = {
-    "Conv": conv, "Gemm": gemm, "MatMul": matmul, "BatchNormalization": batch_norm, "Add": arithmetic("add"),
+    "Conv": conv, "ConvTranspose": conv_transpose,
+    "Gemm": gemm, "MatMul": matmul, "BatchNormalization": batch_norm, "Add": arithmetic("add"),
     "Sub": arithmetic("sub"), "Mul": arithmetic("mul"), "Div": arithmetic("div"), "Pow": power, "Clip": clip,
     "Relu": relu, "Sigmoid": unary("logistic"), "Tanh": unary("tanh"), "HardSwish": unary("hard_swish"),
     "Exp": unary("exp"), "LeakyRelu": unary("leaky_relu", alpha=0.01), "PRelu": leaky, "Gelu": gelu,

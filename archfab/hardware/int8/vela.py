@@ -53,12 +53,16 @@ class Estimate:
         return self.number("cycles_total") / self.number("core_clock") * 1e3
 
 
+def installed() -> bool:
+    return importlib.util.find_spec("ethosu") is not None
+
+
 def version() -> str:
     """The version of Vela.
 
     :raises UsageError: where it is not installed, with the command that installs it.
     """
-    if importlib.util.find_spec("ethosu") is None:
+    if not installed():
         raise UsageError(MISSING)
     try:
         return importlib.metadata.version("ethos-u-vela")

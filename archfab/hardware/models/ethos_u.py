@@ -135,13 +135,16 @@ def refilled(graph: Graph, noise: bool) -> Graph:
 def layer_rows(found: Estimate, graph: Graph) -> tuple[list[dict[str, Any]], list[str]]:
     """A row for each operator that Vela made; and those that it left to the CPU, which has no cycles here."""
     shapes = {tensor.name: list(tensor.shape) for tensor in graph.tensors}
+    pointwise = {graph.tensors[node.outputs[0]].name for node in graph.nodes
+                 if node.op == "conv_2d" and graph.tensors[node.inputs[1]].shape[1:3] == (1, 1)}
     clock = found.number("core_clock")
     rows, cpu = [], []
     for layer in found.layers:
         operator, name = layer["Original Operator"], layer["Name"].strip()
         target = layer["Target"].strip().lower()
         cycles, macs = float(layer["Op Cycles"]), int(float(layer["MAC Count"]))
-        rows.append({"operator": operator.lower(), "kind": kind_of(operator, layer["NNG Operator"]), "detail": name,
+        rows.append({"operator": operator.lower(), "kind": "pointwise" if name in pointwise else
+                     kind_of(operator, layer["NNG Operator"]), "detail": name,
                      "shape": shapes.get(name, []), "macs": macs, "bytes": None, "target": target, "cycles": cycles,
                      "utilisation": float(layer["Util% (MAC)"]) / 100 if macs else 0.0,
                      "latency_ms": cycles / clock * 1e3, "energy_mj": None})

@@ -43,7 +43,8 @@ class Maker:
         b = self.tensor((outputs,), dtype="int32", scale=scale, zero=0, axis=0,
                         data=self.rng.integers(-most * 20, most * 20 + 1, outputs).astype(np.int32))
         spread = self.tensors[self.x].scale[0] * 0.0025 * (0.5 if grows else 73 * 90 * depth**0.5 / 60)
-        return self.add(op, (self.x, w, b), self.tensor(out_shape, scale=(float(np.float32(spread)),)), clamp=self.clamp(), **options)
+        out = self.tensor(out_shape, scale=(float(np.float32(spread)),))
+        return self.add(op, (self.x, w, b), out, clamp=self.clamp(), **options)
 
     def window(self, kernel, stride, dilation=(1, 1)):
         """Random padding, and the size that comes of it."""
@@ -130,7 +131,8 @@ def everything(seed=0):
     m.add("transpose", (m.x,), m.tensor((14, 4), like=m.x), permutation=(1, 0))
     m.connected(6)
     left = m.add("reshape", (m.x,), m.tensor((2, 7, 6), like=m.x))
-    m.add("batch_matmul", (left, left), m.tensor((2, 7, 7), scale=(m.tensors[left].scale[0]**2 * 100,)), transpose_b=True)
+    products = m.tensor((2, 7, 7), scale=(m.tensors[left].scale[0]**2 * 100,))
+    m.add("batch_matmul", (left, left), products, transpose_b=True)
     m.add("softmax", (m.x,), m.tensor((2, 7, 7), scale=(1 / 256,), zero=-128), beta=1.0)
     m.add("batch_matmul", (m.x, left), m.tensor((2, 7, 6)), transpose_b=False)
     m.add("reduce_max", (m.x,), m.tensor((2, 6), like=m.x), axes=(1,), keep=False)

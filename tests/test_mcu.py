@@ -247,7 +247,7 @@ def test_a_network_too_big_for_the_simulated_board_says_so():
 @needs_tools
 def test_a_simulation_that_takes_too_long_is_stopped(fresh):
     graph = small(4)
-    with pytest.raises(BuildError, match="longer than 0.01 s and was stopped.*simulation_seconds"):
+    with pytest.raises(BuildError, match=r"longer than 0\.01 s and was stopped.*simulation_seconds"):
         execute(graph, CORES["cortex-m4"], fresh, seconds=0.01)
 
 
@@ -258,12 +258,23 @@ def test_a_crash_is_reported(tmp_path):
     source = generate(graph, core, examples(graph)).source
     toolchain.link(re.sub(r"(void af_network\(void\)\n{)", r"\1 *(volatile int *)0xf0000000 = 1;", source), core,
                    tmp_path, Cache())
-    with pytest.raises(BuildError, match="cortex-m4 did not finish.*FAULT"):
+    with pytest.raises(BuildError, match=r"cortex-m4 did not finish.*FAULT"):
         simulator.qemu(tmp_path / "network.elf", core, [], 60)
 
 
+@needs_tools
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_stack_has_room_for_the_deepest_calls(name, tmp_path):
+    """Kernels call at most one function that calls nothing, and stand below af_network and two of the harness."""
+    sources = [*sorted(toolchain.HERE.glob("kernels/*.c")), toolchain.HERE / "runtime/start.c"]
+    toolchain.call([toolchain.tool("arm-none-eabi-gcc"), *CORES[name].flags, *toolchain.FLAGS, "-fstack-usage",
+                    f"-I{toolchain.HERE / 'kernels'}", "-c", *sources], "compiling", tmp_path)
+    frames = [int(line.split("\t")[1]) for path in tmp_path.glob("*.su") for line in path.read_text().splitlines()]
+    assert len(frames) > 20 and sum(sorted(frames)[-3:]) + 200 < toolchain.STACK
+
+
 def test_an_unknown_core_names_the_known_ones():
-    with pytest.raises(UsageError, match="no simulated core named 'cortex-m5'.*did you mean 'cortex-m55'"):
+    with pytest.raises(UsageError, match=r"no simulated core named 'cortex-m5'.*did you mean 'cortex-m55'"):
         core_of("cortex-m5")
 
 
@@ -365,7 +376,8 @@ def test_cycles_nobody_measured_widen_the_interval():
     wide, plain = Mcu(numbers), load_device("cortex-m3-simulated")
     done = running.Execution(toolchain.Sizes(1, 1), (0,), (running.Counter({"mla": 100}),))
     rows = [{"latency_ms": 1.0, "cycles": 200.0}]
-    assert wide._figure("latency_ms", rows, done).high == pytest.approx(4 * plain._figure("latency_ms", rows, done).high)
+    high, before = (device._figure("latency_ms", rows, done).high for device in (wide, plain))
+    assert high == pytest.approx(4 * before)
 
 
 @needs_tools

@@ -19,7 +19,6 @@ from archfab.hardware.mcu.simulator import SECONDS, counter_digest, simulate
 from archfab.hardware.mcu.toolchain import Sizes, digest, link, temporary
 
 
-
 @dataclass(frozen=True)
 class Execution:
     """What a run of a network needed: bytes, and for each operator that has code its mnemonics with their counts."""

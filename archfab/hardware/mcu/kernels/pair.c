@@ -67,40 +67,83 @@ void af_mul(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out)
     })
 }
 #else
-/* A term of a sum: (x - zero) * 2^20, scaled; half of it exactly where it has the larger scale. */
 INLINE int32_t term(int32_t x, int32_t zero, int32_t multiplier, int32_t shift)
 {
-    if (multiplier == 1 << 30 && shift == 0)
-        return (x - zero) * (1 << 19);
-    if (shift < 0)
-        return af_scale_fast((x - zero) * (1 << 20), multiplier, -shift, 1 << (-1 - shift));
     return af_scale((x - zero) * (1 << 20), multiplier, shift);
 }
 
-INLINE int8_t stored(const af_pair *p, int32_t x)
+/* The input of the larger scale is halved, which is exact; the other one has a shift below 0. */
+INLINE int is_half(const af_pair *p, int input)
 {
-    const int32_t right = -p->out_shift;
-    x = right > 0 && right < 24 ? af_scale_fast(x, p->out_multiplier, right, (1 << (right - 1)) + (p->out_zero * (1 << right)))
-                                : af_scale(x, p->out_multiplier, p->out_shift) + p->out_zero;
-    return (int8_t)af_clamp(x, p->low, p->high);
+    return p->shift[input] == 0 && (p->multiplier[input] == 1 << 30 || p->multiplier[input] == -(1 << 30));
+}
+
+INLINE int is_fast(const af_pair *p)
+{
+    return p->out_shift < 0 && p->out_shift > -24;
+}
+
+INLINE void bound(const af_pair *p, int8_t *out, int32_t n)
+{
+    const int32_t low = p->low, high = p->high;
+    if (low > -128 || high < 127)
+        for (int32_t i = 0; i < n; i++)
+            out[i] = (int8_t)af_clamp(out[i], low, high);
+}
+
+/* The innermost loop of a sum; steps and which input is halved are constants in the usual cases. */
+INLINE void add_run(const af_pair *p, const int8_t *x, int32_t sx, const int8_t *y, int32_t sy, int8_t *out,
+                    int32_t n, int half0, int half1)
+{
+    const int32_t z0 = p->zero[0], m0 = half0 ? p->multiplier[0] >> 11 : p->multiplier[0], r0 = -p->shift[0];
+    const int32_t z1 = p->zero[1], m1 = half1 ? p->multiplier[1] >> 11 : p->multiplier[1], r1 = -p->shift[1];
+    const int32_t a0 = half0 ? 0 : 1 << (r0 - 1), a1 = half1 ? 0 : 1 << (r1 - 1);
+    const int32_t m = p->out_multiplier, r = -p->out_shift, a = (2 * p->out_zero + 1) * (1 << (r - 1));
+    for (const int8_t *end = out + n; out != end; x += sx, y += sy) {
+        const int32_t u = *x - z0, v = *y - z1;
+        const int32_t s = (half0 ? u * m0 : af_scale_fast(u * (1 << 20), m0, r0, a0))
+                          + (half1 ? v * m1 : af_scale_fast(v * (1 << 20), m1, r1, a1));
+        *out++ = (int8_t)af_saturated(af_scale_fast(s, m, r, a));
+    }
 }
 
 void af_add(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out)
 {
-    const af_pair q = *p;
+    const int half0 = is_half(p, 0), half1 = is_half(p, 1);
+    const int fast = is_fast(p) && (half0 || p->shift[0] < 0) && (half1 || p->shift[1] < 0);
     LOOPS(p, {
-        for (int32_t i = 0; i < n; i++)
-            out[i] = stored(&q, term(x[i * sx], q.zero[0], q.multiplier[0], q.shift[0])
-                            + term(y[i * sy], q.zero[1], q.multiplier[1], q.shift[1]));
+        if (fast && sx && sy && half0 && half1)
+            add_run(p, x, 1, y, 1, out, n, 1, 1);
+        else if (fast && sx && sy && half0)
+            add_run(p, x, 1, y, 1, out, n, 1, 0);
+        else if (fast && sx && sy && half1)
+            add_run(p, x, 1, y, 1, out, n, 0, 1);
+        else if (fast)
+            add_run(p, x, sx, y, sy, out, n, half0, half1);
+        else
+            for (int32_t i = 0; i < n; i++) {
+                int32_t s = term(x[i * sx], p->zero[0], p->multiplier[0], p->shift[0])
+                            + term(y[i * sy], p->zero[1], p->multiplier[1], p->shift[1]);
+                s = af_scale(s, p->out_multiplier, p->out_shift) + p->out_zero;
+                out[i] = (int8_t)af_saturated(s);
+            }
+        bound(p, out, n);
     })
 }
 
 void af_mul(const af_pair *p, const int8_t *a, const int8_t *b, int8_t *out)
 {
-    const af_pair q = *p;
+    const int32_t z0 = p->zero[0], z1 = p->zero[1], m = p->out_multiplier, r = -p->out_shift;
+    const int fast = is_fast(p);
+    const int32_t addend = fast ? (2 * p->out_zero + 1) * (1 << (r - 1)) : 0;
     LOOPS(p, {
-        for (int32_t i = 0; i < n; i++)
-            out[i] = stored(&q, (x[i * sx] - q.zero[0]) * (y[i * sy] - q.zero[1]));
+        if (fast)
+            for (int32_t i = 0; i < n; i++)
+                out[i] = (int8_t)af_saturated(af_scale_fast((x[i * sx] - z0) * (y[i * sy] - z1), m, r, addend));
+        else
+            for (int32_t i = 0; i < n; i++)
+                out[i] = (int8_t)af_saturated(af_scale((x[i * sx] - z0) * (y[i * sy] - z1), m, -r) + p->out_zero);
+        bound(p, out, n);
     })
 }
 #endif

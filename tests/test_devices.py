@@ -42,7 +42,8 @@ def small_net(inplace=False):
 
 
 def small_workload(inplace=False):
-    return record(small_net(inplace), (torch.rand(1, 3, 8, 8),))
+    model, inputs = small_net(inplace), (torch.rand(1, 3, 8, 8),)
+    return replace(record(model, inputs), network=Network(lambda: (model, inputs)))
 
 
 def made_up(**changes):
@@ -65,9 +66,8 @@ def made_up(**changes):
 @pytest.mark.parametrize("name", DEVICES)
 def test_every_device_costs_a_network(name):
     device = load_device(name)
-    network = Network(lambda: (small_net(), (torch.rand(1, 3, 8, 8),)))
     try:
-        costs = device.cost(replace(small_workload(), network=network))
+        costs = device.cost(small_workload())
     except UsageError as error:
         if "not installed" not in str(error):
             raise

@@ -94,15 +94,15 @@ def of_nests(pairs: Sequence[tuple[Layer, Nest]], architecture: Architecture) ->
         for operand, positions in nest.held:
             held[operand][row] = positions
             held[operand][row, -1] = length
-    return of_layers([layer for layer, _ in pairs], unroll, loop, count, held)
+    return of_layers([layer for layer, _ in pairs], np.arange(len(pairs)), unroll, loop, count, held)
 
 
-def of_layers(layers: Sequence[Layer], unroll: Array, loop: Array, count: Array,
+def of_layers(layers: Sequence[Layer], owner: Array, unroll: Array, loop: Array, count: Array,
               held: Mapping[str, Array] | None = None) -> Batch:
-    """Rows, each with its layer."""
+    """Rows, each of the layer whose number `owner` [N] says."""
     def column(name: str) -> Array:
-        return np.array([getattr(layer, name) for layer in layers], float)
-    edge = np.array([layer.edge or (np.inf, np.inf) for layer in layers], float)
+        return np.array([getattr(layer, name) for layer in layers], float)[owner]
+    edge = np.array([layer.edge or (np.inf, np.inf) for layer in layers], float)[owner]
     return Batch(column("sizes"), column("stride"), column("dilation"), edge, column("bits"), unroll, loop, count, held or {})
 
 

@@ -1,0 +1,183 @@
+"""Mapping search: for each layer the unrolling, the order of the loops and their split over the memories that cost
+least.
+
+Unrollings with few steps are tried with the six orders of the loops' three kinds (those that move all but weights, all
+but results, all but inputs); the best ones are improved: a factor is taken out of one loop and put elsewhere, all
+such moves of all layers evaluated at once, until none helps. What memories hold follows from the order (`allocate`).
+Nothing is drawn: the same question has the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import permutations
+
+import numpy as np
+
+from archfab.core import BuildError, UsageError
+from archfab.hardware.mapping.allocate import allocate
+from archfab.hardware.mapping.architecture import Architecture
+from archfab.hardware.mapping.batch import Array, Batch, of_layers
+from archfab.hardware.mapping.evaluate import Evaluation, Figures, evaluation, figures
+from archfab.hardware.mapping.layer import OX, OY, B, C, FX, FY, G, K, Layer
+from archfab.hardware.mapping.nest import Nest
+from archfab.hardware.mapping.unroll import unrollings
+
+OBJECTIVES = ("energy", "latency", "edp")
+KINDS = ((OX, OY, B), (FX, FY, C), (K,))
+UNROLLINGS, BEAM, ROUNDS, SLOTS = 100, 3, 6, 11
+
+_known: dict[tuple[Architecture, str, Layer], tuple[Nest, Evaluation]] = {}
+
+
+def best(layers: Sequence[Layer], architecture: Architecture, objective: str = "edp") -> list[tuple[Nest, Evaluation]]:
+    """The best mapping found for each layer, with its cost. Known layers of a known array are looked up.
+
+    :param objective: energy, latency (cycles) or edp (their product).
+    """
+    if objective not in OBJECTIVES:
+        raise UsageError(f"a mapping is sought for {', '.join(OBJECTIVES)}, not '{objective}'")
+    new = [layer for layer in dict.fromkeys(layers) if (architecture, objective, layer) not in _known]
+    if new:
+        for layer, found in zip(new, search(new, architecture, objective), strict=True):
+            _known[architecture, objective, layer] = found
+    return [_known[architecture, objective, layer] for layer in layers]
+
+
+def search(layers: Sequence[Layer], architecture: Architecture, objective: str) -> list[tuple[Nest, Evaluation]]:
+    """As `best`, without memory."""
+    batch, owner = seeds(layers, architecture)
+    batch, found, score = scored(batch, architecture, objective)
+    for at, layer in enumerate(layers):
+        if not np.isfinite(score[owner == at]).any():
+            raise BuildError(f"no mapping of a layer {dict(zip('B G K C OY OX FY FX'.split(), layer.sizes, strict=True))} "
+                             f"fits into the memories of '{architecture.name}'")
+    keep = top(owner, score, BEAM)
+    batch, owner, score = batch.take(keep), owner[keep], score[keep]
+    fresh = np.ones(len(batch), bool)
+    for _ in range(ROUNDS):
+        moved, source = moves(batch, np.flatnonzero(fresh))
+        if not len(moved):
+            break
+        moved, _, new = scored(moved, architecture, objective)
+        joined, owners = stack(batch, moved), np.concatenate([owner, owner[source]])
+        scores = np.concatenate([score, new])
+        keep = top(owners, scores, BEAM)
+        fresh = keep >= len(batch)
+        gained = {int(each) for each in owners[keep][fresh]}
+        batch, owner, score = joined.take(keep), owners[keep], scores[keep]
+        if not gained:
+            break
+    keep = top(owner, score, 1)
+    batch = batch.take(keep)
+    found = figures(batch, architecture)
+    return [(batch.nest(row), evaluation(found, row, architecture)) for row in range(len(batch))]
+
+
+def scored(batch: Batch, architecture: Architecture, objective: str) -> tuple[Batch, Figures, Array]:
+    """The batch with what its memories hold, its cost, and what is to be small; infinite where it does not fit."""
+    batch, fits = allocate(batch, architecture)
+    found = figures(batch, architecture)
+    return batch, found, np.where(fits & found.fits, value(found, objective), np.inf)
+
+
+def value(found: Figures, objective: str) -> Array:
+    """What is to be small; the other figure decides between equals."""
+    energy, cycles = found.energy, found.cycles.total
+    if objective == "edp":
+        return energy * cycles
+    main, other = (energy, cycles) if objective == "energy" else (cycles, energy)
+    return main * (1 + 1e-9 * other / other.max())
+
+
+def top(owner: Array, score: Array, most: int) -> Array:
+    """The rows with the lowest scores of each owner, best first; of equal scores only one."""
+    order = np.lexsort((score, owner))
+    owners, scores = owner[order], score[order]
+    first = np.concatenate([[True], (owners[1:] != owners[:-1])])
+    other = first | np.concatenate([[True], scores[1:] > scores[:-1] * (1 + 1e-12)])
+    order, owners, first = order[other], owners[other], first[other]
+    place = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    return order[place < most]
+
+
+def seeds(layers: Sequence[Layer], architecture: Architecture) -> tuple[Batch, Array]:
+    """Every promising unrolling of every layer with whole loops in each order of the three kinds."""
+    orders = [[loop for kind in order for loop in kind] + [G] for order in permutations(KINDS)]
+    unroll, loop, count, owner = [], [], [], []
+    for at, layer in enumerate(layers):
+        units = unrollings(layer, architecture, UNROLLINGS)
+        rounds = np.ceil(np.array(layer.sizes) / units.prod(axis=1))
+        for order in orders:
+            unroll.append(units)
+            loop.append(np.broadcast_to(order, (len(units), len(order))))
+            count.append(rounds[:, order])
+            owner.append(np.full(len(units), at))
+    owners = np.concatenate(owner)
+    loops, counts = packed(np.concatenate(loop), np.concatenate(count))
+    return of_layers(layers, owners, np.concatenate(unroll), loops, counts), owners
+
+
+def packed(loop: Array, count: Array) -> tuple[Array, Array]:
+    """Equal loops that follow each other are one, loops that run once go to the end; the width becomes `SLOTS`."""
+    loop, count = compact(loop, count)
+    for at in range(loop.shape[1] - 1, 0, -1):
+        same = (loop[:, at] == loop[:, at - 1]) & (count[:, at] > 1)
+        count[:, at - 1] *= np.where(same, count[:, at], 1)
+        count[:, at] = np.where(same, 1, count[:, at])
+    loop, count = (each[:, :SLOTS] for each in compact(loop, count))
+    spare = SLOTS - loop.shape[1]
+    return np.pad(loop, ((0, 0), (0, spare))), np.pad(count, ((0, 0), (0, spare)), constant_values=1)
+
+
+def compact(loop: Array, count: Array) -> tuple[Array, Array]:
+    order = np.argsort(count == 1, axis=1, kind="stable")
+    return np.take_along_axis(loop, order, 1), np.take_along_axis(count, order, 1)
+
+
+def moves(batch: Batch, rows: Array) -> tuple[Batch, Array]:
+    """All rows that differ from the given ones by a factor of one loop that stands elsewhere; and their sources."""
+    real = (batch.count > 1).sum(axis=1)
+    found = [(row, at, to, part) for row in rows if real[row] < SLOTS for at in range(real[row])
+             for part in factors(int(batch.count[row, at])) for to in range(real[row] + 1) if to not in (at, at + 1)]
+    origin, at, to, part = np.array(found, int).reshape(-1, 4).T
+    every = np.arange(len(origin))
+    loop, count = batch.loop[origin], batch.count[origin].copy()
+    moving = loop[every, at]
+    count[every, at] = np.ceil(count[every, at] / part)
+    slots = np.arange(SLOTS + 1)
+    index = np.where(slots < to[:, None], slots, slots - 1)
+    index[every, to] = SLOTS
+    loop = np.take_along_axis(np.concatenate([loop, moving[:, None]], 1), index, 1)
+    count = np.take_along_axis(np.concatenate([count, part[:, None].astype(float)], 1), index, 1)
+    loop, count = packed(loop, count)
+    moved = batch.take(origin)
+    return Batch(moved.sizes, moved.stride, moved.dilation, moved.edge, moved.bits, moved.unroll, loop, count), origin
+
+
+@lru_cache(maxsize=None)
+def factors(count: int) -> tuple[int, ...]:
+    """What is taken out of a loop at once: all of it, its smallest or largest prime, all but the smallest; of a large
+    prime half, rounded up."""
+    primes = prime_factors(count)
+    if len(primes) == 1:
+        return (count,) if count <= 7 else (count, 2)
+    return tuple(sorted({count, primes[0], primes[-1], count // primes[0]}))
+
+
+def prime_factors(count: int) -> list[int]:
+    found, prime = [], 2
+    while prime * prime <= count:
+        while count % prime == 0:
+            found.append(prime)
+            count //= prime
+        prime += 1
+    return found + ([count] if count > 1 else [])
+
+
+def stack(one: Batch, other: Batch) -> Batch:
+    """The rows of both."""
+    names = ("sizes", "stride", "dilation", "edge", "bits", "unroll", "loop", "count")
+    return Batch(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names},
+                 held={name: np.concatenate([one.held[name], other.held[name]]) for name in one.held})

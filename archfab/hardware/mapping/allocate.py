@@ -85,7 +85,7 @@ def divide(sizes: Sequence[Array], least: Sequence[Array], room: float | Array, 
 def common(sizes: Sequence[Array], memory: Memory, begin: Array, batch: Batch) -> Array:
     """The outermost position up to which all operands of a memory fit together, over loops that may stand there."""
     rows, length = batch.loop.shape
-    legal = np.isin(np.arange(len(LOOPS)), [LOOPS.index(loop) for loop in memory.loops or LOOPS])
+    legal = np.isin(np.arange(len(LOOPS)), [LOOPS.index(loop) for loop in (LOOPS if memory.loops is None else memory.loops)])
     passed = legal[batch.loop] | (batch.count == 1) | (np.arange(length) < begin[:, None])
     free = np.concatenate([np.ones((rows, 1), bool), np.logical_and.accumulate(passed, axis=1)], axis=1)
     return furthest(np.where(free, sum(sizes, np.zeros_like(sizes[0])), np.inf), np.full(rows, memory.size), begin)

@@ -19,13 +19,14 @@ from archfab.hardware.mapping.traffic import Flow
 @dataclass(frozen=True, eq=False)
 class Figures:
     """Of a batch of mappings: multiply-accumulates, pJ of the arithmetic [N], of each memory and operand [N, M, 3], of
-    leakage [N, M]; cycles; which mappings fit into the memories."""
+    leakage [N, M]; cycles; bits through the outermost memory; which mappings fit into the memories."""
 
     macs: Array
     arithmetic: Array
     accesses: Array
     leakage: Array
     cycles: Cycles
+    outermost: Array
     fits: Array
 
     @property
@@ -37,7 +38,8 @@ class Figures:
 @dataclass(frozen=True)
 class Evaluation:
     """What one layer costs under one mapping: pJ, by memory and operand; cycles, of which steps, stalls, loading and
-    unloading; multiply-accumulates per unit and cycle, as a share, in all and of the steps alone."""
+    unloading; bits through the outermost memory; multiply-accumulates per unit and cycle, as a share, in all and of the
+    steps alone."""
 
     macs: int
     energy: float
@@ -49,6 +51,7 @@ class Evaluation:
     stalls: float
     loading: float
     unloading: float
+    outermost: float
     utilisation: float
     spatial_utilisation: float
 
@@ -74,7 +77,9 @@ def figures(batch: Batch, architecture: Architecture) -> Figures:
         if memory.leakage:
             flow, level = inside[0]
             leakage[:, at] = memory.leakage * flow.units[level + 1] * taken.total
-    return Figures(macs, macs * architecture.mac, energies(transfers, batch, architecture), leakage, taken, fits)
+    last = sum((each.amount * each.bits * each.count * each.units * each.share for each in transfers
+                if architecture.levels(each.operand)[each.level] == len(architecture.memories) - 1), np.zeros(len(batch)))
+    return Figures(macs, macs * architecture.mac, energies(transfers, batch, architecture), leakage, taken, last, fits)
 
 
 def buffers(flow: Flow, level: int, double: bool) -> Array | float:
@@ -104,5 +109,5 @@ def evaluation(found: Figures, row: int, architecture: Architecture) -> Evaluati
                            for operand in architecture.memories[at].operands)) for at, name in enumerate(names)),
         tuple((name, float(found.leakage[row, at])) for at, name in enumerate(names)),
         float(taken.total[row]), float(taken.steps[row]), float(taken.stalls[row]), float(taken.loading[row]),
-        float(taken.unloading[row]), macs / float(taken.total[row]) / architecture.units,
+        float(taken.unloading[row]), float(found.outermost[row]), macs / float(taken.total[row]) / architecture.units,
         macs / float(taken.steps[row]) / architecture.units)

@@ -3,7 +3,8 @@
 The format (zigzag-dse 3.9, MIT): `operational_array` with `dimensions`, `sizes`, `unit_energy` (pJ), `unit_area`, and
 `memories`, innermost first, each with `size` (bit), `r_cost`, `w_cost` (pJ for one access of the port's largest word),
 `area`, `operands` (I1: inputs, I2: weights, O: outputs), `served_dimensions` and `ports` with their bits in a cycle and
-what they are allocated to: operand, and fh, tl, fl, th for from/to the higher/lower memory.
+what they are allocated to: operand, and fh, tl, fl, th for from/to the higher/lower memory. Keys of ours, which a
+file may have beside them: `rules`, `even`, `unrolls`; of a memory `word`, `leakage`, `loops` (see `architecture`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from archfab.core import UsageError
 from archfab.hardware.mapping.architecture import RULES, Architecture, Memory, Port
+from archfab.hardware.mapping.layer import LOOPS
 
 OPERANDS = {"I1": "input", "I2": "weight", "O": "output"}
 DIRECTIONS = {"fh": "from_above", "tl": "to_below", "fl": "from_below", "th": "to_above"}
@@ -48,7 +50,7 @@ def from_plain(data: Any, where: str) -> Architecture:
     :param where: the file, for messages.
     """
     table = Table(data, where)
-    table.only("name", "memories", "operational_array", "dataflows", "rules", *NOTES)
+    table.only("name", "memories", "operational_array", "dataflows", "rules", "even", "unrolls", *NOTES)
     array, memories = table.table("operational_array"), table.table("memories")
     array.only("dimensions", "sizes", "unit_energy", "unit_area", "systolic_dimensions", "is_imc", "input_precision",
                *NOTES)
@@ -65,15 +67,18 @@ def from_plain(data: Any, where: str) -> Architecture:
     rules = str(table.data.get("rules", "zigzag"))
     if rules not in RULES:
         raise UsageError(f"{where}: rules is one of {', '.join(RULES)}, not '{rules}'")
+    unrolls = {} if "unrolls" not in table.data else table.table("unrolls").data
     return Architecture(
         str(table.data.get("name", where)), tuple(zip(map(str, names), sizes, strict=True)),
         array.number("unit_energy"), tuple(memory(str(name), memories.table(name)) for name in memories.data),
-        RULES[rules], area(array, "unit_area"), systolic=tuple(map(str, array.data.get("systolic_dimensions", ()))))
+        RULES[rules], area(array, "unit_area"), systolic=tuple(map(str, array.data.get("systolic_dimensions", ()))),
+        unrolls=tuple((str(name), loops(Table(unrolls, f"{where}: unrolls"), name)) for name in unrolls),
+        even=table.data.get("even") is True)
 
 
 def memory(name: str, table: Table) -> Memory:
     table.only("size", "r_cost", "w_cost", "area", "latency", "operands", "ports", "served_dimensions",
-               "auto_cost_extraction", "mem_type", "force_double_buffering", *NOTES)
+               "auto_cost_extraction", "mem_type", "force_double_buffering", "word", "leakage", "loops", *NOTES)
     if table.data.get("auto_cost_extraction"):
         raise UsageError(f"{table.where}: auto_cost_extraction asks for CACTI, which is not run here; write r_cost and "
                          "w_cost in pJ, and area")
@@ -81,6 +86,9 @@ def memory(name: str, table: Table) -> Memory:
     ports = tuple(port(Table(each, f"{table.where}: port {at}")) for at, each in enumerate(table.list("ports"), 1))
     return Memory(name, table.number("size", above=True), table.number("r_cost"), table.number("w_cost"), operands, ports,
                   tuple(map(str, table.list("served_dimensions"))), area(table, "area"),
+                  table.number("word", above=True) if "word" in table.data else 0.0,
+                  table.number("leakage") if "leakage" in table.data else 0.0,
+                  loops=loops(table, "loops") if "loops" in table.data else None,
                   double_buffered=table.data.get("force_double_buffering") is True)
 
 
@@ -103,9 +111,15 @@ def port(table: Table) -> Port:
 
 
 def legal(where: str, what: str, name: str, known: Mapping[str, str]) -> str:
+    """What a name stands for, where it is one of the known ones."""
     if name not in known:
         raise UsageError(f"{where}: there is no {what} '{name}'; legal: {', '.join(known)}")
     return known[name]
+
+
+def loops(table: Table, key: str) -> tuple[str, ...]:
+    """Loops that a table allows."""
+    return tuple(legal(table.where, "loop", str(each), dict.fromkeys(LOOPS, each)) for each in table.list(key))
 
 
 def area(table: Table, key: str) -> float | None:
@@ -136,8 +150,8 @@ class Table:
     def number(self, key: str, above: bool = False) -> float:
         found = self._get(key)
         kind = "a number above 0" if above else "a number from 0 up"
-        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found) or found < 0 \
-                or (above and found == 0):
+        if isinstance(found, bool) or not isinstance(found, int | float) or math.isnan(found) or found < 0 \
+                or (above and found == 0) or (not above and math.isinf(found)):
             raise UsageError(f"{self.where}: {key} takes {kind}, not {found!r}")
         return float(found)
 

@@ -14,7 +14,7 @@ from archfab.hardware.mapping.architecture import OPERANDS, ZIGZAG, Architecture
 from archfab.hardware.mapping.batch import of_nests
 from archfab.hardware.mapping.latency import covered
 from archfab.hardware.mapping.layer import LOOPS, Layer, distinct
-from archfab.hardware.mapping.nest import Nest, check
+from archfab.hardware.mapping.nest import Nest, check, moves
 from archfab.hardware.mapping.traffic import Flow, reach
 
 RULES = replace(ZIGZAG, first_reads=False, halo_shared=False, input_edges=False)
@@ -63,6 +63,8 @@ def walked(layer, nest, architecture):
             tiles, seen = {}, defaultdict(set)
             for outer, run in itertools.groupby(steps, key=lambda step: step[:len(step) - cut]):
                 inside = defaultdict(set)
+                turned = tuple(digit for digit, (loop, _) in zip(outer, reversed(nest.loops), strict=False)
+                               if loop in moves(operand))       # two windows that happen to be equal count as two tiles
                 for step in run:
                     for unit in units:
                         instance = tuple(digit for digit, at in zip(unit, where, strict=True) if at not in inner)
@@ -73,7 +75,7 @@ def walked(layer, nest, architecture):
                     parent = tuple(digit for digit, at in zip(unit, where, strict=True) if at not in passed)
                     tile = frozenset(inside[instance])
                     if boundary == 0 and (operand == "output" or not architecture.rules.latched) \
-                            or tiles.get(instance) != tile:
+                            or tiles.get(instance) != turned:
                         parents[parent].append((instance, tile))
                 for parent, changed in parents.items():
                     for tile in {tile for _, tile in changed}:                  # one read for all that want the same
@@ -91,10 +93,9 @@ def walked(layer, nest, architecture):
                         if boundary:
                             way = "to_above" if operand == "output" else "from_above"
                             moved[operand, boundary - 1, way] += len(tile)
-                        tiles[instance] = tile
+                        tiles[instance] = turned
                     for _, tile in changed:
                         seen[parent] |= tile
-                del outer
     return moved
 
 
@@ -111,7 +112,7 @@ def cases(draw):
         if draw(st.booleans()) and len(loops) < 6:
             loops.append((loop, 2))
     loops = draw(st.permutations(loops))
-    while math.prod(count for _, count in loops) > 150:
+    while math.prod(count for _, count in loops) > 100:
         loops = loops[:-1]
     unrolled = []
     for _ in names:
@@ -140,7 +141,7 @@ def cases(draw):
     return layer, Nest(tuple(unrolled), tuple(loops), tuple(held.items())), architecture
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases())
 def test_every_transfer_is_what_a_walk_through_all_steps_counts(case):
     layer, nest, architecture = case

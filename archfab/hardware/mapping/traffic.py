@@ -15,7 +15,7 @@ import numpy as np
 
 from archfab.hardware.mapping.architecture import Architecture, Port
 from archfab.hardware.mapping.batch import Array, Batch, elements
-from archfab.hardware.mapping.layer import LOOPS, RELEVANT
+from archfab.hardware.mapping.layer import LOOPS, RELEVANT, WINDOWS
 
 WHOLE = {"input": (0, 1, 3), "weight": RELEVANT["weight"], "output": RELEVANT["output"]}
 """The loops that move on the whole tile: no window of one overlaps that of the next."""
@@ -128,9 +128,7 @@ class Flow(Operand):
             begin = np.maximum(still[rows, self.cuts[boundary]], self.cuts[boundary - 1] if boundary > 1 else 0)
             self.windows.append(batch.steps[rows, begin])
         edges = self.rules.input_edges
-        self.tiles = [np.ones(len(batch)), *(
-            elements(name, batch.inside[rows, held[:, level]] * self.spread[level + 1], batch, edges)
-            for level in range(len(self.levels)))]
+        self.tiles = [elements(name, self.extents(boundary), batch, edges) for boundary in range(len(self.cuts))]
         outside = [fan.prod(axis=1) for fan in self.fans]
         self.units = [np.prod(outside[boundary:], axis=0) for boundary in range(len(outside) + 1)]
         turns = batch.inside[:, :, ~self.moving].prod(axis=2)
@@ -157,11 +155,26 @@ class Flow(Operand):
                     / elements(self.name, self.spread[boundary], self.batch, edges))
         return self.fans[boundary][:, self.moving].prod(axis=1)
 
-    def share(self, boundary: int) -> Array:
-        """The part of the traffic that is needed where counts do not divide."""
+    def share(self, level: int, boundary: int) -> Array:
+        """The part of a memory's traffic over a boundary that is needed where counts do not divide. Inputs lack rows
+        and columns of a tile then, not whole tiles."""
         filling = self.batch.filling
-        spread_outside = np.prod([np.ones_like(filling), *self.fans[boundary + 1:]], axis=0) > 1
-        return np.where(self.moving | spread_outside, filling, 1.0).prod(axis=1)
+        spread_outside = np.prod([np.ones_like(filling), *self.fans[level + 1:]], axis=0) > 1
+        counted = self.moving | spread_outside
+        if self.name != "input":
+            return np.where(counted, filling, 1.0).prod(axis=1)
+        windows = np.isin(np.arange(len(LOOPS)), [loop for axis in WINDOWS for loop in axis])
+        extents = self.extents(boundary)
+        whole, lacking = (elements(self.name, each, self.batch, self.rules.input_edges)
+                          for each in (extents, extents * np.where(windows, filling, 1.0)))
+        return np.where(counted & ~windows, filling, 1.0).prod(axis=1) * lacking / whole
+
+    def extents(self, boundary: int) -> Array:
+        """[N, 8]: how often each loop runs inside a boundary."""
+        if boundary == 0:
+            return np.ones_like(self.batch.sizes)
+        rows = np.arange(len(self.batch))
+        return self.batch.inside[rows, self.batch.held[self.name][:, boundary - 1]] * self.spread[boundary]
 
     def transfers(self) -> list[Transfer]:
         found: list[Transfer] = []
@@ -183,5 +196,5 @@ class Flow(Operand):
                     assert port is not None
                     found.append(Transfer(self.name, level, direction, port, amount, self.width(partial),
                                           self.periods[boundary], times, self.windows[boundary], self.units[level + 1],
-                                          self.share(level)))
+                                          self.share(level, boundary)))
         return found

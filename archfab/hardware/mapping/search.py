@@ -20,39 +20,53 @@ from archfab.hardware.mapping.allocate import allocate
 from archfab.hardware.mapping.architecture import Architecture
 from archfab.hardware.mapping.batch import Array, Batch, of_layers
 from archfab.hardware.mapping.evaluate import Evaluation, Figures, evaluation, figures
-from archfab.hardware.mapping.layer import OX, OY, B, C, FX, FY, G, K, Layer
+from archfab.hardware.mapping.layer import LOOPS, OX, OY, B, C, FX, FY, G, K, Layer
 from archfab.hardware.mapping.nest import Nest
 from archfab.hardware.mapping.unroll import unrollings
 
 OBJECTIVES = ("energy", "latency", "edp")
 KINDS = ((OX, OY, B), (FX, FY, C), (K,))
-UNROLLINGS, BEAM, ROUNDS, SLOTS = 100, 3, 6, 11
+"""The loops that do not move weights, results, inputs."""
+ORDERS = [[loop for kind in order for loop in kind] + [G] for order in permutations(KINDS)]
+UNROLLINGS, PROMISING, BEAM, ROUNDS, SLOTS = 200, 40, 4, 8, 11
+"""Unrollings that are tried, those of them that are tried in all orders, mappings that are improved side by side, how
+often at most, and the most loops of a mapping."""
 
-_known: dict[tuple[Architecture, str, Layer], tuple[Nest, Evaluation]] = {}
+Mapped = tuple[Nest, Evaluation]
 
 
-def best(layers: Sequence[Layer], architecture: Architecture, objective: str = "edp") -> list[tuple[Nest, Evaluation]]:
+def best(layers: Sequence[Layer], architecture: Architecture, objective: str = "edp") -> list[Mapped]:
     """The best mapping found for each layer, with its cost. Known layers of a known array are looked up.
 
     :param objective: energy, latency (cycles) or edp (their product).
     """
     if objective not in OBJECTIVES:
         raise UsageError(f"a mapping is sought for {', '.join(OBJECTIVES)}, not '{objective}'")
-    new = [layer for layer in dict.fromkeys(layers) if (architecture, objective, layer) not in _known]
-    if new:
-        for layer, found in zip(new, search(new, architecture, objective), strict=True):
-            _known[architecture, objective, layer] = found
-    return [_known[architecture, objective, layer] for layer in layers]
+    known = found_before(architecture, objective)
+    if new := [layer for layer in dict.fromkeys(layers) if layer not in known]:
+        known.update(zip(new, search(new, architecture, objective), strict=True))
+    return [known[layer] for layer in layers]
 
 
-def search(layers: Sequence[Layer], architecture: Architecture, objective: str) -> list[tuple[Nest, Evaluation]]:
+@lru_cache(maxsize=64)
+def found_before(architecture: Architecture, objective: str) -> dict[Layer, Mapped]:
+    """What this process has found for an array."""
+    return {}
+
+
+def search(layers: Sequence[Layer], architecture: Architecture, objective: str) -> list[Mapped]:
     """As `best`, without memory."""
-    batch, owner = seeds(layers, architecture)
-    batch, found, score = scored(batch, architecture, objective)
+    unrolled = [unrollings(layer, architecture, UNROLLINGS) for layer in layers]
+    batch, owner = seeds(layers, unrolled, ORDERS[:2])
+    batch, score = scored(batch, architecture, objective)
     for at, layer in enumerate(layers):
         if not np.isfinite(score[owner == at]).any():
-            raise BuildError(f"no mapping of a layer {dict(zip('B G K C OY OX FY FX'.split(), layer.sizes, strict=True))} "
-                             f"fits into the memories of '{architecture.name}'")
+            raise BuildError(f"no mapping of a layer {dict(zip(LOOPS, layer.sizes, strict=True))} fits into the "
+                             f"memories of '{architecture.name}'")
+    keep = top(owner, score, PROMISING)
+    unrolled = [batch.unroll[keep[owner[keep] == at]] for at in range(len(layers))]
+    batch, owner = seeds(layers, unrolled, ORDERS)
+    batch, score = scored(batch, architecture, objective)
     keep = top(owner, score, BEAM)
     batch, owner, score = batch.take(keep), owner[keep], score[keep]
     fresh = np.ones(len(batch), bool)
@@ -60,7 +74,7 @@ def search(layers: Sequence[Layer], architecture: Architecture, objective: str) 
         moved, source = moves(batch, np.flatnonzero(fresh))
         if not len(moved):
             break
-        moved, _, new = scored(moved, architecture, objective)
+        moved, new = scored(moved, architecture, objective)
         joined, owners = stack(batch, moved), np.concatenate([owner, owner[source]])
         scores = np.concatenate([score, new])
         keep = top(owners, scores, BEAM)
@@ -75,11 +89,11 @@ def search(layers: Sequence[Layer], architecture: Architecture, objective: str) 
     return [(batch.nest(row), evaluation(found, row, architecture)) for row in range(len(batch))]
 
 
-def scored(batch: Batch, architecture: Architecture, objective: str) -> tuple[Batch, Figures, Array]:
-    """The batch with what its memories hold, its cost, and what is to be small; infinite where it does not fit."""
+def scored(batch: Batch, architecture: Architecture, objective: str) -> tuple[Batch, Array]:
+    """The batch with what its memories hold, and what is to be small; infinite where it does not fit."""
     batch, fits = allocate(batch, architecture)
     found = figures(batch, architecture)
-    return batch, found, np.where(fits & found.fits, value(found, objective), np.inf)
+    return batch, np.where(fits & found.fits, value(found, objective), np.inf)
 
 
 def value(found: Figures, objective: str) -> Array:
@@ -88,7 +102,7 @@ def value(found: Figures, objective: str) -> Array:
     if objective == "edp":
         return energy * cycles
     main, other = (energy, cycles) if objective == "energy" else (cycles, energy)
-    return main * (1 + 1e-9 * other / other.max())
+    return main * (1 + 1e-9 * np.log(other))
 
 
 def top(owner: Array, score: Array, most: int) -> Array:
@@ -102,21 +116,15 @@ def top(owner: Array, score: Array, most: int) -> Array:
     return order[place < most]
 
 
-def seeds(layers: Sequence[Layer], architecture: Architecture) -> tuple[Batch, Array]:
-    """Every promising unrolling of every layer with whole loops in each order of the three kinds."""
-    orders = [[loop for kind in order for loop in kind] + [G] for order in permutations(KINDS)]
-    unroll, loop, count, owner = [], [], [], []
-    for at, layer in enumerate(layers):
-        units = unrollings(layer, architecture, UNROLLINGS)
-        rounds = np.ceil(np.array(layer.sizes) / units.prod(axis=1))
-        for order in orders:
-            unroll.append(units)
-            loop.append(np.broadcast_to(order, (len(units), len(order))))
-            count.append(rounds[:, order])
-            owner.append(np.full(len(units), at))
-    owners = np.concatenate(owner)
-    loops, counts = packed(np.concatenate(loop), np.concatenate(count))
-    return of_layers(layers, owners, np.concatenate(unroll), loops, counts), owners
+def seeds(layers: Sequence[Layer], unrolled: Sequence[Array], orders: Sequence[Sequence[int]]) -> tuple[Batch, Array]:
+    """Every unrolling of every layer with whole loops in each order; and whose rows these are."""
+    owner = np.repeat(np.arange(len(layers)), [len(units) for units in unrolled])
+    units = np.concatenate(list(unrolled))
+    rounds = np.ceil(np.array([layer.sizes for layer in layers])[owner] / units.prod(axis=1))
+    loops, counts = packed(np.repeat(np.array(orders), len(units), axis=0),
+                           np.concatenate([rounds[:, order] for order in orders]))
+    owners = np.tile(owner, len(orders))
+    return of_layers(layers, owners, np.tile(units, (len(orders), 1, 1)), loops, counts), owners
 
 
 def packed(loop: Array, count: Array) -> tuple[Array, Array]:

@@ -32,10 +32,16 @@ def unrollings(layer: Layer, architecture: Architecture, most: int) -> Array:
     found = np.stack([option[at] for option, at in zip(options, grid.reshape(-1, len(options)).T, strict=True)], axis=1)
     sizes, units = np.array(layer.sizes, float), found.prod(axis=1)
     rounds = np.ceil(sizes / units)
-    fine = fitting(found, layer, architecture) & ((rounds * units / sizes).prod(axis=1) <= WASTE)
+    fine = (rounds * units / sizes).prod(axis=1) <= WASTE
     found, rounds = found[fine], rounds[fine]
-    order = np.lexsort((found.sum(axis=(1, 2)), rounds.prod(axis=1)))
-    return found[order[:most]]
+    found = found[np.lexsort((found.sum(axis=(1, 2)), rounds.prod(axis=1)))]
+    kept = [found[:0]]
+    for begin in range(0, len(found), 2 * most):
+        some = found[begin:begin + 2 * most]
+        kept.append(some[fitting(some, layer, architecture)])
+        if sum(map(len, kept)) >= most:
+            break
+    return np.concatenate(kept)[:most]
 
 
 def fitting(unroll: Array, layer: Layer, architecture: Architecture) -> Array:
@@ -44,9 +50,11 @@ def fitting(unroll: Array, layer: Layer, architecture: Architecture) -> Array:
     batch = of_layers([layer], np.zeros(rows, int), unroll, np.zeros((rows, 1), int), np.ones((rows, 1)))
     room = {at: np.full(rows, memory.size) for at, memory in enumerate(architecture.memories)}
     for name in OPERANDS:
-        operand, bits = Operand(name, batch, architecture), layer.bits[OPERANDS.index(name)]
+        operand = Operand(name, batch, architecture)
         for level, at in enumerate(operand.levels):
-            room[at] = room[at] - operand.size(level + 1)[:, 0] * bits
+            left = batch.sizes > operand.spread[level + 1]
+            partial = (left & ~operand.moving).any(axis=1)
+            room[at] = room[at] - operand.size(level + 1)[:, 0] * operand.width(partial)
     return np.all([left >= 0 for left in room.values()], axis=0)
 
 

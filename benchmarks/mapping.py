@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import rows
+
 from archfab import registry
 from archfab.hardware.mapping import search
 from archfab.hardware.mapping.architecture import OPERANDS, Architecture
@@ -51,8 +52,8 @@ def resnet18() -> list[Layer]:
                                stride=(stride, stride), edge=edge))
             if stride == 2:
                 found.append(Layer(inputs=before, outputs=outputs, height=size, width=size, stride=(2, 2), edge=edge))
-            found.append(Layer(inputs=outputs, outputs=outputs, height=size, width=size, kernel_height=3, kernel_width=3,
-                               edge=(size, size)))
+            found.append(Layer(inputs=outputs, outputs=outputs, height=size, width=size, kernel_height=3,
+                               kernel_width=3, edge=(size, size)))
             before = outputs
     return [*found, Layer(inputs=512, outputs=1000)]
 
@@ -81,20 +82,21 @@ NETWORKS = {"ResNet-18": resnet18, "MobileNetV2": mobilenetv2}
 
 def plain(layer: Layer) -> dict[str, Any]:
     sizes = dict(zip(LOOPS, layer.sizes, strict=True))
-    return {"sizes": {loop: sizes[loop] for loop in ("B", "K", "G", "OX", "OY", "C", "FX", "FY")}, "stride": layer.stride,
-            "dilation": layer.dilation, "edge": layer.edge, "bits": layer.bits}
+    return {"sizes": {loop: sizes[loop] for loop in ("B", "K", "G", "OX", "OY", "C", "FX", "FY")},
+            "stride": layer.stride, "dilation": layer.dilation, "edge": layer.edge, "bits": layer.bits}
 
 
 def description(device: str) -> tuple[Architecture, dict[str, Any]]:
     """A bundled array, and the same in ZigZag's format."""
     numbers = registry.load("devices", device)
     given = numbers["architecture"]
-    table = {"name": device, "memories": {}, "operational_array": {
-        "unit_area": 0.0, **{key: value for key, value in given["operational_array"].items() if key not in ("source", "origin")}}}
-    for name, memory in given["memories"].items():
-        table["memories"][name] = {"area": 0.0, "latency": 1, **{key: value for key, value in memory.items()
-                                                                 if key not in ("source", "origin")}}
-    return architecture_of(numbers), table
+
+    def without_sources(table: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in table.items() if key not in ("source", "origin")}
+    return architecture_of(numbers), {
+        "name": device, "operational_array": {"unit_area": 0.0, **without_sources(given["operational_array"])},
+        "memories": {name: {"area": 0.0, "latency": 1, **without_sources(memory)}
+                     for name, memory in given["memories"].items()}}
 
 
 def asked(python: str, question: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +132,8 @@ def theirs(python: str, table: dict[str, Any], layers: list[Layer], device: str)
 
 
 def as_nest(found: dict[str, Any], architecture: Architecture) -> Nest:
-    return Nest(tuple(tuple((loop, units) for loop, units in found["unrolled"].get(name, ())) for name, _ in architecture.array),
+    return Nest(tuple(tuple((loop, units) for loop, units in found["unrolled"].get(name, ()))
+                      for name, _ in architecture.array),
                 tuple((loop, count) for loop, count in found["loops"]),
                 tuple((operand, tuple(found["held"][operand])) for operand in OPERANDS))
 
@@ -159,15 +162,17 @@ def compared(python: str | None, anew: bool, recorded: dict[str, Any]) -> list[d
                               "zigzag in ours": min(each[at] for each in again.values())}
                      for at, figure in enumerate(("energy", "cycles"))}
             found += [
-                rows.row(f"mapping seconds {end}", seconds, "CPU s", 0.5, peers={f"zigzag{label}": other["latency"]["seconds"]}),
+                rows.row(f"mapping seconds {end}", seconds, "CPU s", 0.5,
+                         peers={f"zigzag{label}": other["latency"]["seconds"]}),
                 rows.row(f"mapping energy uJ {end}", energy / 1e6, "uJ", peers["energy"][f"zigzag{label}"] / 1e6,
                          peers={key: value / 1e6 for key, value in peers["energy"].items()}),
-                rows.row(f"mapping cycles {end}", cycles, "cycles", peers["cycles"][f"zigzag{label}"], peers=peers["cycles"])]
+                rows.row(f"mapping cycles {end}", cycles, "cycles", peers["cycles"][f"zigzag{label}"],
+                         peers=peers["cycles"])]
             for objective, unit in (("energy", "uJ"), ("latency", "cycles")):
                 best, took = ours(layers, architecture, objective)
                 least = total([cost for _, cost in best])
-                found.append(rows.row(f"mapping least {objective} {end}", least[0] / 1e6 if unit == "uJ" else least[1], unit,
-                                      peers={"CPU s": took}))
+                found.append(rows.row(f"mapping least {objective} {end}", least[0] / 1e6 if unit == "uJ" else least[1],
+                                      unit, peers={"CPU s": took}))
     return found
 
 
@@ -176,9 +181,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--csv", type=Path)
     here = sys.executable if importlib.util.find_spec("zigzag") else None
-    parser.add_argument("--peer", default=here, help="a Python that has zigzag-dse and six; without one ZigZag's recorded "
-                        "figures are shown")
-    parser.add_argument("--searches", choices=("anew", "recorded"), default="anew", help="whether ZigZag searches again")
+    parser.add_argument("--peer", default=here, help="a Python that has zigzag-dse and six; without one ZigZag's "
+                        "recorded figures are shown")
+    parser.add_argument("--searches", choices=("anew", "recorded"), default="anew",
+                        help="whether ZigZag searches again")
     given = parser.parse_args()
     recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     found = compared(given.peer, given.searches == "anew", recorded)

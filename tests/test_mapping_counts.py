@@ -74,7 +74,7 @@ def walked(layer, nest, architecture):
                     instance = tuple(digit for digit, at in zip(unit, where, strict=True) if at not in inner)
                     parent = tuple(digit for digit, at in zip(unit, where, strict=True) if at not in passed)
                     tile = frozenset(inside[instance])
-                    if boundary == 0 and (operand == "output" or not architecture.rules.latched) \
+                    if (boundary == 0 and (operand == "output" or not architecture.rules.latched)) \
                             or tiles.get(instance) != turned:
                         parents[parent].append((instance, tile))
                 for parent, changed in parents.items():
@@ -173,5 +173,6 @@ def test_windows_that_open_together_cover_what_counting_says(windows, rounds):
     steps = np.arange(total)
     expected = sum(any(step % p < s for p, s in zip(periods, spans, strict=True)) for step in steps)
     order = np.random.default_rng(0).permutation(len(periods))
-    found = covered(np.array(periods, float)[order][:, None], np.array(spans, float)[order][:, None], np.array([float(total)]))
+    periods, spans = np.array(periods, float)[order][:, None], np.array(spans, float)[order][:, None]
+    found = covered(periods, spans, np.array([float(total)]))
     assert found[0] == expected

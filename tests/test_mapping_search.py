@@ -76,7 +76,8 @@ def test_the_search_finds_a_mapping_that_beats_timeloops(shared_data):
         assert found.energy <= theirs.energy and found.cycles <= theirs.cycles
         for (name, _), loops in zip(architecture.array, nest.unrolled, strict=True):
             assert {loop for loop, _ in loops} <= set(dict(architecture.unrolls)[name])     # its constraints hold
-        held = {operand: dict(zip(architecture.levels(operand), positions, strict=True)) for operand, positions in nest.held}
+        held = {operand: dict(zip(architecture.levels(operand), positions, strict=True))
+                for operand, positions in nest.held}
         psum, weights, inputs = (next(iter(held[each].values())) for each in ("output", "weight", "input"))
         assert {loop for loop, _ in nest.loops[:psum]} <= {"K", "G"}
         assert {loop for loop, _ in nest.loops[psum:weights]} <= {"C", "FX", "G"} and inputs == weights
@@ -113,7 +114,8 @@ def test_the_answer_is_the_same_whatever_is_asked_beside_it():
 
 
 def test_each_objective_is_best_at_its_own():
-    layer, architecture = Layer(outputs=128, inputs=64, height=28, width=28, kernel_height=3, kernel_width=3), array("tpu-like")
+    layer = Layer(outputs=128, inputs=64, height=28, width=28, kernel_height=3, kernel_width=3)
+    architecture = array("tpu-like")
     found = {objective: best([layer], architecture, objective)[0][1] for objective in OBJECTIVES}
     assert found["energy"].energy <= min(each.energy for each in found.values())
     assert found["latency"].cycles <= min(each.cycles for each in found.values())
@@ -126,23 +128,24 @@ def test_a_larger_array_is_no_slower_and_a_larger_buffer_needs_no_more_energy():
               for size in (8, 16, 32)]
     assert cycles == sorted(cycles, reverse=True)
     sizes = (2**17, 2**20, 2**24)
-    energy = [best([layer], replace(architecture, memories=tuple(
-        replace(each, size=size) if each.name == "sram_2MB" else each for each in architecture.memories)), "energy")[0][1].energy
-        for size in sizes]
+    resized = [replace(architecture, memories=tuple(replace(each, size=size) if each.name == "sram_2MB" else each
+                                                    for each in architecture.memories)) for size in sizes]
+    energy = [best([layer], each, "energy")[0][1].energy for each in resized]
     assert energy == sorted(energy, reverse=True) and energy[0] > energy[-1]
 
 
 def test_a_layer_that_no_memory_can_hold_is_refused():
     tiny = replace(SMALL, memories=(replace(SMALL.memories[0], size=4), *SMALL.memories[1:]))
     assert not fitting(np.ones((1, 2, 8)), Layer(inputs=2), tiny).any()
-    with pytest.raises(BuildError, match="'C': 3.* fits into the memories of 'small'"):
+    with pytest.raises(BuildError, match=r"'C': 3.* fits into the memories of 'small'"):
         search([Layer(inputs=3)], tiny, "energy")
     with pytest.raises(UsageError, match="energy, latency, edp, not 'power'"):
         best([Layer()], SMALL, "power")
 
 
 def test_a_prime_loop_is_split_with_padding_where_that_helps():
-    (nest, found), = search([Layer(outputs=13, inputs=13, height=13, width=13, kernel_height=7, kernel_width=7)], array("tpu-like"), "latency")
+    layer = Layer(outputs=13, inputs=13, height=13, width=13, kernel_height=7, kernel_width=7)
+    (nest, found), = search([layer], array("tpu-like"), "latency")
     total = dict.fromkeys(LOOPS, 1)
     for loop, count in (*nest.loops, *(each for along in nest.unrolled for each in along)):
         total[loop] *= count

@@ -18,6 +18,7 @@ import os
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def evaluated(asked: dict[str, Any]) -> dict[str, Any]:
         for operand, short in OPERANDS.items():
             cuts = [0, *nest["held"][operand].values()]
             levels[LayerOperand(short)] = [[(LayerDim(loop), count) for loop, count in nest["loops"][one:other]]
-                                           for one, other in zip(cuts, cuts[1:], strict=False)]
+                                           for one, other in pairwise(cuts)]
         cost = CostModelEvaluation(accelerator=accelerator, layer=layer, spatial_mapping=spatial,
                                    spatial_mapping_int=whole,
                                    temporal_mapping=TemporalMapping(levels, layer, TemporalMappingType.UNEVEN))

@@ -40,7 +40,8 @@ def allocate(batch: Batch, architecture: Architecture) -> tuple[Batch, Array]:
             least = [held[name][-1] if held[name] else np.zeros(rows, int) for name in memory.operands]
             chosen = divide(sizes, least, memory.size, batch.steps)
         every = np.arange(rows)
-        fits &= sum((size[every, upto] for size, upto in zip(sizes, chosen, strict=True)), np.zeros(rows)) <= memory.size
+        taken = [size[every, upto] for size, upto in zip(sizes, chosen, strict=True)]
+        fits &= sum(taken, np.zeros(rows)) <= memory.size
         for name, upto in zip(memory.operands, chosen, strict=True):
             held[name].append(upto)
     return batch.holding({name: np.stack(positions, axis=1) for name, positions in held.items()}), fits
@@ -85,7 +86,7 @@ def divide(sizes: Sequence[Array], least: Sequence[Array], room: float | Array, 
 def common(sizes: Sequence[Array], memory: Memory, begin: Array, batch: Batch) -> Array:
     """The outermost position up to which all operands of a memory fit together, over loops that may stand there."""
     rows, length = batch.loop.shape
-    legal = np.isin(np.arange(len(LOOPS)), [LOOPS.index(loop) for loop in (LOOPS if memory.loops is None else memory.loops)])
+    legal = np.array([memory.loops is None or loop in memory.loops for loop in LOOPS])
     passed = legal[batch.loop] | (batch.count == 1) | (np.arange(length) < begin[:, None])
     free = np.concatenate([np.ones((rows, 1), bool), np.logical_and.accumulate(passed, axis=1)], axis=1)
     return furthest(np.where(free, sum(sizes, np.zeros_like(sizes[0])), np.inf), np.full(rows, memory.size), begin)

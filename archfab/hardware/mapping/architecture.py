@@ -30,7 +30,7 @@ class Rules:
     drain_reads: bool       # results that leave a memory are read from it
     halo_shared: bool       # inputs that neighbouring units share are read once for all of them
     whole_words: bool       # a transfer takes whole words of the port
-    stalls: bool            # transfers wait for each other, the first and last are not hidden; else the slowest port rules
+    stalls: bool            # transfers wait for each other, the first and last are not hidden; else the slowest rules
     input_edges: bool       # inputs end at the image's edge; else padding is fetched like data
 
 
@@ -135,8 +135,8 @@ def problems(given: Architecture) -> Iterator[str]:
             yield f"dimension {name} has {size} units; it takes a whole number from 1 up"
     if stray := sorted({*given.systolic, *dict(given.unrolls)} - set(names)):
         yield f"the array has no dimension {stray[0]}; it has {', '.join(names)}"
-        if not 0 <= value < math.inf:
-            yield f"the {label} is {value} pJ; it takes a number from 0 up"
+    if not 0 <= given.mac < math.inf:
+        yield f"the energy of a multiply-accumulate is {given.mac} pJ; it takes a number from 0 up"
     for memory in given.memories:
         yield from (f"memory {memory.name}: {problem}" for problem in
                     (*memory_problems(memory, names), *unserved(memory, memory is given.memories[-1])))
@@ -148,14 +148,14 @@ def problems(given: Architecture) -> Iterator[str]:
                    f"({given.memories[-1].name}) has to hold all of {', '.join(OPERANDS)}")
         served: set[str] = set()
         for at in given.levels(operand):
-            if not served <= set(given.memories[at].serves):
-                yield (f"memory {given.memories[at].name} does not serve {sorted(served - set(given.memories[at].serves))[0]}"
-                       f", which a memory nearer to the multipliers serves for the operand {operand}")
+            if lost := sorted(served - set(given.memories[at].serves)):
+                yield (f"memory {given.memories[at].name} does not serve {lost[0]}, which a memory nearer to the "
+                       f"multipliers serves for the operand {operand}")
             served = set(given.memories[at].serves)
 
 
 def memory_problems(memory: Memory, names: list[str]) -> Iterator[str]:
-    if not 0 < memory.size:
+    if not memory.size > 0:
         yield f"its size is {memory.size} bits; it takes a number above 0"
     for label, value in (("read", memory.read), ("write", memory.write), ("leakage", memory.leakage)):
         if not 0 <= value < math.inf:
@@ -177,5 +177,5 @@ def unserved(memory: Memory, last: bool) -> Iterator[str]:
     for operand in memory.operands:
         for direction in DIRECTIONS if operand == "output" else DIRECTIONS[:2]:
             found = [port for port in memory.ports if (operand, direction) in port.serves]
-            if len(found) > 1 or not found and not (last and direction.endswith("above")):
+            if len(found) > 1 or (not found and not (last and direction.endswith("above"))):
                 yield f"{len(found) or 'no'} ports move the operand {operand} {direction.replace('_', ' ')}; one has to"

@@ -22,9 +22,9 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """`sizes` [N, 8] counts of the layer's loops, `stride`, `dilation`, `edge` [N, 2], `bits` [N, 4], `unroll` [N, A, 8]
-    units along each dimension of the array, `loop` [N, L] and `count` [N, L] loops one after another, innermost first,
-    `held` [N, levels] by operand: positions up to which a memory has the loops inside."""
+    """`sizes` [N, 8] counts of the layer's loops, `stride`, `dilation`, `edge` [N, 2], `bits` [N, 4], `unroll`
+    [N, A, 8] units along each dimension of the array, `loop` [N, L] and `count` [N, L] loops one after another,
+    innermost first, `held` [N, levels] by operand: positions up to which a memory has the loops inside."""
 
     sizes: Array
     stride: Array
@@ -75,7 +75,8 @@ class Batch:
         return Nest(
             tuple(tuple((LOOPS[at], int(units)) for at, units in enumerate(along) if units > 1)
                   for along in self.unroll[row]),
-            tuple((LOOPS[loop], int(count)) for loop, count in zip(self.loop[row][real], self.count[row][real], strict=True)),
+            tuple((LOOPS[loop], int(count)) for loop, count in
+                  zip(self.loop[row][real], self.count[row][real], strict=True)),
             tuple((operand, tuple(int(before[at]) for at in self.held[operand][row])) for operand in OPERANDS))
 
 
@@ -103,7 +104,8 @@ def of_layers(layers: Sequence[Layer], owner: Array, unroll: Array, loop: Array,
     def column(name: str) -> Array:
         return np.array([getattr(layer, name) for layer in layers], float)[owner]
     edge = np.array([layer.edge or (np.inf, np.inf) for layer in layers], float)[owner]
-    return Batch(column("sizes"), column("stride"), column("dilation"), edge, column("bits"), unroll, loop, count, held or {})
+    return Batch(column("sizes"), column("stride"), column("dilation"), edge, column("bits"), unroll, loop, count,
+                 held or {})
 
 
 def elements(operand: str, extents: Array, batch: Batch, edges: bool) -> Array:

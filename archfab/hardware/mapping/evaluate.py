@@ -77,8 +77,10 @@ def figures(batch: Batch, architecture: Architecture) -> Figures:
         if memory.leakage:
             flow, level = inside[0]
             leakage[:, at] = memory.leakage * flow.units[level + 1] * taken.total
-    last = sum((each.amount * each.bits * each.count * each.units * each.share for each in transfers
-                if architecture.levels(each.operand)[each.level] == len(architecture.memories) - 1), np.zeros(len(batch)))
+    last = np.zeros(len(batch))
+    for each in transfers:
+        if architecture.levels(each.operand)[each.level] == len(architecture.memories) - 1:
+            last += each.amount * each.bits * each.count * each.units * each.share
     return Figures(macs, macs * architecture.mac, energies(transfers, batch, architecture), leakage, taken, last, fits)
 
 
@@ -94,7 +96,9 @@ def evaluate(layer: Layer, nest: Nest, architecture: Architecture) -> Evaluation
 
 
 def evaluate_all(pairs: Sequence[tuple[Layer, Nest]], architecture: Architecture) -> list[Evaluation]:
-    """As `evaluate`, for many at once."""
+    """As `evaluate`, for many at once and unchecked."""
+    if not pairs:
+        return []
     found = figures(of_nests(pairs, architecture), architecture)
     return [evaluation(found, row, architecture) for row in range(len(pairs))]
 

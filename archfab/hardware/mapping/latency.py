@@ -2,10 +2,10 @@
 
 Where transfers do not stall (`Rules.stalls` false), the slowest port rules, as all of them work at the same time.
 Where they do, the model is that of ZigZag (Mei et al., DATE 2022): a transfer has its whole period where a second
-buffer takes it and the window in which the old tile is no longer used where not; what does not fit is a stall; transfers
-that share a port share its time; the first tiles are fetched before the first step as far as no port had time for
-them during the computation, the last results are written after the last step, and along a systolic dimension
-results leave a unit a cycle after they are ready.
+buffer takes it and the window in which the old tile is no longer used where not; what does not fit is a stall;
+transfers that share a port share its time; the first tiles are fetched before the first step as far as no port had
+time for them during the computation, the last results are written after the last step, and along a systolic
+dimension results leave a unit a cycle after they are ready.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class Cycles(NamedTuple):
         return self.steps + self.stalls + self.loading + self.unloading
 
 
-def cycles(flows: Mapping[str, Flow], transfers: Sequence[Transfer], batch: Batch, architecture: Architecture) -> Cycles:
+def cycles(flows: Mapping[str, Flow], transfers: Sequence[Transfer], batch: Batch,
+           architecture: Architecture) -> Cycles:
+    """The cycles of every mapping of a batch."""
     steps = batch.steps[:, -1]
     ports: dict[tuple[int, str], list[Transfer]] = {}
     for each in transfers:
@@ -79,8 +81,8 @@ def allowed(transfer: Transfer, double: Mapping[tuple[str, int], Array]) -> Arra
 def stalled(group: Sequence[Transfer], double: Mapping[tuple[str, int], Array]) -> Array:
     """Cycles that a port makes the array wait: transfers that take longer than they may, and where none does, what is
     lacking as they share the port."""
-    late, spare, sought = 0.0, 0.0, 0.0
-    periods, spans, busy = [], [], 0.0
+    late, spare, sought, busy = np.zeros((4, len(group[0].period)))
+    periods, spans = [], []
     always = np.zeros(len(group[0].period), bool)
     for each in group:
         active, may = each.count > 0, allowed(each, double)
@@ -152,9 +154,10 @@ def loading(loads: Mapping[tuple[str, int, str], Array], flows: Mapping[str, Flo
     parts = {}
     for name in ("input", "weight"):
         flow = flows[name]
-        alone, half, both = 0.0, 0.0, 0.0
+        alone, half, both = np.zeros((3, len(flow.batch)))
         for level in range(len(flow.levels) - 1):
-            inner, outer = flow.memories[level].port(name, "from_above"), flow.memories[level + 1].port(name, "to_below")
+            inner = flow.memories[level].port(name, "from_above")
+            outer = flow.memories[level + 1].port(name, "to_below")
             assert inner and outer
             longest = np.maximum(loads[name, level, "from_above"], loads[name, level + 1, "to_below"])
             if shared(inner) and shared(outer):
@@ -165,8 +168,7 @@ def loading(loads: Mapping[tuple[str, int, str], Array], flows: Mapping[str, Flo
                 alone = alone + longest
         parts[name] = (both, half + alone)
     (both_1, rest_1), (both_2, rest_2) = parts["weight"], parts["input"]
-    return np.minimum(both_1 + np.maximum(both_2 + rest_2, rest_1), both_2 + np.maximum(both_1 + rest_1, rest_2)) \
-        + np.zeros(len(flows["input"].batch))
+    return np.minimum(both_1 + np.maximum(both_2 + rest_2, rest_1), both_2 + np.maximum(both_1 + rest_1, rest_2))
 
 
 def unloading(loads: Mapping[tuple[str, int, str], Array], flows: Mapping[str, Flow]) -> Array:

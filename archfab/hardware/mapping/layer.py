@@ -1,8 +1,8 @@
 """One layer as a loop nest of eight loops around a multiply-accumulate, and which operand each loop moves.
 
-`O[b,g,k,y,x] += W[g,k,c,fy,fx] * I[b,g,c, sy*y + dy*fy, sx*x + dx*fx]`, with s the stride and d the dilation. The loops
-are named as in ZigZag: B batch, G groups, K outputs and C inputs of a group, OY OX rows and columns of the output, FY FX
-rows and columns of the kernel.
+`O[b,g,k,y,x] += W[g,k,c,fy,fx] * I[b,g,c, sy*y + dy*fy, sx*x + dx*fx]`, with s the stride and d the dilation. The
+loops are named as in ZigZag: B batch, G groups, K outputs and C inputs of a group, OY OX rows and columns of the
+output, FY FX rows and columns of the kernel.
 """
 
 from __future__ import annotations

@@ -76,22 +76,24 @@ def check(nest: Nest, layer: Layer, architecture: Architecture) -> None:
     total = dict.fromkeys(LOOPS, 1)
     for loop, count in (*nest.loops, *(each for loops in nest.unrolled for each in loops)):
         if loop not in total or count < 1:
-            raise UsageError(f"a mapping has the loop '{loop}' {count} times; loops are {', '.join(LOOPS)}, from once up")
+            raise UsageError(f"a mapping has the loop '{loop}' {count} times; loops are {', '.join(LOOPS)}, from once "
+                             "up")
         total[loop] *= count
     if short := [loop for loop, size in zip(LOOPS, layer.sizes, strict=True) if total[loop] < size]:
         loop = short[0]
         raise UsageError(f"the mapping runs loop {loop} {total[loop]} times; the layer needs "
                          f"{layer.sizes[LOOPS.index(loop)]}")
     if len(nest.unrolled) != len(architecture.array):
-        raise UsageError(f"the mapping unrolls {len(nest.unrolled)} dimensions; the array has {len(architecture.array)}")
+        raise UsageError(f"the mapping unrolls {len(nest.unrolled)} dimensions; the array has "
+                         f"{len(architecture.array)}")
     for (name, size), loops in zip(architecture.array, nest.unrolled, strict=True):
         if (units := math.prod(units for _, units in loops)) > size:
             raise UsageError(f"the mapping takes {units} units along {name}, which has {size}")
     for operand, held in nest.held:
-        last = len(nest.loops)
-        if len(held) != len(architecture.levels(operand)) or list(held) != sorted(held) or held[-1] != last:
-            raise UsageError(f"the operand {operand} goes through {len(architecture.levels(operand))} memories, each of "
-                             f"which holds at least the loops of the one before, the last all {last}; not {held}")
+        last, levels = len(nest.loops), len(architecture.levels(operand))
+        if len(held) != levels or list(held) != sorted(held) or held[-1] != last:
+            raise UsageError(f"the operand {operand} goes through {levels} memories, each of which holds at least the "
+                             f"loops of the one before, the last all {last}; not {held}")
 
 
 def moves(operand: str) -> frozenset[str]:

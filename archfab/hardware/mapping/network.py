@@ -71,7 +71,8 @@ def scores(mapped: Sequence[tuple[Layer, Nest, Evaluation]], bits: tuple[int, in
 
 def past(reads: float, writes: float, architecture: Architecture) -> tuple[float, float]:
     """pJ and cycles of bits through the outermost memory's ports, in whole words."""
-    memory, energy, busy = architecture.memories[-1], 0.0, {}
+    memory, energy = architecture.memories[-1], 0.0
+    busy: dict[str, float] = {}
     for amount, direction, cost in ((reads, "to_below", memory.read), (writes, "from_below", memory.write)):
         port = memory.port("output", direction)
         assert port is not None
@@ -99,11 +100,12 @@ def layer_of(loops: Loops, kernel: Kernel, workload: Workload, bits: tuple[int, 
 def edge_of(loops: Loops, elements: int) -> tuple[int, int] | None:
     """Rows and columns of the input, from how many elements it has: what the windows reach, less as much padding down
     as across; None where that is not so."""
-    down, across = ((out - 1) * stride + (taps - 1) * dilation + 1 for out, taps, stride, dilation in zip(
-        (loops.height, loops.width), (loops.kernel_height, loops.kernel_width), loops.stride, loops.dilation, strict=True))
+    sizes, kernel = (loops.height, loops.width), (loops.kernel_height, loops.kernel_width)
+    down, across = ((out - 1) * stride + (taps - 1) * dilation + 1 for out, taps, stride, dilation in
+                    zip(sizes, kernel, loops.stride, loops.dilation, strict=True))
     area, rest = divmod(elements, loops.batch * loops.groups * loops.inputs)
-    for padding in range(min(down, across)):
-        rows, columns = (down - padding if loops.height > 1 else down), (across - padding if loops.width > 1 else across)
+    for padding in range(max(down, across)):
+        rows, columns = (reach - padding * (size > 1) for reach, size in zip((down, across), sizes, strict=True))
         if rest == 0 and rows * columns == area:
             return rows, columns
     return None

@@ -10,7 +10,7 @@ Nothing is drawn: the same question has the same answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -20,7 +20,7 @@ from archfab.hardware.mapping.allocate import allocate
 from archfab.hardware.mapping.architecture import Architecture
 from archfab.hardware.mapping.batch import Array, Batch, of_layers
 from archfab.hardware.mapping.evaluate import Evaluation, Figures, evaluation, figures
-from archfab.hardware.mapping.layer import LOOPS, OX, OY, B, C, FX, FY, G, K, Layer
+from archfab.hardware.mapping.layer import FX, FY, LOOPS, OX, OY, B, C, G, K, Layer
 from archfab.hardware.mapping.nest import Nest
 from archfab.hardware.mapping.unroll import unrollings
 
@@ -164,7 +164,7 @@ def moves(batch: Batch, rows: Array) -> tuple[Batch, Array]:
     return Batch(moved.sizes, moved.stride, moved.dilation, moved.edge, moved.bits, moved.unroll, loop, count), origin
 
 
-@lru_cache(maxsize=None)
+@cache
 def factors(count: int) -> tuple[int, ...]:
     """What is taken out of a loop at once: all of it, its smallest or largest prime, all but the smallest; of a large
     prime half, rounded up."""

@@ -30,7 +30,7 @@ def read(architecture: Path, energies: Path, areas: Path | None = None) -> Archi
         area = {} if areas is None else {_component(each["name"]): float(each["area"]) / 1e6
                                          for each in _load(areas)["ART"]["tables"]}
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{architecture.name}, {energies.name}{areas and ', ' + areas.name or ''}: this is not what "
+        raise UsageError(f"{architecture.name}, {energies.name}{(areas and ', ' + areas.name) or ''}: this is not what "
                          f"Timeloop v0.4 and Accelergy write: {type(error).__name__} {error}") from None
     return _assemble(list(_flat(nodes)), energy, area, architecture.name)
 
@@ -63,14 +63,15 @@ def read_nest(path: Path, architecture: Architecture) -> Nest:
         nested += blocks[name]
         upto[name] = len(nested)
     unrolled = tuple(tuple(spatial.get(f"inter_{name}_spatial", ())) for name, _ in architecture.array)
-    held = tuple((operand, tuple(upto.get(names[at], 0) for at in architecture.levels(operand))) for operand in OPERANDS)
+    held = tuple((operand, tuple(upto.get(names[at], 0) for at in architecture.levels(operand)))
+                 for operand in OPERANDS)
     return Nest(unrolled, tuple(nested), held)
 
 
 def _load(path: Path) -> Any:
     """Timeloop's YAML, whose tags say what a node is; the kind is kept under the key `node`."""
     try:
-        import yaml
+        import yaml  # type: ignore[import-untyped]
     except ModuleNotFoundError:
         raise UsageError("Timeloop's files need PyYAML; install it: pip install pyyaml") from None
 
@@ -81,7 +82,7 @@ def _load(path: Path) -> Any:
         return {"node": suffix, **loader.construct_mapping(at, deep=True)}
     Loader.add_multi_constructor("!", node)
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader)     # noqa: S506 - it is a SafeLoader
+        return yaml.load(path.read_text(encoding="utf-8"), Loader)
     except OSError:
         raise UsageError(f"there is no file {path}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -119,8 +120,8 @@ def _assemble(nodes: Sequence[Mapping[str, Any]], energy: Mapping[str, Mapping[s
             seen += node in containers
         elif node["name"] != last:
             memories.append(_memory(node, energy, area, tuple(name for name, _ in array[seen:]), where))
-    return Architecture(where, tuple(array), _energy(energy, last, "compute", where), tuple(reversed(memories)), TIMELOOP,
-                        area.get(last), unrolls=tuple(unrolls), even=True)
+    return Architecture(where, tuple(array), _energy(energy, last, "compute", where), tuple(reversed(memories)),
+                        TIMELOOP, area.get(last), unrolls=tuple(unrolls), even=True)
 
 
 def _memory(node: Mapping[str, Any], energy: Mapping[str, Mapping[str, float]], area: Mapping[str, float],
@@ -144,11 +145,15 @@ def _port(name: str, words: Any, datawidth: float, operands: tuple[str, ...], di
 
 
 def _free(constraint: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The loops that a constraint leaves free; None where it constrains none."""
+    """The loops that a constraint leaves free; None where it constrains none. Groups, which its layers have not, are
+    free where outputs are."""
     factors = constraint.get("factors")
     if factors is None:
         return None
-    fixed = {LOOPS[str(each).partition("=")[0].strip()] for each in factors if str(each).partition("=")[2].strip() == "1"}
+    split = [str(each).replace(" ", "").partition("=") for each in factors]
+    fixed = {LOOPS[letter] for letter, _, count in split if count == "1"}
+    if "K" in fixed:
+        fixed.add("G")
     return tuple(loop for loop in LOOPS.values() if loop not in fixed)
 
 

@@ -91,7 +91,8 @@ class Operand:
 
     def size(self, boundary: int) -> Array:
         """[N, L + 1]: the elements of a tile inside a boundary, were it at each position."""
-        return elements(self.name, self.batch.inside * self.spread[boundary][:, None], self.batch, self.rules.input_edges)
+        extents = self.batch.inside * self.spread[boundary][:, None]
+        return elements(self.name, extents, self.batch, self.rules.input_edges)
 
     def unfinished(self, boundary: int) -> Array:
         """[N, L + 1]: whether results that pass a boundary at each position are partial sums."""
@@ -103,11 +104,11 @@ class Operand:
 
     def width(self, partial: Array) -> Array:
         """Bits of an element; of a result, whether it is finished or not."""
-        bits = self.batch.bits
+        shape = (-1,) + (1,) * (partial.ndim - 1)
+        inputs, weights, results, sums = (bits.reshape(shape) for bits in self.batch.bits.T)
         if self.name == "output":
-            column = (slice(None),) + (None,) * (partial.ndim - 1)
-            return np.where(partial, bits[:, 3][column], bits[:, 2][column])
-        return np.broadcast_to(bits[:, 0 if self.name == "input" else 1].reshape((-1,) + (1,) * (partial.ndim - 1)), partial.shape)
+            return np.where(partial, sums, results)
+        return np.broadcast_to(inputs if self.name == "input" else weights, partial.shape)
 
 
 class Flow(Operand):
@@ -133,8 +134,8 @@ class Flow(Operand):
         self.units = [np.prod(outside[boundary:], axis=0) for boundary in range(len(outside) + 1)]
         turns = batch.inside[:, :, ~self.moving].prod(axis=2)
         self.rounds = [turns[:, -1] / turns[rows, cut] for cut in self.cuts]
-        self.partial = [(rounds > 1) | (np.prod([np.ones(len(batch)), *(fan[:, ~self.moving].prod(axis=1)
-                                                                       for fan in self.fans[boundary + 1:])], axis=0) > 1)
+        reduced = [fan[:, ~self.moving].prod(axis=1) for fan in self.fans]      # units that add up to one result
+        self.partial = [np.prod([rounds, *reduced[boundary + 1:]], axis=0) > 1
                         for boundary, rounds in enumerate(self.rounds)]
 
     def in_use(self, boundary: int) -> Array:
@@ -180,7 +181,8 @@ class Flow(Operand):
         found: list[Transfer] = []
         last = len(self.levels) - 1
         for level, memory in enumerate(self.memories):
-            for boundary, inwards, outwards in ((level, "to_below", "from_below"), (level + 1, "from_above", "to_above")):
+            for boundary, inwards, outwards in ((level, "to_below", "from_below"),
+                                                (level + 1, "from_above", "to_above")):
                 below = boundary == level
                 if not below and level == last:
                     continue

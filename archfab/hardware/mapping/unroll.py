@@ -53,7 +53,7 @@ def fitting(unroll: Array, layer: Layer, architecture: Architecture) -> Array:
         operand = Operand(name, batch, architecture)
         for level, at in enumerate(operand.levels):
             left = batch.sizes > operand.spread[level + 1]
-            partial = (left & ~operand.moving).any(axis=1)
+            partial = np.any(left & ~operand.moving, axis=1)
             room[at] = room[at] - operand.size(level + 1)[:, 0] * operand.width(partial)
     return np.all([left >= 0 for left in room.values()], axis=0)
 

@@ -33,7 +33,7 @@ def read(path: Path) -> Architecture:
 def read_yaml(path: Path) -> Any:
     """A YAML file as plain data."""
     try:
-        import yaml
+        import yaml  # type: ignore[import-untyped]
     except ModuleNotFoundError:
         raise UsageError("accelerators in YAML files need PyYAML; install it: pip install pyyaml") from None
     try:
@@ -84,8 +84,8 @@ def memory(name: str, table: Table) -> Memory:
                          "w_cost in pJ, and area")
     operands = tuple(legal(table.where, "operand", str(each), OPERANDS) for each in table.list("operands"))
     ports = tuple(port(Table(each, f"{table.where}: port {at}")) for at, each in enumerate(table.list("ports"), 1))
-    return Memory(name, table.number("size", above=True), table.number("r_cost"), table.number("w_cost"), operands, ports,
-                  tuple(map(str, table.list("served_dimensions"))), area(table, "area"),
+    return Memory(name, table.number("size", above=True), table.number("r_cost"), table.number("w_cost"), operands,
+                  ports, tuple(map(str, table.list("served_dimensions"))), area(table, "area"),
                   table.number("word", above=True) if "word" in table.data else 0.0,
                   table.number("leakage") if "leakage" in table.data else 0.0,
                   loops=loops(table, "loops") if "loops" in table.data else None,
@@ -101,7 +101,8 @@ def port(table: Table) -> Port:
     for each in table.list("allocation"):
         operand, comma, direction = str(each).partition(", ")
         if not comma:
-            raise UsageError(f"{table.where}: an allocation is an operand and a direction, such as 'I1, tl', not '{each}'")
+            raise UsageError(f"{table.where}: an allocation is an operand and a direction, such as 'I1, tl', not "
+                             f"'{each}'")
         serves.append((legal(table.where, "operand", operand, OPERANDS),
                        legal(table.where, "direction", direction, DIRECTIONS)))
         if direction not in TYPES[kind]:

@@ -38,7 +38,8 @@ class Accelerator(Device):
         self.architecture = architecture_of(numbers)
         self.objective = numbers.get("objective", "edp")
         if self.objective not in OBJECTIVES:
-            raise UsageError(f"device '{self.name}': objective is one of {', '.join(OBJECTIVES)}, not {self.objective!r}")
+            raise UsageError(f"device '{self.name}': objective is one of {', '.join(OBJECTIVES)}, not "
+                             f"{self.objective!r}")
         bits, partial = (whole(self.name, key, numbers.get(key, default)) for key, default in
                          (("bits", 8), ("partial_bits", 16)))
         self.bits = (bits, bits, bits, partial)
@@ -62,20 +63,18 @@ class Accelerator(Device):
         macs = sum(layer.macs for step in steps for layer, *_ in step.mapped)
         figures["utilisation"] = around(macs / max(1.0, cycles) / self.architecture.units,
                                         [macs / max(1.0, found) / self.architecture.units for found, _ in others])
-        if self.architecture.area is not None:
-            figures["area_mm2"] = Cost(self.architecture.area, "analytic", self.architecture.area, self.architecture.area)
+        if (area := self.architecture.area) is not None:
+            figures["area_mm2"] = Cost(area, "analytic", area, area)
         figures.update(macs=Cost.counted(workload.macs), params=Cost.counted(workload.params))
         return Costs(figures, [self._row(step) for step in steps], unknown)
 
     def _counted_as(self, rules: str, steps: Sequence[Step]) -> tuple[float, float]:
         """Cycles and pJ of the same mappings, counted by other rules."""
-        pairs = [(layer, nest, cost) for step in steps for layer, nest, cost in step.mapped]
-        other = evaluate_all([(layer, nest) for layer, nest, _ in pairs], replace(self.architecture, rules=RULES[rules])) \
-            if pairs else []
-        return (sum(step.cycles for step in steps)
-                + sum(new.cycles - old.cycles for (*_, old), new in zip(pairs, other, strict=True)),
-                sum(step.energy for step in steps)
-                + sum(new.energy - old.energy for (*_, old), new in zip(pairs, other, strict=True)))
+        mapped = [each for step in steps for each in step.mapped]
+        others = evaluate_all([each[:2] for each in mapped], replace(self.architecture, rules=RULES[rules]))
+        pairs = [(new, old) for (*_, old), new in zip(mapped, others, strict=True)]
+        return (sum(step.cycles for step in steps) + sum(new.cycles - old.cycles for new, old in pairs),
+                sum(step.energy for step in steps) + sum(new.energy - old.energy for new, old in pairs))
 
     def _row(self, step: Step) -> dict[str, Any]:
         kernel, costs = step.kernel, [cost for *_, cost in step.mapped]
@@ -97,7 +96,8 @@ class Accelerator(Device):
         for cost in costs:
             found.setdefault("mac", {}).setdefault("mac", 0.0)
             found["mac"]["mac"] += cost.arithmetic / 1e9
-            for name, operands in (*cost.accesses, *((name, (("leakage", value),)) for name, value in cost.leakage if value)):
+            leaked = [(name, (("leakage", value),)) for name, value in cost.leakage if value]
+            for name, operands in (*cost.accesses, *leaked):
                 for operand, value in operands:
                     level = found.setdefault(name, {})
                     level[operand] = level.get(operand, 0.0) + value / 1e9

@@ -151,6 +151,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--genotype", metavar="FILE", help="JSON: choice name -> label, or a bundle.json")
     one.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", dest="shapes",
                      help="of an input of an ONNX file that takes several")
+    one.add_argument("--mappings", metavar="FILE", help="on a spatial array: each layer's loop nest (.yaml, .json; - "
+                     "prints it), or its energy by level as a picture (.svg, .png)")
     add_task(one)
     return top
 
@@ -369,9 +371,10 @@ def table(asked: argparse.Namespace, options: Extras) -> int:
 
 def cost(asked: argparse.Namespace, options: Extras) -> int:
     from archfab.costing import cost_of
+    from archfab.mappings import shown
     from archfab.terminal import show_cost
-    return answer(asked, cost_of(asked.target, asked.device, asked.genotype, asked.space, asked.data, asked.shapes,
-                                 options), show_cost)
+    document = cost_of(asked.target, asked.device, asked.genotype, asked.space, asked.data, asked.shapes, options)
+    return answer(asked, shown(document, asked.mappings) if asked.mappings else document, show_cost)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def as_nest(found: dict[str, Any], architecture: Architecture) -> Nest:
 
 def compared(python: str | None, anew: bool, recorded: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
-    label = "" if python and anew else " (recorded)"
+    label, own = "" if python and anew else " (recorded)", "" if python else " (recorded)"
     for device in UNROLLED:
         architecture, table = description(device)
         for name, network in NETWORKS.items():
@@ -157,8 +157,8 @@ def compared(python: str | None, anew: bool, recorded: dict[str, Any]) -> list[d
                                               zip(layers, other[key]["layers"], strict=True)], architecture))
                      for key in ("latency", "energy")}
             peers = {figure: {f"zigzag{label}": min(other[key][figure] for key in ("latency", "energy")),
-                              f"zigzag (free){label}": other["free"][figure],
-                              f"ours in zigzag{label}": sum(each[figure] for each in other["ours"]["layers"]),
+                              **({f"zigzag (free){label}": other["free"][figure]} if "free" in other else {}),
+                              f"ours in zigzag{own}": sum(each[figure] for each in other["ours"]["layers"]),
                               "zigzag in ours": min(each[at] for each in again.values())}
                      for at, figure in enumerate(("energy", "cycles"))}
             found += [

@@ -11,6 +11,7 @@ from torch import nn
 from archfab import registry
 from archfab.core import UsageError
 from archfab.hardware.loops import Loops
+from archfab.hardware.mapping.nest import Nest
 from archfab.hardware.mapping.network import edge_of
 from archfab.hardware.models.accelerator import Accelerator
 from archfab.hardware.workload import record
@@ -149,3 +150,41 @@ def test_the_bundled_files_are_plain_toml():
     for name in BUNDLED:
         path = registry.HERE / "hardware" / "devices" / f"{name}.toml"
         assert tomllib.loads(path.read_text())["model"] == "accelerator"
+
+
+@pytest.fixture
+def onnx_file(tmp_path):
+    import onnx
+
+    from archfab.exporting import to_onnx
+    onnx.save(to_onnx(network().eval(), (torch.zeros(1, 3, 32, 32),)), tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+def test_mappings_are_printed_written_and_drawn(onnx_file, archfab):
+    import yaml
+    printed = archfab("cost", onnx_file, "--device", "tpu-like", "--mappings", "-").out
+    assert "multiply-accumulate" in printed and "past the array, through dram" in printed
+    document = archfab("cost", onnx_file, "--device", "tpu-like", "--mappings", "nests.yaml", "--json").json
+    written = yaml.safe_load((onnx_file.parent / "nests.yaml").read_text())
+    assert [each["nests"] for each in written["layers"]] == [row["nests"] for row in document["operators"]]
+    device = Accelerator(numbers())
+    for row in document["operators"]:
+        for nest in row["nests"]:
+            assert Nest.from_plain(nest, device.architecture).plain(device.architecture) == nest
+    archfab("cost", onnx_file, "--device", "edge-tpu-like", "--mappings", "energy.svg")
+    assert (onnx_file.parent / "energy.svg").read_text().startswith("<svg")
+    assert {"cycles", "energy_mj", "latency_ms", "utilisation"} <= set(document["costs"])
+
+
+@pytest.mark.parametrize("device, file, message", [
+    ("cortex-m7", "-", "maps no loops; devices with the cost model `accelerator`"),
+    ("tpu-like", "nests.txt", "a file that ends in .yaml, .yml, .json, .svg, .png"),
+    ("tpu-like", "none/nests.json", "cannot be written: No such file")])
+def test_mappings_that_cannot_be_had_say_why(onnx_file, archfab, device, file, message):
+    assert message in archfab("cost", onnx_file, "--device", device, "--mappings", file, code=2).err
+
+
+def test_a_wrong_mapping_file_is_refused():
+    with pytest.raises(UsageError, match="no mapping on 'tpu-like': KeyError"):
+        Nest.from_plain({"loops": []}, Accelerator(numbers()).architecture)

@@ -57,7 +57,8 @@ def picture(rows: Sequence[Mapping[str, Any]], device: str, ending: str) -> byte
     base = [0.0] * len(rows)
     for at, level in enumerate(levels):
         heights = [sum(row["energy_by_level_mj"].get(level, {}).values()) for row in rows]
-        axis.bar(range(1, len(rows) + 1), heights, bottom=base, color=COLOURS[at % len(COLOURS)], label=level, width=0.8)
+        axis.bar(range(1, len(rows) + 1), heights, bottom=base, color=COLOURS[at % len(COLOURS)],
+                 label=level)
         base = [below + height for below, height in zip(base, heights, strict=True)]
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("operator, in the order in which they run")

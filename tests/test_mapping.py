@@ -66,8 +66,8 @@ def test_the_bundled_eyeriss_is_timeloops(reference):
 
 def test_mappings_that_zigzag_found_cost_what_zigzag_says():
     """ResNet-18 and MobileNetV2 on two arrays, searches for latency and for energy: cycles to the cycle, energy but for
-    fractions of an access, which ZigZag drops. Where a loop's count does not divide, ZigZag rounds units down (3.5 to
-    3); those layers are compared loosely."""
+    fractions of an access, which ZigZag drops. Where a loop's count does not divide, ZigZag rounds the units that it
+    counts inputs and cycles with down (3.5 to 3), so it says less there."""
     recorded = json.loads((ROOT / "benchmarks" / "results" / "mapping-zigzag.json").read_text())
     import importlib.util
     spec = importlib.util.spec_from_file_location("mapping_benchmark", ROOT / "benchmarks" / "mapping.py")
@@ -89,8 +89,11 @@ def test_mappings_that_zigzag_found_cost_what_zigzag_says():
                     total[loop] *= count
                 divides = tuple(total.values()) == layer.sizes
                 exact += divides
-                assert cost.energy == pytest.approx(told["energy"], rel=1e-4 if divides else 0.15)
-                assert cost.cycles == pytest.approx(told["cycles"], abs=1 if divides else math.inf)
+                if divides:
+                    assert cost.energy == pytest.approx(told["energy"], rel=1e-4)
+                    assert cost.cycles == pytest.approx(told["cycles"], abs=0.5)
+                else:
+                    assert 0.97 < cost.energy / told["energy"] < 1.25 and cost.cycles >= told["cycles"] - 0.5
     assert exact > 100
 
 
@@ -151,8 +154,8 @@ def given_file():
     def level(size, served, *operands):
         return {"size": size, "r_cost": 1.5, "w_cost": 2, "area": 0.1, "latency": 1, "operands": list(operands),
                 "ports": ports(*operands), "served_dimensions": served}
-    return {"name": "mine", "operational_array": {"unit_energy": 0.5, "unit_area": 0.01, "dimensions": ["D1", "D2"],
-                                                  "sizes": [4, 2]},
+    return {"name": "mine", "area_unit": "mm2",
+            "operational_array": {"unit_energy": 0.5, "unit_area": 0.01, "dimensions": ["D1", "D2"], "sizes": [4, 2]},
             "memories": {"rf": level(64, [], "I2"), "sram": level(4096, ["D1", "D2"], "I1", "O"),
                          "dram": level(10**9, ["D1", "D2"], "I1", "I2", "O")}}
 
@@ -165,6 +168,15 @@ def test_a_file_in_zigzags_format_is_read(tmp_path):
     assert found.area == pytest.approx(8 * 0.01 + 8 * 0.1 + 0.1 + 0.1)
     assert [found.levels(each) for each in OPERANDS] == [(1, 2), (0, 2), (1, 2)]
     assert found.memories[1].port("output", "to_above").bits == 64 and found.memories[1].write == 2
+    data = given_file()
+    del data["area_unit"]
+    data["memories"]["dram"]["served_dimensions"] = []      # as in ZigZag, what the memory below serves, it does too
+    other = zigzag.from_plain(data, "mine.yaml")
+    assert other.area is None and other.memories[2].serves == ("D1", "D2")
+    with pytest.raises(UsageError, match="sram does not serve D1, which a memory nearer"):
+        replace(found, memories=(replace(found.memories[1], name="near", operands=("input",), ports=(
+            Port("p", 8, 8, (("input", "from_above"), ("input", "to_below"))),)), replace(found.memories[1], serves=()),
+            *found.memories[0::2]))
 
 
 @pytest.mark.parametrize("change, message", [
@@ -177,8 +189,7 @@ def test_a_file_in_zigzags_format_is_read(tmp_path):
     (lambda data: data["memories"]["rf"].update(served_dimensions=["D3"]), "serves the dimension D3"),
     (lambda data: data["memories"]["rf"].update(sice=3), "rf: there is no key 'sice'; legal: size"),
     (lambda data: data["memories"]["rf"].update(auto_cost_extraction=True), "asks for CACTI"),
-    (lambda data: data["memories"]["rf"].update(served_dimensions=["D1", "D2"]) or data["memories"]["dram"].update(
-        served_dimensions=[]), "dram does not serve D1, which a memory nearer"),
+    (lambda data: data.update(area_unit="um2"), "area_unit is mm2, not um2"),
     (lambda data: data["memories"]["rf"]["ports"][0].update(bandwidth_min=128), "at least 128.0 and at most 64.0 bits"),
     (lambda data: data["memories"]["rf"]["ports"][0].update(bandwidth_max=0), "bandwidth_max takes a number above 0"),
     (lambda data: data["memories"]["rf"]["ports"][0].update(type="wire"), "read, write, read_write, not 'wire'"),

@@ -3,14 +3,17 @@
 The format (zigzag-dse 3.9, MIT): `operational_array` with `dimensions`, `sizes`, `unit_energy` (pJ), `unit_area`, and
 `memories`, innermost first, each with `size` (bit), `r_cost`, `w_cost` (pJ for one access of the port's largest word),
 `area`, `operands` (I1: inputs, I2: weights, O: outputs), `served_dimensions` and `ports` with their bits in a cycle and
-what they are allocated to: operand, and fh, tl, fl, th for from/to the higher/lower memory. Keys of ours, which a
-file may have beside them: `rules`, `even`, `unrolls`; of a memory `word`, `leakage`, `loops` (see `architecture`).
+what they are allocated to: operand, and fh, tl, fl, th for from/to the higher/lower memory. A memory serves what the
+lower ones of its operands serve too, whether it says so or not. The format has no unit of areas: they count where
+`area_unit` is mm2. Further keys of ours: `rules`, `even`, `unrolls`; of a memory `word`, `leakage`, `loops` (see
+`architecture`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +53,16 @@ def from_plain(data: Any, where: str) -> Architecture:
     :param where: the file, for messages.
     """
     table = Table(data, where)
-    table.only("name", "memories", "operational_array", "dataflows", "rules", "even", "unrolls", *NOTES)
-    array, memories = table.table("operational_array"), table.table("memories")
-    array.only("dimensions", "sizes", "unit_energy", "unit_area", "systolic_dimensions", "is_imc", "input_precision",
+    table.only("name", "memories", "operational_array", "dataflows", "rules", "even", "unrolls", "area_unit",
                *NOTES)
+    array, memories = table.table("operational_array"), table.table("memories")
     if array.data.get("is_imc"):
         raise UsageError(f"{where}: operational_array: in-memory computing (is_imc) is not modelled; an array of "
                          "multipliers is (is_imc: false)")
+    array.only("dimensions", "sizes", "unit_energy", "unit_area", "systolic_dimensions", "is_imc", "input_precision",
+               *NOTES)
+    if table.data.get("area_unit", "mm2") != "mm2":
+        raise UsageError(f"{where}: area_unit is mm2, not {table.data['area_unit']}")
     names, sizes = array.list("dimensions"), array.list("sizes")
     if len(names) != len(sizes):
         raise UsageError(f"{where}: operational_array has {len(names)} dimensions and {len(sizes)} sizes; each "
@@ -70,13 +76,31 @@ def from_plain(data: Any, where: str) -> Architecture:
     unrolls = {} if "unrolls" not in table.data else table.table("unrolls").data
     return Architecture(
         str(table.data.get("name", where)), tuple(zip(map(str, names), sizes, strict=True)),
-        array.number("unit_energy"), tuple(memory(str(name), memories.table(name)) for name in memories.data),
-        RULES[rules], area(array, "unit_area"), systolic=tuple(map(str, array.data.get("systolic_dimensions", ()))),
+        array.number("unit_energy"), levels(memories, "area_unit" in table.data), RULES[rules],
+        area(array, "unit_area") if "area_unit" in table.data else None,
+        systolic=tuple(map(str, array.data.get("systolic_dimensions", ()))),
         unrolls=tuple((str(name), loops(Table(unrolls, f"{where}: unrolls"), name)) for name in unrolls),
         even=table.data.get("even") is True)
 
 
+def levels(table: Table, areas: bool) -> tuple[Memory, ...]:
+    """The memories, each with what it serves.
+
+    :param areas: whether the file says in which unit its areas are.
+    """
+    found: list[Memory] = []
+    served: dict[str, set[str]] = {operand: set() for operand in OPERANDS.values()}
+    for name in table.data:
+        one = memory(str(name), table.table(name))
+        for operand in one.operands:
+            served[operand] |= set(one.serves)
+        serves = set().union(*(served[operand] for operand in one.operands))
+        found.append(replace(one, serves=tuple(sorted(serves)), area=one.area if areas else None))
+    return tuple(found)
+
+
 def memory(name: str, table: Table) -> Memory:
+    """One memory of a file."""
     table.only("size", "r_cost", "w_cost", "area", "latency", "operands", "ports", "served_dimensions",
                "auto_cost_extraction", "mem_type", "force_double_buffering", "word", "leakage", "loops", *NOTES)
     if table.data.get("auto_cost_extraction"):
@@ -93,6 +117,7 @@ def memory(name: str, table: Table) -> Memory:
 
 
 def port(table: Table) -> Port:
+    """One port of a memory."""
     table.only("name", "type", "bandwidth_min", "bandwidth_max", "allocation", *NOTES)
     kind = table.data.get("type")
     if kind not in TYPES:
@@ -124,6 +149,7 @@ def loops(table: Table, key: str) -> tuple[str, ...]:
 
 
 def area(table: Table, key: str) -> float | None:
+    """An area; None where there is none."""
     return None if table.data.get(key) is None else table.number(key)
 
 

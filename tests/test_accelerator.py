@@ -10,11 +10,13 @@ from torch import nn
 
 from archfab import registry
 from archfab.core import UsageError
+from archfab.costing import cost_of
 from archfab.hardware.loops import Loops
 from archfab.hardware.mapping.nest import Nest
 from archfab.hardware.mapping.network import edge_of
 from archfab.hardware.models.accelerator import Accelerator
 from archfab.hardware.workload import record
+from archfab.mappings import shown
 
 BUNDLED = ("tpu-like", "edge-tpu-like", "eyeriss-like")
 
@@ -154,27 +156,45 @@ def test_the_bundled_files_are_plain_toml():
 
 @pytest.fixture
 def onnx_file(tmp_path):
+    """A convolution and a pooling."""
+    import numpy as np
     import onnx
-
-    from archfab.exporting import to_onnx
-    onnx.save(to_onnx(network().eval(), (torch.zeros(1, 3, 32, 32),)), tmp_path / "net.onnx")
+    from onnx import TensorProto, helper, numpy_helper
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+         helper.make_node("MaxPool", ["y"], ["z"], kernel_shape=[2, 2], strides=[2, 2])], "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 16, 16])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 8, 8, 8])],
+        [numpy_helper.from_array(np.ones((8, 3, 3, 3), np.float32), "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
     return tmp_path / "net.onnx"
 
 
-def test_mappings_are_printed_written_and_drawn(onnx_file, archfab):
+def test_mappings_are_printed_written_and_drawn(onnx_file, capsys):
     import yaml
-    printed = archfab("cost", onnx_file, "--device", "tpu-like", "--mappings", "-").out
+    document = cost_of(str(onnx_file), "tpu-like")
+    assert shown(document, "-") is document
+    printed = capsys.readouterr().out
     assert "multiply-accumulate" in printed and "past the array, through dram" in printed
-    document = archfab("cost", onnx_file, "--device", "tpu-like", "--mappings", "nests.yaml", "--json").json
+    for file in ("nests.yaml", "nests.json", "energy.svg", "energy.png"):
+        shown(document, str(onnx_file.parent / file))
     written = yaml.safe_load((onnx_file.parent / "nests.yaml").read_text())
+    assert written == json.loads((onnx_file.parent / "nests.json").read_text())
     assert [each["nests"] for each in written["layers"]] == [row["nests"] for row in document["operators"]]
-    device = Accelerator(numbers())
-    for row in document["operators"]:
-        for nest in row["nests"]:
-            assert Nest.from_plain(nest, device.architecture).plain(device.architecture) == nest
-    archfab("cost", onnx_file, "--device", "edge-tpu-like", "--mappings", "energy.svg")
+    architecture = Accelerator(numbers()).architecture
+    nest, = document["operators"][0]["nests"]
+    assert Nest.from_plain(nest, architecture).plain(architecture) == nest
     assert (onnx_file.parent / "energy.svg").read_text().startswith("<svg")
+    assert (onnx_file.parent / "energy.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_command_line_shows_costs_and_writes_mappings(onnx_file, archfab):
+    document = archfab("cost", onnx_file, "--device", "tpu-like", "--mappings", "nests.yaml", "--json").json
     assert {"cycles", "energy_mj", "latency_ms", "utilisation"} <= set(document["costs"])
+    assert (onnx_file.parent / "nests.yaml").exists()
+    assert "utilisation" in archfab("cost", onnx_file, "--device", "eyeriss-like").out
 
 
 @pytest.mark.parametrize("device, file, message", [

@@ -1,10 +1,10 @@
 """Mapping search: for each layer the unrolling, the order of the loops and their split over the memories that cost
 least.
 
-Unrollings with few steps are tried with the six orders of the loops' three kinds (those that move all but weights, all
-but results, all but inputs); the best ones are improved: a factor is taken out of one loop and put elsewhere, all
-such moves of all layers evaluated at once, until none helps. What memories hold follows from the order (`allocate`).
-Nothing is drawn: the same question has the same answer.
+Loops are of three kinds: those that leave weights, results or inputs where they are. Unrollings with few steps are
+tried with each kind innermost, the promising ones with the kinds in all six orders. The best mappings are improved: a
+factor is taken out of one loop and put elsewhere, all such moves of all layers evaluated at once, until none helps.
+What memories hold follows from the order (`allocate`). Nothing is drawn: the same question has the same answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OBJECTIVES = ("energy", "latency", "edp")
 KINDS = ((OX, OY, B), (FX, FY, C), (K,))
 """The loops that do not move weights, results, inputs."""
 ORDERS = [[loop for kind in order for loop in kind] + [G] for order in permutations(KINDS)]
-UNROLLINGS, PROMISING, BEAM, ROUNDS, SLOTS = 200, 40, 4, 8, 11
+UNROLLINGS, PROMISING, BEAM, ROUNDS, SLOTS = 140, 40, 4, 8, 11
 """Unrollings that are tried, those of them that are tried in all orders, mappings that are improved side by side, how
 often at most, and the most loops of a mapping."""
 
@@ -57,7 +57,7 @@ def found_before(architecture: Architecture, objective: str) -> dict[Layer, Mapp
 def search(layers: Sequence[Layer], architecture: Architecture, objective: str) -> list[Mapped]:
     """As `best`, without memory."""
     unrolled = [unrollings(layer, architecture, UNROLLINGS) for layer in layers]
-    batch, owner = seeds(layers, unrolled, ORDERS[:2])
+    batch, owner = seeds(layers, unrolled, ORDERS[::2])
     batch, score = scored(batch, architecture, objective)
     for at, layer in enumerate(layers):
         if not np.isfinite(score[owner == at]).any():
@@ -67,26 +67,27 @@ def search(layers: Sequence[Layer], architecture: Architecture, objective: str) 
     unrolled = [batch.unroll[keep[owner[keep] == at]] for at in range(len(layers))]
     batch, owner = seeds(layers, unrolled, ORDERS)
     batch, score = scored(batch, architecture, objective)
+    batch = improved(batch, owner, score, architecture, objective)
+    found = figures(batch, architecture)
+    return [(batch.nest(row), evaluation(found, row, architecture)) for row in range(len(batch))]
+
+
+def improved(batch: Batch, owner: Array, score: Array, architecture: Architecture, objective: str) -> Batch:
+    """The best row of each owner, after moving factors about as long as that helps."""
     keep = top(owner, score, BEAM)
     batch, owner, score = batch.take(keep), owner[keep], score[keep]
-    fresh = np.ones(len(batch), bool)
+    fresh = np.arange(len(batch))
     for _ in range(ROUNDS):
-        moved, source = moves(batch, np.flatnonzero(fresh))
+        moved, source = moves(batch, fresh)
         if not len(moved):
             break
         moved, new = scored(moved, architecture, objective)
-        joined, owners = stack(batch, moved), np.concatenate([owner, owner[source]])
-        scores = np.concatenate([score, new])
-        keep = top(owners, scores, BEAM)
-        fresh = keep >= len(batch)
-        gained = {int(each) for each in owners[keep][fresh]}
-        batch, owner, score = joined.take(keep), owners[keep], scores[keep]
-        if not gained:
-            break
-    keep = top(owner, score, 1)
-    batch = batch.take(keep)
-    found = figures(batch, architecture)
-    return [(batch.nest(row), evaluation(found, row, architecture)) for row in range(len(batch))]
+        batch, old = stack(batch, moved), len(batch)
+        owner, score = np.concatenate([owner, owner[source]]), np.concatenate([score, new])
+        keep = top(owner, score, BEAM)
+        batch, owner, score = batch.take(keep), owner[keep], score[keep]
+        fresh = np.flatnonzero(keep >= old)
+    return batch.take(top(owner, score, 1))
 
 
 def scored(batch: Batch, architecture: Architecture, objective: str) -> tuple[Batch, Array]:
@@ -140,6 +141,7 @@ def packed(loop: Array, count: Array) -> tuple[Array, Array]:
 
 
 def compact(loop: Array, count: Array) -> tuple[Array, Array]:
+    """Loops that run once go to the end."""
     order = np.argsort(count == 1, axis=1, kind="stable")
     return np.take_along_axis(loop, order, 1), np.take_along_axis(count, order, 1)
 
@@ -175,6 +177,7 @@ def factors(count: int) -> tuple[int, ...]:
 
 
 def prime_factors(count: int) -> list[int]:
+    """In order, repeated as often as they divide."""
     found, prime = [], 2
     while prime * prime <= count:
         while count % prime == 0:

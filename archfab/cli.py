@@ -153,6 +153,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--png", metavar="FILE", help="a picture of the memory plan")
     one.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", dest="shapes",
                      help="of an input of an ONNX file that takes several")
+    one.add_argument("--mappings", metavar="FILE", help="on a spatial array: each layer's loop nest (.yaml, .json; - "
+                     "prints it), or its energy by level as a picture (.svg, .png)")
     add_task(one)
     return top
 
@@ -371,9 +373,11 @@ def table(asked: argparse.Namespace, options: Extras) -> int:
 
 def cost(asked: argparse.Namespace, options: Extras) -> int:
     from archfab.costing import cost_of
+    from archfab.mappings import shown
     from archfab.terminal import show_cost
-    return answer(asked, cost_of(asked.target, asked.device, asked.genotype, asked.space, asked.data, asked.shapes,
-                                 options, asked.memory, asked.png), show_cost)
+    document = cost_of(asked.target, asked.device, asked.genotype, asked.space, asked.data, asked.shapes, options,
+                       asked.memory, asked.png)
+    return answer(asked, shown(document, asked.mappings) if asked.mappings else document, show_cost)
 
 
 if __name__ == "__main__":

@@ -155,6 +155,8 @@ def parser() -> argparse.ArgumentParser:
                      help="of an input of an ONNX file that takes several")
     one.add_argument("--mappings", metavar="FILE", help="on a spatial array: each layer's loop nest (.yaml, .json; - "
                      "prints it), or its energy by level as a picture (.svg, .png)")
+    one.add_argument("--layouts", action="store_true", help="compare memory layouts on this machine: NCHW and NHWC, "
+                     "and what copies and transposes cost")
     add_task(one)
     return top
 
@@ -376,7 +378,7 @@ def cost(asked: argparse.Namespace, options: Extras) -> int:
     from archfab.mappings import shown
     from archfab.terminal import show_cost
     document = cost_of(asked.target, asked.device, asked.genotype, asked.space, asked.data, asked.shapes, options,
-                       asked.memory, asked.png)
+                       asked.memory, asked.png, asked.layouts)
     return answer(asked, shown(document, asked.mappings) if asked.mappings else document, show_cost)
 
 

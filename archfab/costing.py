@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 def cost_of(target: str, device: str, genotype: str | None = None, space: str | None = None, data: str | None = None,
             shapes: Sequence[str] = (), options: Mapping[str, Any] | None = None, memory: bool = False,
-            png: str | None = None) -> dict[str, Any]:
+            png: str | None = None, layouts: bool = False) -> dict[str, Any]:
     """The costs of a network with their origins, the operators that they add up from, those that the device's cost
     model does not know, and where the device's own numbers come from.
 
     :param memory: whether the plan of its activations is told too. :param png: the file for a picture of that plan.
+    :param layouts: whether memory layouts are compared on this machine too.
     """
     workload, on = workload_of(target, genotype, space, data, shapes, options or {}), load_device(device)
     found = {"network": target, **costs_on(on, workload)}
@@ -34,6 +35,10 @@ def cost_of(target: str, device: str, genotype: str | None = None, space: str | 
                 Path(png).write_bytes(picture)
             except OSError as error:
                 raise UsageError(f"{png} cannot be written: {error.strerror}") from None
+    if layouts:
+        from archfab.hardware.measuring.layouts import layouts as compared
+        assert workload.network is not None
+        found["layouts"] = compared(workload.network)
     return found
 
 
@@ -45,7 +50,7 @@ def costs_on(device: Device, workload: Workload) -> dict[str, Any]:
         raise UsageError(f"the device '{device.name}' cannot cost this network: {error}") from None
     return {"device": device.name, "costs": {name: asdict(cost) for name, cost in costs.figures.items()},
             "operators": [dict(row) for row in costs.operators], "unknown": list(costs.unknown),
-            "capacity": dict(device.capacity),
+            "capacity": dict(device.capacity), "notes": dict(costs.notes),
             "sources": {name: dict(entry) for name, entry in device.sources.items()}}
 
 

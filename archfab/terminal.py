@@ -242,6 +242,17 @@ def show_cost(document: Mapping[str, Any]) -> None:
         say(line)
     if document["unknown"]:
         say(f"not known to the cost model: {', '.join(document['unknown'])}")
+    if disturbed := document["notes"].get("disturbed"):
+        say(f"the machine was not steady, which the interval holds: {disturbed}")
+    if found := document.get("layouts"):
+        from archfab.hardware.measuring.layouts import in_words
+        say()
+        if found["hidden"]:
+            names = ["where", "operator", "name", "shape", "bytes", "latency_ms"]
+            show_table(names, [["x".join(map(str, row[n])) if n == "shape" else row[n] for n in names]
+                               for row in found["hidden"]], "hidden copies and transposes")
+        for line in in_words(found):
+            say(line)
 
 
 def show_comparison(document: Mapping[str, Any]) -> None:

@@ -42,8 +42,13 @@ def small_net(inplace=False):
 
 
 def small_workload(inplace=False):
-    model, inputs = small_net(inplace), (torch.rand(1, 3, 8, 8),)
+    model, inputs = small_net(inplace).eval(), (torch.rand(1, 3, 8, 8),)
     return replace(record(model, inputs), network=Network(lambda: (model, inputs)))
+
+
+def with_slow_marked(names):
+    """Devices that run a network take seconds."""
+    return [pytest.param(name, marks=[pytest.mark.slow] if load_device(name).slow else []) for name in names]
 
 
 def made_up(**changes):
@@ -63,7 +68,7 @@ def made_up(**changes):
 
 # --- every bundled device
 
-@pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("name", with_slow_marked(DEVICES))
 def test_every_device_costs_a_network(name):
     device = load_device(name)
     try:

@@ -199,7 +199,7 @@ def test_a_users_device_file_is_read_as_data_under_its_own_name(tmp_path):
     path = tmp_path / "my-chip.toml"
     path.write_text("about = 'Mine.'\nmodel = 'null'\n")
     assert registry.load("devices", str(path)) == {
-        "about": "Mine.", "model": "null", "name": "my-chip", "path": str(path)}
+        "about": "Mine.", "model": "null", "name": "my-chip", "path": str(path.resolve())}
     path.write_bytes(b"about = \xff")
     with pytest.raises(UsageError, match=r"my-chip\.toml is no TOML file"):
         registry.load("devices", str(path))

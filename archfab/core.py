@@ -268,6 +268,9 @@ class Device(ABC):
     """Where each of its numbers comes from."""
     capacity: Mapping[str, float] = {}
     """The most of a cost that the device has room for: limits that hold without being asked for."""
+    slow = False
+    """Whether a cost takes more than some tens of milliseconds, because the network is run: strategies then ask no
+    hints of it."""
 
     @abstractmethod
     def cost(self, workload: Workload) -> Costs: ...

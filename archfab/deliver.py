@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import random
 import shutil
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch.utils import _pytree as pytree
 from archfab import registry
 from archfab.core import Budget, Estimate, Event, Genotype, Port, Spec, Task, Trial, UsageError, identity
 from archfab.evaluate import Workbench, finite, reason
+from archfab.exporting import to_onnx
 from archfab.learning import seed_torch
 from archfab.lowering.concrete import build
 from archfab.plan import environment
@@ -137,14 +136,8 @@ def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[s
 
 def export_onnx(model: torch.nn.Module, example: tuple[Any, ...], path: Path,
                 ports: tuple[tuple[Port, ...], tuple[Port, ...]] = Task.ports) -> None:
-    """The network as ONNX, for any length of the axes that may vary: the batch, where the task says no others."""
-    inputs, outputs = ports
-    lengths = {name: torch.export.Dim(name, min=1, max=65536) for port in inputs for name in port.axes.values()}
-    with quiet():
-        torch.onnx.export(model, example, path, dynamo=True, input_names=[port.name for port in inputs],
-                          output_names=[port.name for port in outputs],
-                          dynamic_shapes=tuple({axis: lengths[name] for axis, name in port.axes.items()}
-                                               for port in inputs), external_data=False, verbose=False)
+    """Writes the network as ONNX, for any length of the axes that may vary: the batch, unless the task says others."""
+    path.write_bytes(to_onnx(model, example, ports).SerializeToString())
 
 
 def check_onnx(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> float:
@@ -165,25 +158,6 @@ def check_onnx(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: P
     if not difference <= TOLERANCE:
         raise ArithmeticError(f"the exported network differs from the trained one by {difference:.2g} of its output")
     return difference
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """The exporter's chatter goes nowhere: standard output belongs to the answer."""
-    import logging
-    import warnings
-    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-            sys.stdout.flush()
 
 
 def digest(state: Mapping[str, torch.Tensor]) -> str:
@@ -243,9 +217,10 @@ def replay(folder: Path | str) -> dict[str, Any]:
     model, _, scores = train(bench, bundle["genotype"], bundle["seed"])
     test = finite(scores)
     again = {"weights_digest": digest(model.state_dict()), "space_hash": identity(bundle["spec"]["space"]),
-             "costs": bench.costs(bundle["genotype"]).plain(), "id": identity(bundle["genotype"]),
+             "costs": lasting(bench.costs(bundle["genotype"]).plain()), "id": identity(bundle["genotype"]),
              "preprocessing": bench.task.preprocessing()}
-    differences = [f"{key}: {bundle[key]} then, {value} now" for key, value in again.items() if bundle[key] != value]
+    then = {**bundle, "costs": lasting(bundle["costs"])}
+    differences = [f"{key}: {then[key]} then, {value} now" for key, value in again.items() if then[key] != value]
     if digest(read_weights(folder)) != bundle["weights_digest"]:
         differences.append("weights.pt: not the weights that were delivered")
     differences += [f"test {name}: {bundle['test'][0][name]:.6g} then, {value:.6g} now"
@@ -257,6 +232,11 @@ def replay(folder: Path | str) -> dict[str, Any]:
     return {"bundle": str(folder), "id": bundle["id"], "same": not differences and not exported,
             "differences": differences + exported, "environment": surroundings,
             "test": {"then": bundle["test"][0], "now": test}}
+
+
+def lasting(costs: Mapping[str, Any]) -> dict[str, Any]:
+    """The costs that are the same each time: what was measured is not."""
+    return {name: cost for name, cost in costs.items() if cost["origin"] != "measured"}
 
 
 def check_export(folder: Path | str, model: torch.nn.Module, bench: Workbench) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archfab import registry
 from archfab.core import (
@@ -34,6 +34,9 @@ from archfab.core import (
 )
 from archfab.space import Space, as_space
 
+if TYPE_CHECKING:
+    from archfab.hardware.workload import Workload
+
 
 class Workbench:
     """The live parts of a run that its spec names: made once in each process that works on it."""
@@ -48,6 +51,7 @@ class Workbench:
             self.space = space
         self.limits = spec.parsed_limits
         self._hints: dict[frozenset[Any], Metrics] = {}
+        self._costs: dict[frozenset[Any], Costs] = {}
 
     @cached_property
     def task(self) -> Task:
@@ -87,18 +91,31 @@ class Workbench:
         return self.task.example()
 
     def costs(self, genotype: Genotype) -> Costs:
-        """What the network costs on the run's device, from a workload recorded without training it."""
-        if self.example is None:
-            return Costs({})
+        """What the network costs on the run's device: its figures, remembered."""
+        key = key_of(genotype)
+        if key not in self._costs:
+            costs = self.device.cost(self.workload(genotype)) if self.example is not None else Costs({})
+            self._costs[key] = replace(costs, operators=())
+        return self._costs[key]
+
+    def workload(self, genotype: Genotype) -> Workload:
+        """What the network runs, recorded without training it; it can be made, for devices that run it."""
+        from archfab.hardware.network import Network
         from archfab.hardware.workload import record_genotype
-        return self.device.cost(record_genotype(self.space, genotype, self.task.example_for(genotype) or ()))
+        example = self.task.example_for(genotype) or ()
+
+        def make() -> tuple[Any, tuple[Any, ...]]:
+            from archfab.lowering.concrete import build
+            return self.task.exported(build(self.space, genotype, example)), example
+
+        return replace(record_genotype(self.space, genotype, example), network=Network(make))
 
     def hints(self, genotype: Genotype) -> Metrics:
         """What is known of a network before it is tried: its costs, and what the estimator says of it cheaply."""
         key = key_of(genotype)
         if key not in self._hints:
             try:
-                costs = self.costs(genotype).figures
+                costs = {} if self.device.slow else self.costs(genotype).figures
                 known = self.estimator.hints(self.task, self.space, genotype)
                 self._hints[key] = {**{name: cost.value for name, cost in costs.items()}, **known}
             except BuildError:          # the trial will say why

@@ -177,7 +177,7 @@ def check_limits(bench: Workbench) -> None:
     for limit in bench.limits:
         if limit.name not in known:
             raise unknown("limit", limit.name, known, foreign(bench.spec.device, limit.name))
-    if bench.example is not None and bench.limits:
+    if bench.example is not None and bench.limits and not bench.device.slow:
         from archfab.feasible import find_feasible
         find_feasible(bench)
 

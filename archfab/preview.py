@@ -19,6 +19,7 @@ from archfab.plan import gives_lessons, plan
 from archfab.space.report import report
 
 DRAWN = 20          # random networks that are costed
+DRAWN_SLOW = 3      # on a device that runs them
 STEPS = 3           # of shared weights, that are timed
 
 
@@ -41,7 +42,7 @@ def preview(task: str, space: str | None, data: str | None, device: str, options
 
 def costs_of_some(bench: Workbench, rng: random.Random) -> list[tuple[Genotype, dict[str, float]]]:
     found: list[tuple[Genotype, dict[str, float]]] = []
-    for _ in range(DRAWN):
+    for _ in range(DRAWN_SLOW if bench.device.slow else DRAWN):
         genotype = bench.space.sample(rng)
         try:
             figures = bench.costs(genotype).figures
@@ -112,7 +113,7 @@ def cost_of(task: str, file: str, space: str | None, data: str | None, device: s
     if bench.example is None:
         raise UsageError(f"the task '{task}' has no networks, so none that could cost anything")
     try:
-        costs = bench.costs(genotype)
+        costs = bench.device.cost(bench.workload(genotype))
     except BuildError as error:
         raise UsageError(f"this network cannot be built: {error}") from None
     return {"device": device, "costs": {name: asdict(cost) for name, cost in costs.figures.items()},

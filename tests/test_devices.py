@@ -14,6 +14,7 @@ from archfab import nn, registry
 from archfab.core import UsageError
 from archfab.evaluate import load_device
 from archfab.hardware.kernels import fuse
+from archfab.hardware.loops import Loops
 from archfab.hardware.models.roofline import KINDS, Roofline
 from archfab.hardware.workload import record, record_genotype
 from archfab.lowering.concrete import build
@@ -195,6 +196,11 @@ def test_memory_of_a_chain_is_its_largest_step():
     assert costs.figures["memory_kb"].value == 12 * 256 / 1024
 
 
+class Triangle(torch.nn.Module):
+    def forward(self, x):
+        return torch.linalg.qr(x)[1]
+
+
 class Spectrum(torch.nn.Module):
     def forward(self, x):
         return torch.fft.rfft(x).real
@@ -202,9 +208,66 @@ class Spectrum(torch.nn.Module):
 
 @pytest.mark.parametrize("name", ROOFLINES)
 def test_an_unknown_operator_is_named_and_not_free(name):
-    costs = load_device(name).cost(record(Spectrum(), (torch.rand(4, 64),)))
-    assert "_fft_r2c" in costs.unknown
-    assert next(row for row in costs.operators if "_fft_r2c" in row["operator"])["latency_ms"] > 0
+    costs = load_device(name).cost(record(Triangle(), (torch.rand(4, 64),)))
+    assert costs.unknown == ["linalg_qr"]
+    assert next(row for row in costs.operators if "linalg_qr" in row["operator"])["latency_ms"] > 0
+
+
+def test_a_fourier_transform_is_counted():
+    """Of 64 real numbers: 32 log2 64 complex products of four, half of that; the answer is complex."""
+    workload = record(Spectrum(), (torch.rand(4, 64),))
+    op, spectrum = workload.ops[0], workload.buffers[workload.ops[0].writes[0]]
+    assert (op.kind, op.macs) == ("fourier", 4 * 32 * 6 * 4 // 2)
+    assert (spectrum.dtype, spectrum.elements, spectrum.bytes_in(8)) == ("complex64", 4 * 33, 2 * 4 * 33)
+    assert not load_device("cortex-m7").cost(workload).unknown
+
+
+# --- loop nests
+
+NESTS = {
+    "conv2d": (torch.nn.Conv2d(6, 4, (3, 5), stride=(2, 1), dilation=(1, 2), groups=2, padding=1), (2, 6, 9, 20),
+               Loops(2, 2, 2, 3, 5, 14, 3, 5, (2, 1), (1, 2))),
+    "depthwise": (torch.nn.Conv2d(6, 6, 3, groups=6), (1, 6, 9, 9), Loops(1, 6, 1, 1, 7, 7, 3, 3)),
+    "conv1d": (torch.nn.Conv1d(6, 4, 3, stride=2), (2, 6, 9), Loops(2, 1, 4, 6, 1, 4, 1, 3, (1, 2))),
+    "transposed": (torch.nn.ConvTranspose2d(6, 4, 3, stride=2), (1, 6, 5, 7), Loops(1, 1, 4, 6, 5, 7, 3, 3)),
+    "linear": (torch.nn.Linear(6, 4), (5, 6), Loops(outputs=4, inputs=6, height=5)),
+    "linear on a sequence": (torch.nn.Linear(6, 4), (2, 3, 6), Loops(outputs=4, inputs=6, height=6)),
+}
+
+
+@pytest.mark.parametrize("name", NESTS)
+def test_the_loop_nest_of_an_operator(name):
+    module, shape, nest = NESTS[name]
+    op, = (op for op in record(module, (torch.rand(shape),)).ops if op.macs)
+    assert op.loops == (nest,)
+    assert op.macs == nest.macs == torchs_count(module, (torch.rand(shape),))
+
+
+def test_attention_is_two_nests():
+    q, k, v = torch.rand(2, 4, 5, 8), torch.rand(2, 4, 7, 8), torch.rand(2, 4, 7, 8)
+
+    class Attention(torch.nn.Module):
+        def forward(self, q, k, v):
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+    op, = record(Attention(), (q, k, v)).ops
+    assert op.loops == (Loops(groups=8, outputs=7, inputs=8, height=5), Loops(groups=8, outputs=8, inputs=7, height=5))
+    assert op.macs == sum(nest.macs for nest in op.loops)
+
+
+# --- fusion rules
+
+def test_a_device_says_what_its_runtime_folds():
+    rules = {"norm": ["conv"], "elementwise": []}
+    costs = Roofline({**made_up(), "fusion": rules}).cost(small_workload())
+    assert [row["operator"] for row in costs.operators][:3] == ["convolution+native_batch_norm", "relu", "convolution"]
+    assert len(Roofline({**made_up(), "fusion": {}}).cost(small_workload()).operators) == len(small_workload().ops)
+
+
+@pytest.mark.parametrize("rules", [["norm"], {"norm": "conv"}, {"normal": ["conv"]}, {"norm": ["con"]}])
+def test_impossible_fusion_rules_are_refused(rules):
+    with pytest.raises(UsageError, match="fusion"):
+        Roofline({**made_up(), "fusion": rules})
 
 
 class Slope(torch.nn.Module):

@@ -17,12 +17,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # what a part may import, besides itself and core
 MAY = {
     "records": set(), "core": {"records"}, "space": {"registry"}, "metrics": set(), "registry": set(),
-    "nn": {"space"}, "lowering": {"space", "nn"}, "learning": set(), "drawing": set(),
+    "nn": {"space"}, "lowering": {"space", "nn"}, "learning": set(), "drawing": set(), "exporting": set(),
     "strategies": {"space", "metrics", "surrogates"}, "sampling": {"space"},
     "estimators": {"space", "learning", "lowering", "tables", "registry", "sampling", "hardware"},
     "surrogates": {"space", "metrics"}, "tables": {"space", "metrics"},
     "comparison": {"space", "metrics", "registry", "tables", "runs", "report", "drawing"},
-    "tasks": {"space", "nn", "learning", "registry", "tables", "metrics", "drawing"}, "hardware": {"space", "lowering"},
+    "tasks": {"space", "nn", "learning", "registry", "tables", "metrics", "drawing"},
+    "hardware": {"space", "lowering", "exporting"},
     "runs": {"metrics", "deliver", "report", "drawing"},
     "executors": {"evaluate"},
 }

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from archfab.hardware.loops import Loops
 from archfab.hardware.workload import Op, Workload
 
 FOLDS_INTO = {"norm": {"conv", "pointwise", "depthwise", "linear"},
               "elementwise": {"conv", "pointwise", "depthwise", "linear", "norm", "pool", "elementwise"}}
-"""An operator of this kind joins the kernel before it, when that is of one of these kinds."""
-BATCH_NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "batch_norm"}
+"""An operator of this kind joins the kernel before it, when that is of one of these kinds; a device may say other
+rules."""
+BATCH_NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "batch_norm",
+               "BatchNormalization"}
 """Norms that are constants at inference; others depend on the data and stay kernels of their own."""
 MATRIX = {"conv", "pointwise", "depthwise", "linear"}
+SEVERAL = {"LSTM", "GRU", "RNN", "Einsum"}
+"""Operators with more than one matrix of weights."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,10 @@ class Kernel:
     macs: int
     shape: tuple[int, ...]
     detail: str
+    loops: tuple[Loops, ...] = ()
 
 
-def fuse(workload: Workload) -> list[Kernel]:
+def fuse(workload: Workload, rules: Mapping[str, Collection[str]] = FOLDS_INTO) -> list[Kernel]:
     """Operators as kernels: an operator on one activation that nobody else reads joins the kernel that made it."""
     readers = readers_of(workload)
     kernels: list[Kernel] = []
@@ -40,7 +47,7 @@ def fuse(workload: Workload) -> list[Kernel]:
         kernel = kernel_of(op, workload)
         before = maker.get(kernel.reads[0]) if len(kernel.reads) == 1 else None
         if before is not None and readers[kernel.reads[0], version[kernel.reads[0]]] == 1 \
-                and joins(kernel, kernels[before]):
+                and joins(kernel, kernels[before], rules):
             kernels[before] = joined(kernels[before], kernel)
         else:
             kernels.append(kernel)
@@ -65,16 +72,17 @@ def kernel_of(op: Op, workload: Workload) -> Kernel:
     reads = tuple(dict.fromkeys(op.reads))
     weights = [b for b in reads if workload.buffers[b].role != "activation"]
     biases: list[int] = []
-    if op.kind in MATRIX:
+    if op.kind in MATRIX and op.name not in SEVERAL:
         weights.sort(key=lambda b: -workload.buffers[b].elements)       # beside the matrix there is a bias or nothing
         weights, biases = weights[:1], weights[1:]
     return Kernel(op.kind, (op.name,), tuple(b for b in reads if workload.buffers[b].role == "activation"), op.writes,
-                  tuple(weights), sum(workload.buffers[b].elements for b in biases), op.macs, op.shape, op.detail)
+                  tuple(weights), sum(workload.buffers[b].elements for b in biases), op.macs, op.shape, op.detail,
+                  op.loops)
 
 
-def joins(kernel: Kernel, before: Kernel) -> bool:
+def joins(kernel: Kernel, before: Kernel, rules: Mapping[str, Collection[str]]) -> bool:
     foldable = kernel.kind != "norm" or kernel.names[0] in BATCH_NORMS
-    return foldable and kernel.shape == before.shape and before.kind in FOLDS_INTO.get(kernel.kind, ())
+    return foldable and kernel.shape == before.shape and before.kind in rules.get(kernel.kind, ())
 
 
 def joined(before: Kernel, kernel: Kernel) -> Kernel:
@@ -85,8 +93,7 @@ def joined(before: Kernel, kernel: Kernel) -> Kernel:
     return replace(both, weights=before.weights + kernel.weights)
 
 
-def kept(kernels: list[Kernel], workload: Workload) -> tuple[int, int]:
-    """Elements of weights and of biases that have to be stored: what several kernels use is stored once."""
-    weights = {b for kernel in kernels for b in kernel.weights}
+def kept(kernels: list[Kernel]) -> tuple[set[int], int]:
+    """The weights, and the number of biases, that have to be stored: what several kernels use is stored once."""
     biases = {kernel.weights: kernel.biases for kernel in kernels}
-    return sum(workload.buffers[b].elements for b in weights), sum(biases.values())
+    return {b for kernel in kernels for b in kernel.weights}, sum(biases.values())

@@ -20,14 +20,14 @@ def live_ranges(kernels: Sequence[Kernel], inputs: Iterable[int], outputs: Itera
     return ranges
 
 
-def peak_elements(kernels: Sequence[Kernel], sizes: Sequence[int], inputs: Iterable[int],
-                  outputs: Iterable[int]) -> int:
-    """The largest sum of live activations over the steps, in elements.
+def peak_bytes(kernels: Sequence[Kernel], sizes: Sequence[float], inputs: Iterable[int],
+               outputs: Iterable[int]) -> float:
+    """The largest sum of live activations over the steps, in the unit of the sizes.
 
     An elementwise kernel writes over an input of the same size that nobody needs afterwards.
     """
     ranges = live_ranges(kernels, inputs, outputs)
-    peak = 0
+    peak = 0.0
     for step, kernel in enumerate(kernels):
         live = sum(sizes[buffer] for buffer, (first, last) in ranges.items() if first <= step <= last)
         if kernel.kind == "elementwise":

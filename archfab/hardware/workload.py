@@ -6,11 +6,10 @@ runs can be recorded, and it takes about as long as running a tiny network.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,18 +17,17 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from archfab.hardware.loops import Loops, loops_of
+from archfab.hardware.operators import FIRST_OUTPUT, VIEWS, detail_of, fourier_macs, kind_of
+
 if TYPE_CHECKING:
     from archfab.core import Genotype
+    from archfab.hardware.network import Network
     from archfab.space import Space
 
-VIEWS = {"view", "_unsafe_view", "reshape", "permute", "transpose", "t", "expand", "squeeze", "unsqueeze", "slice",
-         "select", "alias", "detach", "split", "chunk", "unbind", "flatten", "as_strided", "lift_fresh", "unfold",
-         "narrow", "split_with_sizes", "unsafe_split"}
-"""Operators that only look at memory in another way: they cost nothing."""
-
-FIRST_OUTPUT = {"max_pool2d_with_indices", "max_pool3d_with_indices", "native_batch_norm", "native_layer_norm",
-                "native_group_norm", "_native_batch_norm_legit_no_training"}
-"""Operators whose other outputs serve training alone."""
+BITS = {"bool": 8, "uint8": 8, "int8": 8, "int16": 16, "uint16": 16, "int32": 32, "uint32": 32, "int64": 64,
+        "uint64": 64, "int4": 4, "uint4": 4}
+"""Of the numbers that are no floating point numbers."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,11 @@ class Buffer:
 
     elements: int
     role: str           # activation, parameter (trained), or state (kept but not trained)
+    dtype: str = "float32"
+
+    def bytes_in(self, bits: int) -> float:
+        """Its size where floating point numbers are kept in so many bits; others keep their own."""
+        return self.elements * (BITS.get(self.dtype, 0) or bits * (2 if self.dtype.startswith("complex") else 1)) / 8
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Op:
     macs: int
     shape: tuple[int, ...]          # of the first output
     detail: str = ""                # kernel, stride, groups of a convolution
+    loops: tuple[Loops, ...] = ()   # the nests of its multiply-accumulates, where they are known
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Workload:
     buffers: tuple[Buffer, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    network: Network | None = field(default=None, compare=False, repr=False)
+    """The network itself, for devices that run it."""
 
     @property
     def macs(self) -> int:
@@ -134,7 +140,7 @@ class Recorder(TorchDispatchMode):
         if written:
             self.ops.append(Op(name, kind_of(name, args), tuple(map(self._number, reads)),
                                tuple(map(self._number, written)), macs_of(func, args, kwargs, out),
-                               tuple(written[0].shape), detail_of(name, args)))
+                               tuple(written[0].shape), detail_of(name, args), loops_of(name, args, written[0])))
         return out
 
     def workload(self, outputs: Any) -> Workload:
@@ -147,7 +153,8 @@ class Recorder(TorchDispatchMode):
         if key not in self._numbers:
             self._numbers[key] = len(self.buffers)
             self._held.append(storage)
-            self.buffers.append(Buffer(storage.nbytes() // x.element_size(), self._roles.get(key, "activation")))
+            self.buffers.append(Buffer(storage.nbytes() // x.element_size(), self._roles.get(key, "activation"),
+                                       str(x.dtype).removeprefix("torch.")))
         return self._numbers[key]
 
 
@@ -156,64 +163,12 @@ def tensors(tree: Any) -> list[torch.Tensor]:
 
 
 def macs_of(func: Any, args: Any, kwargs: Any, out: Any) -> int:
-    """Multiply-accumulates, by torch's own formulas (which count each as two operations); torch has none for
-    attention on the CPU: queries [..., L, E] and keys [..., S, E], then weights and values [..., S, Ev]."""
-    if func._schema.name.removeprefix("aten::") in ATTENTION:
-        q, k, v = args[:3]
-        return q.numel() // q.shape[-1] * k.shape[-2] * (q.shape[-1] + v.shape[-1])
+    """Multiply-accumulates: those of the loop nests; else by torch's own formulas, which count each as two
+    operations; of a Fourier transform, as `fourier_macs` says."""
+    name = func._schema.name.removeprefix("aten::")
+    if loops := loops_of(name, args, tensors(out)[0]):
+        return sum(each.macs for each in loops)
+    if name.startswith("_fft_"):
+        return fourier_macs(name, args[0], tensors(out)[0], args[1])
     count = flop_registry.get(func._overloadpacket)
-    if count is None:
-        return 0
-    return int(count(*args, **kwargs, out_val=out)) // 2
-
-
-CONVOLUTIONS = {"convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution"}
-MATRIX = {"mm", "addmm", "bmm", "baddbmm", "linear", "mv", "addmv", "dot"}
-NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit", "cudnn_batch_norm",
-         "native_layer_norm", "native_group_norm", "batch_norm", "rms_norm", "_fused_rms_norm"}
-POOLS = {"avg_pool2d", "max_pool2d_with_indices", "_adaptive_avg_pool2d", "adaptive_avg_pool2d", "mean", "sum", "amax",
-         "avg_pool1d", "max_pool1d", "_adaptive_avg_pool3d", "avg_pool3d", "max_pool3d_with_indices",
-         "adaptive_max_pool2d", "max", "min", "amin", "cumsum", "argmax", "prod", "var", "std", "norm",
-         "linalg_vector_norm"}
-MOVES = {"cat", "clone", "copy", "_to_copy", "constant_pad_nd", "index", "index_select", "gather", "scatter",
-         "embedding", "stack", "roll", "flip", "repeat", "upsample_nearest2d", "upsample_bilinear2d", "fill", "zeros",
-         "zeros_like", "full", "ones", "ones_like", "full_like", "arange", "new_zeros", "scatter_add", "index_add",
-         "slice_scatter", "reflection_pad2d", "replication_pad2d", "pixel_shuffle", "channel_shuffle", "tril",
-         "triu", "where", "masked_fill", "empty_like", "contiguous", "scalar_tensor", "index_put", "im2col", "col2im",
-         "select_backward", "slice_backward", "sort"}
-ATTENTION = {"_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
-             "_scaled_dot_product_flash_attention", "scaled_dot_product_attention",
-             "_scaled_dot_product_attention_math_for_mps", "_scaled_dot_product_attention_math"}
-ELEMENTWISE = {"relu", "add", "mul", "sub", "div", "hardtanh", "hardswish", "hardsigmoid", "sigmoid", "tanh", "silu",
-               "gelu", "leaky_relu", "elu", "clamp", "clamp_min", "neg", "exp", "log", "sqrt", "rsqrt", "pow", "abs",
-               "softplus", "mish", "_softmax", "_log_softmax", "reciprocal", "sin", "cos", "erf", "_prelu_kernel",
-               "square", "maximum", "minimum", "relu6", "selu", "celu", "threshold", "eq", "ne", "lt", "le", "gt",
-               "ge", "logical_not", "logical_and", "logical_or", "bitwise_not", "bitwise_and", "bitwise_or", "rsub",
-               "addcmul", "addcdiv", "round", "floor", "ceil", "sign", "softshrink", "hardshrink", "log1p", "expm1",
-               "log_sigmoid_forward", "glu", "atan2", "fmod", "remainder", "isnan", "isinf", "tan", "lerp",
-               "silu_backward", "sigmoid_backward", "tanh_backward", "gelu_backward", "threshold_backward",
-               "linalg_cross"}
-
-
-def kind_of(name: str, args: Any) -> str:
-    """The kind of an operator: conv, pointwise, depthwise, linear, attention, norm, pool, elementwise, move,
-    or unknown."""
-    if name in CONVOLUTIONS:
-        weight, groups = args[1], args[8]
-        if groups > 1 and weight.shape[1] == 1:
-            return "depthwise"
-        return "pointwise" if math.prod(weight.shape[2:]) == 1 else "conv"
-    for kind, known in (("linear", MATRIX), ("attention", ATTENTION), ("norm", NORMS), ("pool", POOLS),
-                        ("move", MOVES), ("elementwise", ELEMENTWISE)):
-        if name in known:
-            return kind
-    return "unknown"
-
-
-def detail_of(name: str, args: Any) -> str:
-    if name not in CONVOLUTIONS:
-        return ""
-    weight, stride, groups = args[1], args[3], args[8]
-    kernel = "x".join(map(str, weight.shape[2:]))
-    return f"{kernel}/{stride[0]}" + (f" groups {groups}" if groups > 1 else "")
-
+    return 0 if count is None else int(count(*args, **kwargs, out_val=out)) // 2

@@ -9,16 +9,17 @@ kernels without any, the elements that they touch. Energy is power times time.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from archfab.core import Cost, Costs, Device, UsageError
-from archfab.hardware.kernels import Kernel, fuse, kept
-from archfab.hardware.memory import peak_elements
+from archfab.core import Cost, Costs, Device, UsageError, unknown
+from archfab.hardware.kernels import FOLDS_INTO, Kernel, fuse, kept
+from archfab.hardware.memory import peak_bytes
 from archfab.hardware.workload import Workload
 
 NUMBERS = ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "power_w")
 OPTIONAL = ("start_us",)
+PRICED_AS = {"fourier": "linear"}      # where a device has no utilisation of its own for a kind
 KINDS = ("conv", "pointwise", "depthwise", "linear", "attention", "norm", "pool", "elementwise", "move")
 UNCERTAIN = ("latency_ms", "energy_mj")
 ERRORS = (*UNCERTAIN, "assumed")        # assumed: on top, for the time in kinds whose utilisation nobody measured
@@ -39,7 +40,8 @@ class Roofline(Device):
             raise UsageError(f"device '{self.name}': bits is 4, 8, 16 or 32, not {self.bits!r}")
         self.sources = {**{key: numbers.get(key, {}) for key in NUMBERS},
                         **{key: numbers[key] for key in OPTIONAL if key in numbers},
-                        **self._group(numbers, "utilisation", KINDS), **self._group(numbers, "error", ERRORS),
+                        **self._group(numbers, "utilisation", (*KINDS, *PRICED_AS)),
+                        **self._group(numbers, "error", ERRORS),
                         **self._group(numbers, "capacity", self.figures)}
         for key, entry in self.sources.items():
             self._check(key, entry)
@@ -47,23 +49,25 @@ class Roofline(Device):
         self._start = numbers["start_us"]["value"] if "start_us" in numbers else 0.0
         self._asynchronous = numbers.get("asynchronous") is True
         self._utilisation = {key: entry["value"] for key, entry in numbers.get("utilisation", {}).items()}
-        self._assumed = {"unknown"} | {key for key, entry in numbers.get("utilisation", {}).items()
-                                       if entry["origin"] == "analytic"}
+        self._assumed = {"unknown", *(PRICED_AS.keys() - self._utilisation.keys())}
+        self._assumed |= {kind for kind in self._utilisation if numbers["utilisation"][kind]["origin"] == "analytic"}
+        self._fusion = fusion_rules(self.name, numbers.get("fusion", FOLDS_INTO))
         self._error = numbers.get("error", {})
         self.capacity = {key: float(entry["value"]) for key, entry in numbers.get("capacity", {}).items()}
         if missing := [kind for kind in KINDS if kind not in self._utilisation]:
             raise UsageError(f"device '{self.name}' says no utilisation for {', '.join(missing)}")
+        self._utilisation = {kind: self._utilisation[as_] for kind, as_ in PRICED_AS.items()} | self._utilisation
         if missing := [name for name in UNCERTAIN if name not in self._error]:
             raise UsageError(f"device '{self.name}' does not say how far its {missing[0]} can be off: "
                              f"add [error.{missing[0]}]")
 
     def cost(self, workload: Workload) -> Costs:
-        kernels = fuse(workload)
+        kernels = fuse(workload, self._fusion)
         rows = self._rows(kernels, workload)
-        sizes = [buffer.elements for buffer in workload.buffers]
-        memory = peak_elements(kernels, sizes, workload.inputs, workload.outputs) * self.bits / 8 / 1024
-        weights, biases = kept(kernels, workload)
-        flash = (weights * self.bits / 8 + biases * BIAS_BYTES) / 1024
+        sizes = [buffer.bytes_in(self.bits) for buffer in workload.buffers]
+        memory = peak_bytes(kernels, sizes, workload.inputs, workload.outputs) / 1024
+        weights, biases = kept(kernels)
+        flash = (sum(sizes[b] for b in weights) + biases * BIAS_BYTES) / 1024
         unknown = sorted({name for k in kernels if k.kind == "unknown" for name in k.names})
         return Costs({
             "latency_ms": self._figure("latency_ms", rows), "energy_mj": self._figure("energy_mj", rows),
@@ -88,9 +92,10 @@ class Roofline(Device):
 
     def _times(self, kernel: Kernel, workload: Workload) -> tuple[float, float, float]:
         """Seconds of arithmetic, seconds of memory traffic, and the bytes of that traffic."""
-        elements = sum(workload.buffers[b].elements for b in (*kernel.reads, *kernel.writes))
-        weights = sum(workload.buffers[b].elements for b in kernel.weights)
-        traffic = (elements + weights) * self.bits / 8 + kernel.biases * BIAS_BYTES
+        touched = [workload.buffers[b] for b in (*kernel.reads, *kernel.writes)]
+        elements = sum(buffer.elements for buffer in touched)
+        traffic = sum(buffer.bytes_in(self.bits) for buffer in touched) + kernel.biases * BIAS_BYTES \
+            + sum(workload.buffers[b].bytes_in(self.bits) for b in kernel.weights)
         rate = self._peak * 1e9 * self._utilisation.get(kernel.kind, self._utilisation["move"])
         return (kernel.macs or elements) / rate, traffic / (self._bandwidth * 1e9), traffic
 
@@ -134,6 +139,18 @@ class Roofline(Device):
             raise UsageError(f"device '{self.name}': {key} is a share above 0 and at most 1, not {entry['value']}")
         if key in ("peak_gmacs", "bandwidth_gb_s", "power_w") and entry["value"] <= 0:
             raise UsageError(f"device '{self.name}': {key} must be above 0")
+
+
+def fusion_rules(name: str, entries: Any) -> Mapping[str, Collection[str]]:
+    """Which kinds a device's runtime folds into the kernel before them: [fusion] norm = ["conv", ...]."""
+    known = (*KINDS, *PRICED_AS)
+    if not isinstance(entries, Mapping) or not all(isinstance(kinds, list | set) for kinds in entries.values()):
+        raise UsageError(f"device '{name}': [fusion] says for a kind the list of kinds that it is folded into, such as "
+                         'elementwise = ["conv", "linear"]')
+    for kind in (*entries, *(kind for kinds in entries.values() for kind in kinds)):
+        if kind not in known:
+            raise unknown("kind of operator", str(kind), list(known), f"([fusion] of device '{name}')")
+    return {kind: set(kinds) for kind, kinds in entries.items()}
 
 
 export = Roofline

@@ -1,0 +1,125 @@
+"""ONNX files as workloads: the same counts as the recorded network, and files that cannot be read."""
+
+import random
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from archfab.core import UsageError
+from archfab.evaluate import load_device
+from archfab.exporting import to_onnx
+from archfab.hardware.loops import Loops
+from archfab.hardware.onnx_file import read_onnx, record_onnx, zeros
+from archfab.hardware.workload import record
+from archfab.plan import plan
+
+
+def model_of(nodes, inputs, outputs, constants=(), opset=17, **types):
+    """A graph: inputs and outputs by name and shape, constants by name and array."""
+    def info(name, shape):
+        return helper.make_tensor_value_info(name, types.get(name, TensorProto.FLOAT), shape)
+
+    graph = helper.make_graph(nodes, "g", [info(*each) for each in inputs.items()],
+                              [info(*each) for each in outputs.items()],
+                              [numpy_helper.from_array(array, name) for name, array in dict(constants).items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+@pytest.mark.parametrize(("space", "apart"), [("mobile", 0.01), ("attention", 0.2)])
+def test_an_exported_network_counts_as_the_recorded_one(space, apart):
+    """The products of attention and their scaling are operators of their own in ONNX."""
+    bench = plan("vision", space=space, data=None, device="cortex-m7", options={})
+    recorded = bench.workload(bench.space.sample(random.Random(1)))
+    read = record_onnx(recorded.network.onnx())
+    assert read.macs == recorded.macs
+    nests, theirs = ([op.loops for op in each.ops if op.kind in ("conv", "pointwise", "depthwise")]
+                     for each in (recorded, read))
+    assert nests == theirs and nests
+    ours, theirs = (load_device("cortex-m7").cost(each).figures for each in (recorded, read))
+    assert theirs["latency_ms"].value == pytest.approx(ours["latency_ms"].value, rel=apart)
+    assert theirs["memory_kb"].value == pytest.approx(ours["memory_kb"].value, rel=apart)
+
+
+def test_a_network_behind_a_file_is_that_file():
+    model = to_onnx(torch.nn.Linear(3, 2), (torch.rand(4, 3),))
+    workload = record_onnx(model)
+    assert workload.network.module() is None
+    assert [tuple(x.shape) for x in workload.network.inputs()] == [(4, 3)]
+    assert record(torch.nn.Linear(3, 2), (torch.rand(4, 3),)).ops[0].loops == workload.ops[0].loops
+
+
+def test_constants_and_views_are_no_operators():
+    nodes = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Transpose", ["w"], ["wt"], perm=[1, 0]),
+             helper.make_node("Reshape", ["x", "s"], ["y"]), helper.make_node("MatMul", ["y", "wt"], ["z"])]
+    workload = record_onnx(model_of(nodes, {"x": [2, 3]}, {"z": [2, 4]}, {"w": ones(4, 3)}))
+    assert [op.name for op in workload.ops] == ["MatMul"]
+    assert workload.params == 12 and workload.macs == 24
+    assert workload.ops[0].loops == (Loops(outputs=4, inputs=3, height=2),)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_recurrent_layers_are_counted(kind, gates):
+    length, batch, features, hidden = 5, 2, 3, 7
+    node = helper.make_node(kind, ["x", "w", "r"], ["y"], hidden_size=hidden)
+    workload = record_onnx(model_of([node], {"x": [length, batch, features]}, {"y": [length, 1, batch, hidden]},
+                                    {"w": ones(1, gates * hidden, features), "r": ones(1, gates * hidden, hidden)}))
+    assert workload.macs == gates * length * batch * hidden * (features + hidden)
+    flash = load_device("cortex-m7").cost(workload).figures["flash_kb"].value
+    assert flash == gates * hidden * (features + hidden) / 1024
+
+
+def test_shapes_that_hang_on_values_are_found_by_a_run():
+    nodes = [helper.make_node("NonZero", ["x"], ["at"]), helper.make_node("Cast", ["at"], ["y"], to=TensorProto.FLOAT)]
+    workload = record_onnx(model_of(nodes, {"x": [2, 3]}, {"y": [2, None]}))
+    assert [op.shape for op in workload.ops] == [(2, 0), (2, 0)]         # of zeros, none is no zero
+
+
+def test_an_unknown_operator_is_listed():
+    node = helper.make_node("Det", ["x"], ["y"])
+    workload = record_onnx(model_of([node], {"x": [1, 3, 3]}, {"y": [1]}))
+    assert load_device("cortex-m7").cost(workload).unknown == ["Det"]
+
+
+def test_a_batch_of_any_size_is_one_and_other_axes_are_asked_for():
+    node = helper.make_node("Relu", ["x"], ["y"])
+    model = model_of([node], {"x": ["batch", 4]}, {"y": ["batch", 4]})
+    assert record_onnx(model).ops[0].shape == (1, 4)
+    assert record_onnx(model, {"x": [7, 4]}).ops[0].shape == (7, 4)
+    open_ = model_of([node], {"x": [1, "length"]}, {"y": [1, "length"]})
+    with pytest.raises(UsageError, match=r"axis 1 may be of any size; say it: --shape x=1x64"):
+        record_onnx(open_)
+    assert record_onnx(open_, {"x": [1, 9]}).ops[0].shape == (1, 9)
+    with pytest.raises(UsageError, match="has 2 axes"):
+        record_onnx(open_, {"x": [9]})
+    with pytest.raises(UsageError, match="no input 'z'; it has: x"):
+        record_onnx(open_, {"z": [9]})
+
+
+def test_files_that_are_no_model_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="there is no file"):
+        read_onnx(tmp_path / "none.onnx")
+    whole = to_onnx(torch.nn.Linear(3, 2), (torch.rand(4, 3),)).SerializeToString()
+    for content in (b"", b"no model", whole[:len(whole) // 2]):
+        (tmp_path / "bad.onnx").write_bytes(content)
+        with pytest.raises(UsageError, match=r"bad.onnx is no ONNX model"):
+            read_onnx(tmp_path / "bad.onnx")
+
+
+def test_shapes_that_contradict_each_other_are_refused():
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    with pytest.raises(UsageError, match="MatMul .* multiplies 2x3 by 5x4"):
+        record_onnx(model_of([node], {"x": [2, 3]}, {"y": [2, 4]}, {"w": ones(5, 4)}))
+
+
+def test_zeros_have_the_types_of_the_inputs():
+    node = helper.make_node("Gather", ["table", "at"], ["y"])
+    model = model_of([node], {"at": [3]}, {"y": [3, 2]}, {"table": ones(5, 2)}, at=TensorProto.INT64)
+    assert zeros(model)[0].dtype == torch.int64
+    assert isinstance(model, onnx.ModelProto)

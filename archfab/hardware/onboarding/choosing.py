@@ -10,18 +10,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-NOISE = 0.06**2         # relative variance of one measurement, beforehand
+NOISE = 0.03**2         # relative variance of one measurement, beforehand
 
 
-def chosen(features: np.ndarray, number: int, measured: Sequence[int] = ()) -> list[int]:
-    """Rows of `features` (whose products are covariances of relative latencies) to measure, the best first."""
+def chosen(features: np.ndarray, number: int, measured: Sequence[int] = (), barred: Sequence[int] = ()) -> list[int]:
+    """Rows of `features` (whose products are covariances of relative latencies) to measure, the best first.
+
+    :param barred: rows that are not to be measured, though they count among those that are to be known.
+    """
     covariance = features @ features.T
     found: list[int] = []
     for row in measured:
         covariance = without(covariance, row)
-    for _ in range(min(number, len(features) - len(set(measured)))):
+    never = sorted({*measured, *barred})
+    for _ in range(min(number, len(features) - len(never))):
         gain = (covariance**2).sum(0) / (np.diag(covariance) + NOISE)
-        gain[[*measured, *found]] = -1
+        gain[[*never, *found]] = -1
         found.append(int(np.argmax(gain)))
         covariance = without(covariance, found[-1])
     return found

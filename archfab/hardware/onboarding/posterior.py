@@ -20,7 +20,7 @@ from archfab.hardware.onboarding.terms import TERMS
 
 DIRECTIONS = 6
 LEVEL = 0.25                    # variance of the mean list's own scale, after the scale is set by the measurements
-BEFORE = np.log([1.0, 3e-3, 1e-3, 0.06**2])     # c, t, u, noise
+BEFORE = np.log([1.0, 3e-3, 3e-4, 0.06**2])     # c, t, u, noise
 SPREAD = np.array([1.0, 1.5, 1.5, 1.75])        # of their logarithms
 JITTER = 1e-7
 LEAST_SHARE = 0.05              # of the mean list's latency: no prediction is below
@@ -81,6 +81,7 @@ class Posterior:
     noise: float                # relative
     step: float                 # ms that measurements are rounded to; 0: not
     evidence: float             # log, up to a constant
+    places: float = 0.0         # ms, by which the codes of the places move a network: what is not known of one without
 
     def values(self, x: np.ndarray) -> np.ndarray:
         return np.maximum(x @ self.mean, LEAST_SHARE * np.maximum(x @ self.low, 0))
@@ -90,6 +91,18 @@ class Posterior:
         variance = (x**2) @ (self.scale**2) + ((x @ self.spread) ** 2).sum(1) - ((x @ self.seen) ** 2).sum(1)
         noise = (self.noise * self.values(x)) ** 2 + self.step**2 / 12 if measured else 0.0
         return np.sqrt(np.maximum(variance, 0) + noise)
+
+    def prices(self) -> np.ndarray:
+        """ms of each term, without the codes."""
+        return self.mean[:len(TERMS)]
+
+    def at_large(self, bill: np.ndarray) -> tuple[float, float]:
+        """A network of no known space, whose places are unknown: value and deviation from its terms alone, [term]."""
+        n = len(TERMS)
+        value = max(float(bill @ self.mean[:n]), LEAST_SHARE * max(float(bill @ self.low[:n]), 0.0))
+        variance = float((bill**2) @ (self.scale[:n] ** 2)) + float(((bill @ self.spread[:n]) ** 2).sum()) \
+            - float(((bill @ self.seen[:n]) ** 2).sum())
+        return value, math.sqrt(max(variance, 0.0) + self.places**2 + (self.noise * value) ** 2 + self.step**2 / 12)
 
 
 def learn(prior: Prior, x: np.ndarray, y: np.ndarray, step: float = 0.0,
@@ -142,4 +155,5 @@ def conditioned(prior: Prior, x: np.ndarray, rest: np.ndarray, logs: np.ndarray,
     seen = np.linalg.solve(root, across.T).T
     mean = prior.mean + seen @ np.linalg.solve(root, rest)
     return Posterior(mean * scale, prior.mean * scale, own * scale, spread * scale, seen * scale,
-                     math.exp(logs[-1] / 2), step, evidence)
+                     math.exp(logs[-1] / 2), step, evidence,
+                     math.exp(logs[2] / 2) * scale if prior.codes.any() else 0.0)

@@ -30,7 +30,8 @@ CELL_SOURCE, CELL_TARGET = np.array([0, 0, 1, 0, 1, 2]), np.array([1, 2, 2, 3, 3
 
 @dataclass(frozen=True)
 class Networks:
-    """Networks as amounts, for each runtime: the terms that they buy, and the codes of a table's columns, centred."""
+    """Networks as amounts, for each runtime: the terms that they buy, and the codes of a table's columns, around
+    those of the mean network, so that zero says nothing."""
 
     keys: tuple[str, ...]           # what a table calls them
     bills: np.ndarray               # [runtime, network, term]
@@ -76,11 +77,6 @@ def one_hot(codes: np.ndarray, labels: Sequence[int]) -> np.ndarray:
     return (codes[:, :, None] == np.array(labels)).reshape(len(codes), -1).astype(float)
 
 
-def centred(codes: Sequence[np.ndarray]) -> np.ndarray:
-    """Around the mean network under each runtime, so that zero says nothing."""
-    return np.stack([part - part.mean(0) if len(part) else part for part in codes])
-
-
 # --- NAS-Bench-201: codes of the edges 01 02 12 03 13 23; 0 none, 1 skip, 2 conv 1x1, 3 conv 3x3, 4 pool
 
 @cache
@@ -119,11 +115,13 @@ def nb201(rows: Sequence[Mapping[str, str]]) -> tuple[Networks, np.ndarray]:
     ops = cells()[at]
     amounts = np.stack([dense(part) for part in parts()["nb201"]["parts"]])
     ran = [only(ops, runtime) for runtime in RUNTIMES]
+    usual = [one_hot(only(cells(), runtime), (1, 2, 3, 4)).mean(0) for runtime in RUNTIMES]
     names = tuple(f"edge {i}-{j} {op}" for i, j in zip(CELL_SOURCE, CELL_TARGET, strict=True)
                   for op in ("skip", "conv1x1", "conv3x3", "pool"))
     bills = np.stack([np.maximum(cell_counts(part) @ amounts, 0) for part in ran])
     networks = Networks(tuple(row["idx"] for row in rows), bills,
-                        centred([one_hot(part, (1, 2, 3, 4)) for part in ran]), names)
+                        np.stack([one_hot(part, (1, 2, 3, 4)) - mean for part, mean in zip(ran, usual, strict=True)]),
+                        names)
     return networks, ~(ran[2] > 0).any(1)
 
 
@@ -135,7 +133,8 @@ def fbnet(rows: Sequence[Mapping[str, str]]) -> tuple[Networks, np.ndarray]:
     blocks = np.stack([np.stack([dense(part) for part in layer]) for layer in found["blocks"]])
     bills = dense(found["base"]) + blocks[np.arange(22), ops].sum(1)
     names = tuple(f"layer {i} op {op}" for i in range(22) for op in range(9))
-    networks = Networks(tuple(row["ops"] for row in rows), bills[None], centred([one_hot(ops, range(9))]), names)
+    networks = Networks(tuple(row["ops"] for row in rows), bills[None], (one_hot(ops, range(9)) - 1 / 9)[None],
+                        names)
     return networks, np.zeros(len(rows), bool)
 
 
@@ -157,10 +156,11 @@ def ofa(rows: Sequence[Mapping[str, str]]) -> tuple[Networks, np.ndarray]:
         others = [other for j, other in enumerate(known) if j != i]
         weight = np.prod([(sides - other) / (known[i] - other) for other in others], axis=0)
         bills += weight[:, None] * amounts
-    layers = one_hot(np.where(present, at_kernel * 3 + at_expand, -1), range(9))
+    usual = np.repeat([(3 - max(0, at % 4 - 1)) / 27 for at in range(20)], 9)      # depths are 2, 3 or 4 alike
+    layers = one_hot(np.where(present, at_kernel * 3 + at_expand, -1), range(9)) - usual
     names = tuple(f"block {i} kernel {k} expand {e}" for i in range(20) for k in (3, 5, 7) for e in (3, 4, 6))
     keys = tuple(" | ".join(row[name] for name in ("ks", "e", "d", "r")) for row in rows)
-    return Networks(keys, np.maximum(bills, 0)[None], centred([layers]), names), np.zeros(len(rows), bool)
+    return Networks(keys, np.maximum(bills, 0)[None], layers[None], names), np.zeros(len(rows), bool)
 
 
 # --- any other table: its columns
@@ -193,7 +193,8 @@ def columns_only(rows: Sequence[Mapping[str, str]], keys: Sequence[str]) -> tupl
     bills = np.zeros((1, len(rows), len(TERMS)))
     bills[:, :, PLACE[START]] = 1
     texts_ = tuple(" | ".join(row[key] for key in keys) for row in rows)
-    return Networks(texts_, bills, centred([amounts]), tuple(names), priced=False), np.zeros(len(rows), bool)
+    return (Networks(texts_, bills, (amounts - amounts.mean(0))[None], tuple(names), priced=False),
+            np.zeros(len(rows), bool))
 
 
 KNOWN = {"nb201": (nb201, ("idx",)), "fbnet": (fbnet, ("ops",)), "ofa": (ofa, ("ks", "e", "d", "r"))}

@@ -1,0 +1,64 @@
+"""What is known before a new device is measured: for networks of a space, the lists of all devices that have it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from archfab.hardware.onboarding.posterior import Prior, prior_of
+from archfab.hardware.onboarding.references import Reference, rooflines
+from archfab.hardware.onboarding.spaces import RUNTIMES, Networks
+
+METRIC = 1500           # networks that the directions are taken from
+FEW = 4                 # devices that have a space; with fewer, others join in, with their prices alone
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Priors by runtime, and the devices that they come from."""
+
+    space: str
+    priors: tuple[Prior, ...]
+    names: tuple[str, ...]          # of the known devices
+    codes: tuple[str, ...]          # names of the code columns
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        return RUNTIMES[:len(self.priors)]
+
+    def features(self, networks: Networks, likely: Mapping[int, float] | None = None) -> np.ndarray:
+        """Features whose products are the prior covariances of relative latencies; how likely each runtime is, else
+        all alike."""
+        likely = likely or {at: 1 / len(self.priors) for at in range(len(self.priors))}
+        return np.concatenate([np.sqrt(share) * self.priors[at].features(networks.columns(at))
+                               for at, share in likely.items()], axis=1)
+
+
+def setting_of(space: str, networks: Networks, known: Sequence[Reference], without: Collection[str] = ()) -> Setting:
+    """What devices other than those `without` say of networks like these."""
+    known = [each for each in known if each.name not in without]
+    used = [each for each in known if space in each.noise]
+    if len(used) < FEW and networks.priced:
+        used += [each for each in (*known, *rooflines()) if space not in each.noise]
+    chosen = np.random.default_rng(0).permutation(len(networks))[:METRIC]
+    codes = networks.codes.shape[2]
+    lists = np.stack([np.concatenate([each.prices, each.places.get(space, np.zeros(codes))]) for each in used])
+    priors = tuple(prior_of(lists, networks.columns(at)[chosen]) for at in range(len(networks.bills)))
+    return Setting(space, priors, tuple(each.name for each in used), networks.names)
+
+
+def unlike_any(space: str, networks: Networks, latencies: np.ndarray, known: Sequence[Reference],
+               names: Collection[str]) -> float:
+    """By which factor the latencies are beyond the slowest known device (above 1) or the fastest (below 1); 1 between."""
+    columns = networks.columns(0)
+    ratios = [float(np.median(latencies / each.latencies(columns, space))) for each in (*known, *rooflines())
+              if each.name in names]
+    return min(ratios) if min(ratios) > 1 else max(ratios) if max(ratios) < 1 else 1.0
+
+
+def family(name: str) -> str:
+    """The device behind a column: 1080ti for 1080ti_32, raspi4 for raspi4 (cifar10)."""
+    return re.sub(r"(_\d+)?( \(.*\))?$", "", name)

@@ -88,7 +88,7 @@ def add(name: str, file: str, knowledge: Sequence[str] = (), unit: str | None = 
     else:
         trust, others = doubted(setting, networks, latencies, measured.step, most=max(1, len(latencies) // 4))
     model = learned(setting, networks, latencies, measured.step, trust)
-    rehearsed = rehearsals(subjects, known)
+    rehearsed = rehearse(subjects.space, networks, known.candidates, known.devices, tables)
     model = rescaled(model, factor_of(rehearsed))
     document = told(name, measured, subjects, latencies, known, model, trust, others, rehearsed, knowledge)
     path = save(folder, name, for_file(document, networks), model, setting.codes)
@@ -129,14 +129,6 @@ def upcoming(known: Known, networks: Networks, number: int, model: Learned | Non
     repeated = [len(networks) + i for i, key in enumerate(known.candidates.keys) if key in seen]
     rows = chosen(features, number, [*range(len(networks))], repeated)
     return [known.candidates.keys[row - len(networks)] for row in rows]
-
-
-def rehearsals(subjects: Subjects, known: Known) -> list[Rehearsed]:
-    """The same networks on the known devices, where a table has them."""
-    at = np.array([row for row in subjects.at if row >= 0], int)
-    if subjects.table is None or len(at) < LEAST:
-        return []
-    return rehearse(subjects.table, at, known.devices)
 
 
 def told(name: str, measured: Measurements, subjects: Subjects, latencies: np.ndarray, known: Known, model: Learned,
@@ -185,7 +177,7 @@ def suspicions(subjects: Subjects, latencies: np.ndarray, known: Known) -> list[
 def expectation(rehearsed: Sequence[Rehearsed], networks: Networks, value: np.ndarray, deviation: np.ndarray,
                 factor: float) -> dict[str, Any]:
     """The rank correlation to expect, and where that comes from."""
-    if not rehearsed:
+    if len(rehearsed) < 2:
         return {"spearman": simulated(networks, value, deviation), "worst": None,
                 "by": "simulation with the deviations that the measurements leave"}
     return {"spearman": float(np.mean([each.spearman for each in rehearsed])),

@@ -37,13 +37,11 @@ class LearnedDevice(Device):
             raise BuildError(f"device '{self.name}' was learned from a table whose networks archfab cannot build, so it "
                              f"knows the rows of that table alone: archfab device predict {self.name}")
         amounts, unknown = bill(workload)
-        found = [post.at_large(np.array(amounts)) for post in self.model.posteriors]
-        value = sum(weight * v for weight, (v, _) in zip(self.model.weights, found, strict=True))
-        square = sum(weight * (v**2 + d**2) for weight, (v, d) in zip(self.model.weights, found, strict=True))
-        low, high = self.model.interval(np.array([value]), np.array([max(square - value**2, 0.0) ** 0.5]))
-        return Costs({"latency_ms": Cost(value, "calibrated", float(low[0]), float(high[0])),
+        value, deviation = self.model.at_large(np.array([amounts]))
+        low, high = self.model.interval(value, deviation)
+        return Costs({"latency_ms": Cost(float(value[0]), "calibrated", float(low[0]), float(high[0])),
                       "macs": Cost.counted(workload.macs), "params": Cost.counted(workload.params)},
-                     self._rows(workload, value), unknown)
+                     self._rows(workload, float(value[0])), unknown)
 
     def _rows(self, workload: Workload, total: float) -> list[dict[str, Any]]:
         """Each kernel's share of the latency by its prices; what comes out negative, as fits of few measurements can,

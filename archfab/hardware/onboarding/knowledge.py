@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ class Table:
     excluded: tuple[str, ...]               # keys of networks without a path from input to output
     sources: tuple[str, ...]                # files
 
-    @property
+    @cached_property
     def place(self) -> Mapping[str, int]:
         return {key: i for i, key in enumerate(self.networks.keys)}
 

@@ -40,6 +40,13 @@ class Learned:
         square = sum(weight * (deviation**2 + value**2) for weight, value, deviation in found)
         return mean, np.sqrt(np.maximum(square - mean**2, 1e-18))
 
+    def at_large(self, bills: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same by the terms alone, [network, term], for networks of no known space."""
+        each = np.array([[post.at_large(bill) for bill in bills] for post in self.posteriors])
+        mean = np.tensordot(self.weights, each[..., 0], 1)
+        square = np.tensordot(self.weights, (each**2).sum(-1), 1)
+        return mean, np.sqrt(np.maximum(square - mean**2, 1e-18))
+
     def interval(self, value: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where another measurement lies with a probability of `NOMINAL`."""
         half = NORMAL * self.factor * deviation
@@ -65,9 +72,9 @@ class Checked:
 
 def learned(setting: Setting, networks: Networks, latencies: np.ndarray, step: float = 0.0,
             trust: np.ndarray | None = None) -> Learned:
-    """The posteriors of all runtimes, weighted by their evidence."""
+    """The posteriors of all runtimes, weighted by their evidence and by how many known devices have them."""
     found = [learn(prior, networks.columns(at), latencies, step, trust) for at, prior in enumerate(setting.priors)]
-    logs = np.array([post.evidence for post in found])
+    logs = np.array([post.evidence for post in found]) + np.log(setting.shares)
     weights = np.exp(logs - logs.max())
     kept = np.flatnonzero(weights / weights.sum() > NEGLIGIBLE)
     share = weights[kept] / weights[kept].sum()

@@ -23,7 +23,9 @@ from archfab.hardware.onboarding.terms import COUNTING, KINDS, START, TERMS
 
 DEVICES = Path(__file__).parents[1] / "devices"
 ROWS = 2000             # of a table that a device is fitted to: more change nothing
-NEAR = 0.3              # how far a price is from that of the rooflines (relative), beforehand
+NEAR = {"launches": 100.0, START: 100.0}    # how far a price is from the rooflines' (relative), beforehand: launches
+USUALLY = 1.0                               # differ by orders of magnitude, the rest by less
+ROUNDS = 8              # of taking out prices that come out negative
 PLACES = 0.05           # how far a code moves the latency of the mean network (relative), beforehand
 FLOOR = 0.3             # errors are relative to the latency, but at least to this share of the median
 RESIDUAL = 0.05         # relative error of the fit, beforehand
@@ -31,7 +33,8 @@ RESIDUAL = 0.05         # relative error of the fit, beforehand
 
 @dataclass(frozen=True)
 class Reference:
-    """A known device: what each term costs on it, and what the codes of each space add."""
+    """A known device: what each term costs on it, and what the codes of each space add. Another device of the same
+    `family` is the same hardware with another batch size or other data."""
 
     name: str
     prices: np.ndarray                      # ms of each term
@@ -40,6 +43,10 @@ class Reference:
     noise: Mapping[str, float]              # relative deviation of what was measured around this, by space
     rows: int = 0
     origin: str = "measured"
+
+    def knows(self, space: str) -> bool:
+        """Whether it was measured on networks of that space."""
+        return space in self.noise
 
     def latencies(self, columns: np.ndarray, space: str) -> np.ndarray:
         """Of networks [network, term or code]; never below a twentieth of their median."""
@@ -136,10 +143,10 @@ def fitted(parts: Sequence[tuple[str, np.ndarray, np.ndarray]]
         rows.append(block * weight[:, None])
         targets.append(y * weight)
     design, target = np.concatenate(rows), np.concatenate(targets)
-    spread = np.concatenate([np.full(terms, NEAR * 10), np.full(sum(widths), PLACES)])
+    spread = np.concatenate([[NEAR.get(term.split()[-1], USUALLY) for term in TERMS], np.full(sum(widths), PLACES)])
     centre = np.concatenate([np.ones(terms), np.zeros(sum(widths))])
     precision = design.T @ design + np.diag(1 / spread**2)
-    solution = np.linalg.solve(precision, design.T @ target + centre / spread**2)
+    solution = above_zero(precision, design.T @ target + centre / spread**2, terms)
     prices, places, noise = solution[:terms] * price * scale, {}, {}
     for i, (space, x, y) in enumerate(parts):
         start = terms + sum(widths[:i])
@@ -147,6 +154,19 @@ def fitted(parts: Sequence[tuple[str, np.ndarray, np.ndarray]]
         error = np.log(np.maximum(x @ np.concatenate([prices, places[space]]), 0.05 * np.median(y)) / y)
         noise[space] = robust_deviation(error)
     return prices, places, noise
+
+
+def above_zero(precision: np.ndarray, right: np.ndarray, terms: int) -> np.ndarray:
+    """Least squares with no negative price: those that come out negative are nothing, and the others fitted again."""
+    used = np.ones(len(right), bool)
+    solution = np.zeros(len(right))
+    for _ in range(ROUNDS):
+        solution[:] = 0
+        solution[used] = np.linalg.solve(precision[np.ix_(used, used)], right[used])
+        if not (solution[:terms] < 0).any():
+            break
+        used[:terms] &= solution[:terms] >= 0
+    return np.concatenate([np.maximum(solution[:terms], 0), solution[terms:]])
 
 
 def robust_deviation(errors: np.ndarray) -> float:

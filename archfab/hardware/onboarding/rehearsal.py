@@ -16,9 +16,9 @@ from archfab.hardware.onboarding.knowledge import Table
 from archfab.hardware.onboarding.learning import NOMINAL, NORMAL, learned
 from archfab.hardware.onboarding.references import Reference
 from archfab.hardware.onboarding.setting import family, setting_of
-from archfab.hardware.onboarding.spaces import Networks
+from archfab.hardware.onboarding.spaces import RUNTIMES, Networks
 
-LOOKED_AT = 1000        # networks of the table
+LOOKED_AT = 1000        # networks
 NARROWEST, WIDEST = 0.7, 2.0
 STEPS = np.linspace(0.005, 0.995, 100)
 
@@ -35,24 +35,40 @@ class Rehearsed:
     off: tuple[float, ...]  # quantiles of the absolute error in deviations
 
 
-def rehearse(table: Table, rows: np.ndarray, known: Sequence[Reference], without: Sequence[str] = ()) -> list[Rehearsed]:
-    """All devices of the table that have measured those rows, one by one."""
-    rng = np.random.default_rng(0)
-    looked = np.setdiff1d(rng.permutation(len(table.networks))[:LOOKED_AT], rows)
+def rehearse(space: str, measured: Networks, others: Networks, known: Sequence[Reference],
+             tables: Sequence[Table] = (), without: Sequence[str] = ()) -> list[Rehearsed]:
+    """All known devices that stand for the new one in the prior, one by one; `others` is what is then predicted."""
+    looked = others.take(np.sort(np.random.default_rng(0).permutation(len(others))[:LOOKED_AT]))
+    table = next((table for table in tables if table.space == space), None)
+    some = [each for each in known if each.name not in without]
+    used = [each for each in some if each.knows(space)] or [each for each in some if not space]
     found = []
-    for name, latencies in table.latencies.items():
-        if name in without or np.isnan(latencies[rows]).any() or not any(each.name == name for each in known):
+    for device in used:
+        same = {each.name for each in some if family(each.name) == family(device.name)} | set(without)
+        if not any(each.name not in same and (each.knows(space) or not space) for each in some):
             continue
-        same = {each.name for each in known if family(each.name) == family(name)} | set(without)
-        if not any(each.name not in same and table.space in each.noise for each in known):
-            continue
-        setting = setting_of(table.space, table.networks, known, same)
-        whole = bool(np.all(latencies[rows] == np.round(latencies[rows])))
-        model = learned(setting, table.networks.take(rows), latencies[rows], 1.0 if whole else 0.0)
-        seen = looked[~np.isnan(latencies[looked])]
-        value, deviation = model.predict(table.networks.take(seen))
-        found.append(scored(name, value, deviation, latencies[seen]))
+        setting = setting_of(space, others, some, same)
+        y, step = taken(device, measured, space, table, 1)
+        model = learned(setting, measured, y, step)
+        value, deviation = model.predict(looked)
+        found.append(scored(device.name, value, deviation, taken(device, looked, space, table, 2)[0]))
     return found
+
+
+def taken(device: Reference, networks: Networks, space: str, table: Table | None, seed: int) -> tuple[np.ndarray, float]:
+    """What networks took on a known device, and to what it was rounded; where its table does not say, what its list
+    does, with its noise (of all its spaces, where this is none of them)."""
+    runtime = RUNTIMES.index(device.runtime.get(space, RUNTIMES[0]))
+    noise = device.noise.get(space, float(np.median(list(device.noise.values()) or [0.0])))
+    y = device.latencies(networks.columns(runtime), space)
+    y = y * np.exp(noise * np.random.default_rng(seed).standard_normal(len(y)))
+    if table is None or device.name not in table.latencies:
+        return y, 0.0
+    known, place = table.latencies[device.name], table.place
+    whole = bool(np.all((known == np.round(known)) | np.isnan(known)))
+    rows = np.array([place.get(key, -1) for key in networks.keys])
+    there = (rows >= 0) & ~np.isnan(known[rows])
+    return np.where(there, known[rows], np.maximum(np.round(y), 1.0) if whole else y), 1.0 if whole else 0.0
 
 
 def scored(name: str, value: np.ndarray, deviation: np.ndarray, true: np.ndarray) -> Rehearsed:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from archfab.core import UsageError
 from archfab.hardware.onboarding.posterior import Prior, prior_of
 from archfab.hardware.onboarding.references import Reference, rooflines
 from archfab.hardware.onboarding.spaces import RUNTIMES, Networks
@@ -24,14 +25,17 @@ class Setting:
     priors: tuple[Prior, ...]
     names: tuple[str, ...]          # of the known devices
     codes: tuple[str, ...]          # names of the code columns
+    shares: tuple[float, ...]       # how likely each runtime is, by those of the known devices
 
     @property
     def runtimes(self) -> tuple[str, ...]:
         return RUNTIMES[:len(self.priors)]
 
     def features(self, networks: Networks, likely: Mapping[int, float] | None = None) -> np.ndarray:
-        """Features whose products are the prior covariances of relative latencies; how likely each runtime is, else
-        all alike."""
+        """Features whose products are the prior covariances of relative latencies.
+
+        :param likely: how likely each runtime is; all alike unless given, so that what is chosen tells them apart.
+        """
         likely = likely or {at: 1 / len(self.priors) for at in range(len(self.priors))}
         return np.concatenate([np.sqrt(share) * self.priors[at].features(networks.columns(at))
                                for at, share in likely.items()], axis=1)
@@ -40,14 +44,18 @@ class Setting:
 def setting_of(space: str, networks: Networks, known: Sequence[Reference], without: Collection[str] = ()) -> Setting:
     """What devices other than those `without` say of networks like these."""
     known = [each for each in known if each.name not in without]
-    used = [each for each in known if space in each.noise]
+    used = [each for each in known if each.knows(space)]
     if len(used) < FEW and networks.priced:
-        used += [each for each in (*known, *rooflines()) if space not in each.noise]
+        used += [each for each in (*known, *rooflines()) if not each.knows(space)]
+    if not used:
+        raise UsageError(f"no other device is known for networks of {space}; give more knowledge: --knowledge DIR")
     chosen = np.random.default_rng(0).permutation(len(networks))[:METRIC]
     codes = networks.codes.shape[2]
     lists = np.stack([np.concatenate([each.prices, each.places.get(space, np.zeros(codes))]) for each in used])
     priors = tuple(prior_of(lists, networks.columns(at)[chosen]) for at in range(len(networks.bills)))
-    return Setting(space, priors, tuple(each.name for each in used), networks.names)
+    counts = [1 + sum(each.runtime.get(space) == runtime for each in used) for runtime in RUNTIMES[:len(priors)]]
+    return Setting(space, priors, tuple(each.name for each in used), networks.names,
+                   tuple(count / sum(counts) for count in counts))
 
 
 def unlike_any(space: str, networks: Networks, latencies: np.ndarray, known: Sequence[Reference],

@@ -2,9 +2,10 @@
 
 y = w . x (1 + noise), w ~ N(m, .25 m m' + c sum_k v_k v_k' + t diag(s^2) + u diag(z^2)): m is the mean list of the known
 devices, each scaled to the same median latency, v_k the directions in which these lists differ most, s and z the
-scales of terms and codes, the ways of its own that a device has. c, t, u and the noise are chosen by their marginal
-likelihood times a prior (type II maximum a posteriori), from the measurements alone. Whatever is rounded to whole units
-has a variance of a twelfth of the unit squared more. Latencies add up over terms, so all is linear and in closed form.
+scales of terms and codes, the ways of its own that a device has. c, t, u and the noise are not chosen but averaged over
+a grid, weighted by their marginal likelihood and a prior, so that ten measurements do not make it too sure. Whatever is
+rounded to whole units has a variance of a twelfth of the unit squared more. Latencies add up over terms, so all is linear
+and in closed form; the mixture over the grid is kept by its mean and covariance.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
-from scipy.optimize import minimize
 
 from archfab.hardware.onboarding.terms import TERMS
 
 DIRECTIONS = 6
-LEVEL = 0.25                    # variance of the mean list's own scale, after the scale is set by the measurements
-BEFORE = np.log([1.0, 3e-3, 3e-4, 0.06**2])     # c, t, u, noise
-SPREAD = np.array([1.0, 1.5, 1.5, 1.75])        # of their logarithms
+LEVEL = 0.25                            # variance of the mean list's own scale, once the scale is set
+ALONG = (0.1, 0.3, 1.0, 3.0)            # c
+OWN = (0.1, 1.0, 10.0)                  # of t and u together, around their usual values
+USUAL_OWN = (3e-3, 3e-4)                # t and u
+NOISES = (0.002, 0.005, 0.012, 0.03, 0.07, 0.16)
+OWN_SPREAD, NOISE_MIDDLE, NOISE_SPREAD = 1.5, 0.05, 1.3     # log-normal priors
 JITTER = 1e-7
-LEAST_SHARE = 0.05              # of the mean list's latency: no prediction is below
+LEAST_SHARE = 0.05                      # of the mean list's latency: no prediction is below
+SMALL = 1e-12                           # share of a covariance that is left out
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,14 @@ class Prior:
         """Features whose products are the covariances of c, t and u."""
         return [x @ self.directions, x * self.terms, x * self.codes]
 
+    def usual(self, x: np.ndarray) -> np.ndarray:
+        """The mean list's relative latencies, never near zero."""
+        return np.maximum(x @ self.mean, LEAST_SHARE)
+
     def features(self, x: np.ndarray) -> np.ndarray:
-        """Features whose products are the prior covariance of relative latencies, for choosing what to measure."""
-        middle = np.maximum(x @ self.mean, LEAST_SHARE)
-        weighted = [part * math.exp(log / 2) for part, log in zip(self.parts(x), BEFORE, strict=False)]
-        return np.concatenate([math.sqrt(LEVEL) * middle[:, None], *weighted], axis=1) / middle[:, None]
+        """Features whose products are the prior covariance of latencies."""
+        weighted = [part * math.sqrt(variance) for part, variance in zip(self.parts(x), (1.0, *USUAL_OWN), strict=True)]
+        return np.concatenate([math.sqrt(LEVEL) * self.usual(x)[:, None], *weighted], axis=1)
 
 
 def prior_of(lists: np.ndarray, x: np.ndarray) -> Prior:
@@ -77,7 +85,7 @@ class Posterior:
     low: np.ndarray             # [column] ms, the least that is predicted
     scale: np.ndarray           # [column] independent deviations, ms
     spread: np.ndarray          # [column, i] what is spread together, ms
-    seen: np.ndarray            # [column, j] what the measurements took of it, ms
+    seen: np.ndarray            # [column, j] what the measurements took of that, ms
     noise: float                # relative
     step: float                 # ms that measurements are rounded to; 0: not
     evidence: float             # log, up to a constant
@@ -109,51 +117,43 @@ def learn(prior: Prior, x: np.ndarray, y: np.ndarray, step: float = 0.0,
           trust: Sequence[float] | np.ndarray | None = None) -> Posterior:
     """The posterior after measurements: networks [network, column], ms, how they were rounded, and how much each is
     trusted (its noise variance is divided by that)."""
-    usual = np.maximum(x @ prior.mean, LEAST_SHARE)
+    usual, mean = prior.usual(x), x @ prior.mean
     scale = float(np.exp(np.median(np.log(y / usual))))
-    t, mean = y / scale, x @ prior.mean
-    products = [part @ part.T for part in prior.parts(x)]
-    level = LEVEL * np.outer(mean, mean)
-    used = np.array([bool(product.any()) for product in products] + [True])
+    rest = y / scale - mean
     doubt = 1 / (np.ones(len(y)) if trust is None else np.maximum(np.asarray(trust, float), 1e-6))
-    size, logs = usual, BEFORE.copy()
+    across = [np.outer(prior.mean, mean), prior.directions @ (prior.directions.T @ x.T),
+              (prior.terms**2)[:, None] * x.T, (prior.codes**2)[:, None] * x.T]     # covariances with the list
+    grid = np.array(list(product(ALONG, OWN, NOISES)))
+    shares = np.stack([np.full(len(grid), LEVEL), grid[:, 0], USUAL_OWN[0] * grid[:, 1], USUAL_OWN[1] * grid[:, 1]], axis=1)
+    noise = (grid[:, 2:] ** 2 * usual**2 + (step / scale) ** 2 / 12) * doubt + JITTER
+    covariances = np.einsum("gi,inm->gnm", shares, np.stack([x @ part for part in across]))
+    covariances += noise[:, :, None] * np.eye(len(y))
+    roots = np.linalg.cholesky(covariances)
+    inverses = np.linalg.inv(covariances)
+    fitted = inverses @ rest
+    before = -0.5 * (np.log(grid[:, 1]) / OWN_SPREAD) ** 2 - 0.5 * (np.log(grid[:, 2] / NOISE_MIDDLE) / NOISE_SPREAD) ** 2
+    logs = before - 0.5 * fitted @ rest - np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1)
+    weights = np.exp(logs - logs.max())
+    evidence = float(logs.max() + np.log(weights.sum()))
+    weights /= weights.sum()
+    pulls = (shares[:, :, None] * fitted[:, None, :]).reshape(len(grid), -1)       # [grid, part x network]
+    pull = weights @ pulls
+    taken = np.einsum("g,gi,gj,gnm->injm", weights, shares, shares, inverses).reshape(len(pull), len(pull))
+    between = ((pulls - pull) * weights[:, None]).T @ (pulls - pull)
+    spread, seen = split(np.concatenate(across, axis=1), between - taken)
+    level, along, terms, codes = weights @ shares
+    own = np.sqrt(terms * prior.terms**2 + codes * prior.codes**2)
+    spread = np.concatenate([math.sqrt(level) * prior.mean[:, None], math.sqrt(along) * prior.directions, spread], axis=1)
+    found = prior.mean + np.concatenate(across, axis=1) @ pull
+    return Posterior(found * scale, prior.mean * scale, own * scale, spread * scale, seen * scale,
+                     math.sqrt(float(weights @ grid[:, 2] ** 2)), step, evidence,
+                     math.sqrt(codes) * scale if prior.codes.any() else 0.0)
 
-    def covariances(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        signal = level + sum(math.exp(log) * product for log, product in zip(logs, products, strict=False))
-        return signal, (math.exp(logs[-1]) * size**2 + (step / scale) ** 2 / 12) * doubt + JITTER
 
-    def loss(logs: np.ndarray) -> tuple[float, np.ndarray]:
-        signal, noise = covariances(logs)
-        inverse = np.linalg.inv(signal + np.diag(noise))
-        weights = inverse @ (t - mean)
-        value = 0.5 * (t - mean) @ weights - 0.5 * np.linalg.slogdet(inverse)[1]
-        outer = inverse - np.outer(weights, weights)
-        slopes = [0.5 * math.exp(log) * float((outer * product).sum())
-                  for log, product in zip(logs, products, strict=False)]
-        slopes.append(0.5 * math.exp(logs[-1]) * float((np.diag(outer) * size**2 * doubt).sum()))
-        away = (logs - BEFORE) / SPREAD
-        return value + 0.5 * float(away @ away), (np.array(slopes) + away / SPREAD) * used
-
-    bounds = list(zip(BEFORE - 4 * SPREAD, BEFORE + 4 * SPREAD, strict=True))
-    for _ in range(2):          # noise is relative to the latency, which the first round finds
-        found = minimize(loss, logs, jac=True, method="L-BFGS-B", bounds=bounds)
-        logs = found.x
-        signal, noise = covariances(logs)
-        weights = np.linalg.solve(signal + np.diag(noise), t - mean)
-        size = np.maximum(mean + signal @ weights, 0.1 * usual)
-    signal, noise = covariances(logs)
-    return conditioned(prior, x, t - mean, logs, signal + np.diag(noise), scale, step, -float(found.fun))
-
-
-def conditioned(prior: Prior, x: np.ndarray, rest: np.ndarray, logs: np.ndarray, covariance: np.ndarray, scale: float,
-                step: float, evidence: float) -> Posterior:
-    """The list's mean and covariance, given what the measurements are off the prior mean."""
-    own = np.sqrt(np.exp(logs[1]) * prior.terms**2 + np.exp(logs[2]) * prior.codes**2)
-    spread = np.concatenate([math.sqrt(LEVEL) * prior.mean[:, None], math.exp(logs[0] / 2) * prior.directions], axis=1)
-    across = own[:, None] ** 2 * x.T + spread @ (spread.T @ x.T)        # covariance of the list with the measurements
-    root = np.linalg.cholesky(covariance)
-    seen = np.linalg.solve(root, across.T).T
-    mean = prior.mean + seen @ np.linalg.solve(root, rest)
-    return Posterior(mean * scale, prior.mean * scale, own * scale, spread * scale, seen * scale,
-                     math.exp(logs[-1] / 2), step, evidence,
-                     math.exp(logs[2] / 2) * scale if prior.codes.any() else 0.0)
+def split(basis: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """basis middle basis' as a a' - b b': what is added to a covariance, and what is taken from it."""
+    q, r = np.linalg.qr(basis)
+    values, vectors = np.linalg.eigh(r @ middle @ r.T)
+    least = SMALL * max(float(np.abs(values).max()), 1e-30)
+    factors = q @ vectors * np.sqrt(np.abs(values))
+    return factors[:, values > least], factors[:, values < -least]

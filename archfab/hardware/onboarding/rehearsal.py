@@ -15,7 +15,7 @@ import numpy as np
 from archfab.hardware.onboarding.knowledge import Table
 from archfab.hardware.onboarding.learning import NOMINAL, NORMAL, learned
 from archfab.hardware.onboarding.references import Reference
-from archfab.hardware.onboarding.setting import family, setting_of
+from archfab.hardware.onboarding.setting import Setting, family, setting_of
 from archfab.hardware.onboarding.spaces import RUNTIMES, Networks
 
 LOOKED_AT = 1000        # networks
@@ -36,8 +36,13 @@ class Rehearsed:
 
 
 def rehearse(space: str, measured: Networks, others: Networks, known: Sequence[Reference],
-             tables: Sequence[Table] = (), without: Sequence[str] = ()) -> list[Rehearsed]:
-    """All known devices that stand for the new one in the prior, one by one; `others` is what is then predicted."""
+             tables: Sequence[Table] = (), without: Sequence[str] = (),
+             memo: dict[tuple[str, ...], Setting] | None = None) -> list[Rehearsed]:
+    """All known devices that stand for the new one in the prior, one by one; `others` is what is then predicted.
+
+    :param memo: keeps the priors for the next rehearsal with the same `others`.
+    """
+    memo = {} if memo is None else memo
     looked = others.take(np.sort(np.random.default_rng(0).permutation(len(others))[:LOOKED_AT]))
     table = next((table for table in tables if table.space == space), None)
     some = [each for each in known if each.name not in without]
@@ -47,7 +52,8 @@ def rehearse(space: str, measured: Networks, others: Networks, known: Sequence[R
         same = {each.name for each in some if family(each.name) == family(device.name)} | set(without)
         if not any(each.name not in same and (each.knows(space) or not space) for each in some):
             continue
-        setting = setting_of(space, others, some, same)
+        left = tuple(sorted(same))
+        setting = memo.get(left) or memo.setdefault(left, setting_of(space, others, some, same))
         y, step = taken(device, measured, space, table, 1)
         model = learned(setting, measured, y, step)
         value, deviation = model.predict(looked)

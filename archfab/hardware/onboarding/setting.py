@@ -32,13 +32,18 @@ class Setting:
         return RUNTIMES[:len(self.priors)]
 
     def features(self, networks: Networks, likely: Mapping[int, float] | None = None) -> np.ndarray:
-        """Features whose products are the prior covariances of relative latencies.
+        """Features whose products are the prior covariances of relative latencies: of each runtime's list, and of
+        which runtime it is.
 
         :param likely: how likely each runtime is; all alike unless given, so that what is chosen tells them apart.
         """
         likely = likely or {at: 1 / len(self.priors) for at in range(len(self.priors))}
-        return np.concatenate([np.sqrt(share) * self.priors[at].features(networks.columns(at))
-                               for at, share in likely.items()], axis=1)
+        columns = {at: networks.columns(at) for at in likely}
+        usual = {at: self.priors[at].usual(x) for at, x in columns.items()}
+        middle = sum(share * usual[at] for at, share in likely.items())
+        parts = [np.sqrt(share) * np.concatenate([self.priors[at].features(columns[at]), (usual[at] - middle)[:, None]],
+                                                 axis=1) for at, share in likely.items()]
+        return np.concatenate(parts, axis=1) / middle[:, None]
 
 
 def setting_of(space: str, networks: Networks, known: Sequence[Reference], without: Collection[str] = ()) -> Setting:

@@ -148,9 +148,12 @@ def parser() -> argparse.ArgumentParser:
     add_device(verb("device", device, "a new device from ten measured networks, and which to measure next",
                     "archfab device next --table nb201 --out ten.csv; archfab device add my-phone --measurements ten.csv"))
     one = verb("cost", cost, "what one network costs on a device, operator by operator",
-               "archfab cost vision --genotype FILE --device cortex-m7", True)
-    one.add_argument("task", help="a name, or a .py file")
-    one.add_argument("--genotype", required=True, metavar="FILE", help="JSON: choice name -> label, or a bundle.json")
+               "archfab cost MODEL.onnx --device cortex-m7; archfab cost vision --genotype FILE --device cortex-m7",
+               True)
+    one.add_argument("target", help="an .onnx file, a bundle's folder, or a task with --genotype")
+    one.add_argument("--genotype", metavar="FILE", help="JSON: choice name -> label, or a bundle.json")
+    one.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", dest="shapes",
+                     help="of an input of an ONNX file that takes several")
     add_task(one)
     return top
 
@@ -373,10 +376,10 @@ def device(asked: argparse.Namespace, options: Extras) -> int:
 
 
 def cost(asked: argparse.Namespace, options: Extras) -> int:
-    from archfab.preview import cost_of
+    from archfab.costing import cost_of
     from archfab.terminal import show_cost
-    return answer(asked, cost_of(asked.task, asked.genotype, asked.space, asked.data, asked.device, options),
-                  show_cost)
+    return answer(asked, cost_of(asked.target, asked.device, asked.genotype, asked.space, asked.data, asked.shapes,
+                                 options), show_cost)
 
 
 if __name__ == "__main__":

@@ -101,14 +101,14 @@ class Workbench:
     def workload(self, genotype: Genotype) -> Workload:
         """What the network runs, recorded without training it; it can be made, for devices that run it."""
         from archfab.hardware.network import Network
-        from archfab.hardware.workload import record_genotype
+        from archfab.hardware.tracing import trace
         example = self.task.example_for(genotype) or ()
 
         def make() -> tuple[Any, tuple[Any, ...]]:
             from archfab.lowering.concrete import build
             return self.task.exported(build(self.space, genotype, example)), example
 
-        return replace(record_genotype(self.space, genotype, example), network=Network(make))
+        return replace(trace(self.space, genotype, example), network=Network(make))
 
     def hints(self, genotype: Genotype) -> Metrics:
         """What is known of a network before it is tried: its costs, and what the estimator says of it cheaply."""

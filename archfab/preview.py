@@ -1,19 +1,16 @@
-"""What can be said without a search: a space's report with prices, and the costs of one network."""
+"""What can be said without a search: a space's report with prices."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import random
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from archfab import registry
-from archfab.core import Budget, BuildError, Genotype, Task, UsageError
+from archfab.core import Budget, BuildError, Genotype, Task
 from archfab.evaluate import Workbench
 from archfab.plan import gives_lessons, plan
 from archfab.space.report import report
@@ -101,34 +98,4 @@ def lesson_seconds(bench: Workbench, lowerings: Collection[str], rng: random.Ran
         learner = Learner(bench.task, bench.space, data)
         found["darts"] = (1 - HELD) * pace(lambda batch: (learner.decide(batch, batch, data, 0),
                                                           learner.learn(batch, data, 0)))
-    return found
-
-
-def cost_of(task: str, file: str, space: str | None, data: str | None, device: str,
-            options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the network of a genotype file costs on a device, operator by operator."""
-    bench = plan(task, space=space, data=data, device=device, options=options)
-    genotype = read_genotype(Path(file))
-    bench.space.check(genotype)
-    if bench.example is None:
-        raise UsageError(f"the task '{task}' has no networks, so none that could cost anything")
-    try:
-        costs = bench.device.cost(bench.workload(genotype))
-    except BuildError as error:
-        raise UsageError(f"this network cannot be built: {error}") from None
-    return {"device": device, "costs": {name: asdict(cost) for name, cost in costs.figures.items()},
-            "operators": list(costs.operators), "unknown": list(costs.unknown)}
-
-
-def read_genotype(path: Path) -> dict[str, Any]:
-    """A genotype from a JSON file: the bare decisions, or a bundle or a front member that holds them."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON file: {error}") from None
-    found = data.get("genotype", data) if isinstance(data, dict) else data
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} holds no genotype: a JSON object from choice name to label")
     return found

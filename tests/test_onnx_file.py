@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings, strategies
 from onnx import TensorProto, helper, numpy_helper
 
 from archfab.core import UsageError
@@ -114,7 +115,7 @@ def test_files_that_are_no_model_are_refused(tmp_path):
 
 def test_shapes_that_contradict_each_other_are_refused():
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
-    with pytest.raises(UsageError, match="MatMul .* multiplies 2x3 by 5x4"):
+    with pytest.raises(UsageError, match=r"MatMul .* multiplies 2x3 by 5x4"):
         record_onnx(model_of([node], {"x": [2, 3]}, {"y": [2, 4]}, {"w": ones(5, 4)}))
 
 
@@ -123,3 +124,22 @@ def test_zeros_have_the_types_of_the_inputs():
     model = model_of([node], {"at": [3]}, {"y": [3, 2]}, {"table": ones(5, 2)}, at=TensorProto.INT64)
     assert zeros(model)[0].dtype == torch.int64
     assert isinstance(model, onnx.ModelProto)
+
+
+WHOLE = model_of([helper.make_node("Conv", ["x", "w"], ["y"], name="a", strides=[2, 2]),
+                  helper.make_node("Flatten", ["y"], ["f"], name="b"), helper.make_node("Gemm", ["f", "g"], ["z"])],
+                 {"x": [1, 3, 9, 9]}, {"z": [1, 2]}, {"w": ones(4, 3, 3, 3), "g": ones(64, 2)}).SerializeToString()
+
+
+@given(at=strategies.integers(0, len(WHOLE) - 1), byte=strategies.integers(0, 255), end=strategies.integers(1, 2000))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_file_is_refused_or_still_a_model(at, byte, end, tmp_path):
+    content = bytearray(WHOLE)
+    content[at] = byte
+    (tmp_path / "damaged.onnx").write_bytes(content[:end])
+    try:
+        workload = record_onnx(read_onnx(tmp_path / "damaged.onnx"))
+    except UsageError as error:
+        assert str(error)
+    else:
+        assert workload.macs >= 0 and all(b.elements >= 0 for b in workload.buffers)

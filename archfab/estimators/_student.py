@@ -111,8 +111,8 @@ class Student:
 
     def macs(self, genotype: Genotype) -> int:
         """Multiply-accumulates of a network on one example."""
-        from archfab.hardware.workload import record_genotype
-        return record_genotype(self.space, genotype, self.task.example_for(genotype) or ()).macs
+        from archfab.hardware.tracing import trace
+        return trace(self.space, genotype, self.task.example_for(genotype) or ()).macs
 
     def remember(self, name: str, make: Callable[[], Any]) -> Any:
         """Something that a rule needs in every step, made once."""

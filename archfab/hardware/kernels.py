@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from archfab.hardware.loops import Loops
 from archfab.hardware.workload import Op, Workload
@@ -42,42 +41,50 @@ def fuse(workload: Workload, rules: Mapping[str, Collection[str]] = FOLDS_INTO) 
     readers = readers_of(workload)
     kernels: list[Kernel] = []
     maker: dict[int, int] = {}          # activation buffer -> kernel that wrote it
-    version: Counter[int] = Counter()
+    version: dict[int, int] = {}
     for op in workload.ops:
         kernel = kernel_of(op, workload)
         before = maker.get(kernel.reads[0]) if len(kernel.reads) == 1 else None
-        if before is not None and readers[kernel.reads[0], version[kernel.reads[0]]] == 1 \
+        if before is not None and readers[kernel.reads[0], version.get(kernel.reads[0], 0)] == 1 \
                 and joins(kernel, kernels[before], rules):
             kernels[before] = joined(kernels[before], kernel)
         else:
             kernels.append(kernel)
             before = len(kernels) - 1
-        maker.update(dict.fromkeys(kernel.writes, before))
-        version.update(op.writes)
+        for b in kernel.writes:
+            maker[b] = before
+            version[b] = version.get(b, 0) + 1
     return kernels
 
 
-def readers_of(workload: Workload) -> Counter[tuple[int, int]]:
+def readers_of(workload: Workload) -> dict[tuple[int, int], int]:
     """How many operators read a buffer between two writes to it: an operator in place makes a new version."""
-    version: Counter[int] = Counter()
-    readers: Counter[tuple[int, int]] = Counter()
+    version: dict[int, int] = {}
+    readers: dict[tuple[int, int], int] = {}
     for op in workload.ops:
-        readers.update((b, version[b]) for b in set(op.reads))
-        version.update(op.writes)
-    readers.update((b, version[b]) for b in workload.outputs)
+        for b in set(op.reads):
+            key = b, version.get(b, 0)
+            readers[key] = readers.get(key, 0) + 1
+        for b in op.writes:
+            version[b] = version.get(b, 0) + 1
+    for b in workload.outputs:
+        key = b, version.get(b, 0)
+        readers[key] = readers.get(key, 0) + 1
     return readers
 
 
 def kernel_of(op: Op, workload: Workload) -> Kernel:
-    reads = tuple(dict.fromkeys(op.reads))
-    weights = [b for b in reads if workload.buffers[b].role != "activation"]
+    buffers = workload.buffers
+    reads: list[int] = []
+    weights: list[int] = []
+    for b in dict.fromkeys(op.reads):
+        (reads if buffers[b].role == "activation" else weights).append(b)
     biases: list[int] = []
-    if op.kind in MATRIX and op.name not in SEVERAL:
-        weights.sort(key=lambda b: -workload.buffers[b].elements)       # beside the matrix there is a bias or nothing
+    if len(weights) > 1 and op.kind in MATRIX and op.name not in SEVERAL:
+        weights.sort(key=lambda b: -buffers[b].elements)        # beside the matrix there is a bias or nothing
         weights, biases = weights[:1], weights[1:]
-    return Kernel(op.kind, (op.name,), tuple(b for b in reads if workload.buffers[b].role == "activation"), op.writes,
-                  tuple(weights), sum(workload.buffers[b].elements for b in biases), op.macs, op.shape, op.detail,
-                  op.loops)
+    return Kernel(op.kind, (op.name,), tuple(reads), op.writes, tuple(weights),
+                  sum([buffers[b].elements for b in biases]), op.macs, op.shape, op.detail, op.loops)
 
 
 def joins(kernel: Kernel, before: Kernel, rules: Mapping[str, Collection[str]]) -> bool:
@@ -87,10 +94,11 @@ def joins(kernel: Kernel, before: Kernel, rules: Mapping[str, Collection[str]]) 
 
 def joined(before: Kernel, kernel: Kernel) -> Kernel:
     """A norm's parameters vanish into the weights before it and leave a bias; an activation's stay."""
-    both = replace(before, names=before.names + kernel.names, writes=kernel.writes)
-    if kernel.kind == "norm":
-        return replace(both, biases=max(before.biases, kernel.shape[1]))
-    return replace(both, weights=before.weights + kernel.weights)
+    norm = kernel.kind == "norm"
+    return Kernel(before.kind, before.names + kernel.names, before.reads, kernel.writes,
+                  before.weights if norm else before.weights + kernel.weights,
+                  max(before.biases, kernel.shape[1]) if norm else before.biases, before.macs, before.shape,
+                  before.detail, before.loops)
 
 
 def kept(kernels: list[Kernel]) -> tuple[set[int], int]:

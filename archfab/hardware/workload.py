@@ -84,8 +84,13 @@ def record_genotype(space: Space, genotype: Genotype, example: tuple[Any, ...]) 
     from archfab.lowering.concrete import build
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = build(space, genotype, example)
-        return record(model, pytree.tree_map_only(
-            torch.Tensor, lambda x: torch.empty(x.shape, dtype=x.dtype), example))
+        return record(model, faked(example))
+
+
+def faked(example: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Inputs without data, inside a mode of fake tensors."""
+    return pytree.tree_map_only(
+        torch.Tensor, lambda x: torch.empty_strided(x.shape, x.stride(), dtype=x.dtype), example)
 
 
 def record(model: torch.nn.Module, inputs: tuple[Any, ...]) -> Workload:
@@ -133,7 +138,7 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         name = func._schema.name.removeprefix("aten::").removesuffix("_")
-        if name in VIEWS or name in ("empty", "dropout"):
+        if name in VIEWS or name in ("empty", "empty_strided", "dropout"):
             return out
         reads = tensors((args, kwargs))
         written = [x for x in tensors(out) if x.numel()][:1 if name in FIRST_OUTPUT else None]
@@ -151,11 +156,16 @@ class Recorder(TorchDispatchMode):
         storage = x.untyped_storage()
         key = storage._cdata
         if key not in self._numbers:
-            self._numbers[key] = len(self.buffers)
-            self._held.append(storage)
+            self._name(x, len(self.buffers))
             self.buffers.append(Buffer(storage.nbytes() // x.element_size(), self._roles.get(key, "activation"),
                                        str(x.dtype).removeprefix("torch.")))
         return self._numbers[key]
+
+    def _name(self, x: torch.Tensor, number: int) -> None:
+        """Says which buffer a tensor lies in."""
+        storage = x.untyped_storage()
+        self._numbers[storage._cdata] = number
+        self._held.append(storage)
 
 
 def tensors(tree: Any) -> list[torch.Tensor]:

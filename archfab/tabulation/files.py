@@ -126,9 +126,8 @@ def costs_of(bench: Workbench, genotype: Genotype, devices: Sequence[Device]) ->
     """The network's size, and its figures on each device as DEVICE_FIGURE; its workload is recorded once."""
     if bench.example is None:
         return {}
-    from archfab.hardware.workload import record_genotype
     try:
-        workload = record_genotype(bench.space, genotype, bench.example)
+        workload = bench.workload(genotype)
     except BuildError:
         return {}
     sizes = {"params": float(workload.params), "macs": float(workload.macs)}

@@ -9,7 +9,7 @@ kernels without any, the elements that they touch. Energy is power times time.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from archfab.core import Cost, Costs, Device, UsageError, unknown
@@ -63,8 +63,8 @@ class Roofline(Device):
 
     def cost(self, workload: Workload) -> Costs:
         kernels = fuse(workload, self._fusion)
-        rows = self._rows(kernels, workload)
         sizes = [buffer.bytes_in(self.bits) for buffer in workload.buffers]
+        rows = self._rows(kernels, workload, sizes)
         memory = peak_bytes(kernels, sizes, workload.inputs, workload.outputs) / 1024
         weights, biases = kept(kernels)
         flash = (sum(sizes[b] for b in weights) + biases * BIAS_BYTES) / 1024
@@ -75,9 +75,9 @@ class Roofline(Device):
             "flash_kb": Cost(flash, "analytic", flash, flash),
             "macs": Cost.counted(workload.macs), "params": Cost.counted(workload.params)}, rows, unknown)
 
-    def _rows(self, kernels: list[Kernel], workload: Workload) -> list[dict[str, Any]]:
+    def _rows(self, kernels: list[Kernel], workload: Workload, sizes: Sequence[float]) -> list[dict[str, Any]]:
         """One row for each kernel, and one for the start; their latencies add up to the network's."""
-        times = [self._times(kernel, workload) for kernel in kernels]
+        times = [self._times(kernel, workload, sizes) for kernel in kernels]
         launch = self._overhead / 1e6
         launch_bound = self._asynchronous and launch * len(times) > sum(max(c, m) for c, m, _ in times)
         rows = []
@@ -90,12 +90,11 @@ class Roofline(Device):
             rows.append(self._row("start", "start", "", [], 0, 0, "launch", self._start / 1e6))
         return rows
 
-    def _times(self, kernel: Kernel, workload: Workload) -> tuple[float, float, float]:
+    def _times(self, kernel: Kernel, workload: Workload, sizes: Sequence[float]) -> tuple[float, float, float]:
         """Seconds of arithmetic, seconds of memory traffic, and the bytes of that traffic."""
-        touched = [workload.buffers[b] for b in (*kernel.reads, *kernel.writes)]
-        elements = sum(buffer.elements for buffer in touched)
-        traffic = sum(buffer.bytes_in(self.bits) for buffer in touched) + kernel.biases * BIAS_BYTES \
-            + sum(workload.buffers[b].bytes_in(self.bits) for b in kernel.weights)
+        touched = (*kernel.reads, *kernel.writes)
+        elements = sum([workload.buffers[b].elements for b in touched])
+        traffic = sum([sizes[b] for b in touched + kernel.weights]) + kernel.biases * BIAS_BYTES
         rate = self._peak * 1e9 * self._utilisation.get(kernel.kind, self._utilisation["move"])
         return (kernel.macs or elements) / rate, traffic / (self._bandwidth * 1e9), traffic
 

@@ -1,0 +1,225 @@
+"""Workloads composed of parts: a part is recorded once for each way it is decided and each shape that comes in.
+
+Of a fresh network most parts are known from others of its space, so it takes a tenth of the time of recording it whole.
+The workload is the same, operator for operator. A part that looks into what stands in it, or takes gradients through
+it, is recorded whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
+
+from archfab.core import Genotype, canonical
+from archfab.hardware.workload import Op, Recorder, Workload, faked, in_parts, record, tensors
+from archfab.lowering.concrete import Builder, shapes_of
+from archfab.space import Space
+from archfab.space.descriptions import Description, encode
+
+ROOT = "net"
+REMEMBERED = 20_000         # fragments of a space
+_tracers: WeakKeyDictionary[Space, Tracer] = WeakKeyDictionary()
+
+
+def trace(space: Space, genotype: Genotype, example: tuple[Any, ...]) -> Workload:
+    """The workload of a genotype; what was recorded for other networks of its space is used again.
+
+    :param example: inputs of the network's forward; only their shapes and types are looked at.
+    """
+    space.check(genotype)
+    if space not in _tracers:
+        _tracers[space] = Tracer()
+    return _tracers[space].trace(space.root, genotype, example)
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """What a part runs on inputs of one shape: operators on buffers of its own, and what it gives."""
+
+    workload: Workload
+    inputs: tuple[Any, ...]     # shape, strides and type of each tensor that comes in
+    answer: Any                 # on the meta device
+
+
+class Entangled(Exception):
+    """A part is used in a way in which it was not recorded."""
+
+
+class Played(nn.Module):
+    """Stands where a part stands; instead of running, it notes what the part runs."""
+
+    def __init__(self, fragment: Fragment) -> None:
+        super().__init__()
+        self.fragment = fragment
+        self.kept: dict[int, int] = {}      # parameters: the fragment's buffer -> the recorder's
+
+    def forward(self, *inputs: Any) -> Any:
+        composer = _get_current_dispatch_mode()
+        given = tensors(inputs)
+        if not isinstance(composer, Composer) or tuple(map(kind_of, given)) != self.fragment.inputs:
+            raise Entangled
+        if torch.is_grad_enabled() and any(x.requires_grad for x in given):
+            raise Entangled
+        return composer.play(self.fragment, given, self.kept)
+
+
+class Drawer:
+    """Gives fake tensors, none twice, out of a pool that outlives it; for making one takes longer than all else."""
+
+    def __init__(self, pool: dict[Any, list[torch.Tensor]]) -> None:
+        self.pool = pool
+        self.used: Counter[Any] = Counter()
+
+    def __call__(self, like: torch.Tensor) -> torch.Tensor:
+        """A tensor of this shape, strides and type."""
+        kind = kind_of(like)
+        there = self.pool.setdefault(kind, [])
+        i = self.used[kind]
+        self.used[kind] += 1
+        if i == len(there) or kind_of(there[i]) != kind or there[i].requires_grad:
+            there[i:i + 1] = [torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)]
+        return there[i]
+
+
+class Composer(Recorder):
+    """A recorder that takes in whole fragments too."""
+
+    def __init__(self, model: nn.Module, inputs: tuple[Any, ...], drawer: Drawer) -> None:
+        super().__init__(model, inputs)
+        self.drawer = drawer
+
+    def play(self, fragment: Fragment, given: Sequence[torch.Tensor], kept: dict[int, int]) -> Any:
+        """Notes a fragment's operators on these inputs; what it gives."""
+        part = fragment.workload
+        place = dict(zip(part.inputs, map(self._number, given), strict=True))
+        place |= kept
+        for i, buffer in enumerate(part.buffers):
+            if i not in place:
+                place[i] = len(self.buffers)
+                self.buffers.append(buffer)
+                if buffer.role != "activation":
+                    kept[i] = place[i]
+        self.ops += [moved(op, place) for op in part.ops]
+        numbers = iter(part.outputs)
+
+        def made(like: torch.Tensor) -> torch.Tensor:
+            y = self.drawer(like)
+            self._name(y, place[next(numbers)])
+            return y
+
+        if isinstance(fragment.answer, torch.Tensor):
+            return made(fragment.answer)
+        return pytree.tree_map_only(torch.Tensor, made, fragment.answer)
+
+
+class Tracer(Builder):
+    """Builds a network of stand-ins, each with the fragment of its part."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.fragments: dict[Any, Fragment] = {}
+        self.signatures: WeakKeyDictionary[Description, tuple[int, tuple[str, ...]]] = WeakKeyDictionary()
+        self.numbers: dict[str, int] = {}
+        self.mode = FakeTensorMode(allow_non_fake_inputs=True)
+        self.pool: dict[Any, list[torch.Tensor]] = {}
+        self.entangled: set[int] = set()
+        self.whole = False          # networks of this space are no parts one after another
+
+    def trace(self, root: Any, genotype: Genotype, example: tuple[Any, ...]) -> Workload:
+        """The workload of a network of the space that the description is."""
+        self.genotype, self.inside = genotype, 0
+        x = shapes_of(example)
+        with self.mode, in_parts(), torch.no_grad():
+            if not self.whole:
+                try:
+                    return self.recorded(self.part(root, x, ROOT)[0], tupled(x))
+                except Exception:
+                    pass
+            found = record(Builder(genotype).part(root, x, ROOT)[0], faked(example))
+            self.whole = True
+            return found
+
+    def part(self, value: Any, x: Any, where: str) -> tuple[nn.Module, Any]:
+        value, where = self.taken(value, where)
+        if self.inside or where == ROOT or not isinstance(value, Description):
+            return super().part(value, x, where)
+        number, names = self.signature(value)
+        key = number, tuple([self.genotype.get(name) for name in names]), pytree.tree_map_only(torch.Tensor, kind_of, x)
+        if key not in self.fragments:
+            if len(self.fragments) >= REMEMBERED:
+                self.fragments.clear()
+            self.fragments[key] = self.fragment(value, x, where, number)
+        return Played(self.fragments[key]), self.fragments[key].answer
+
+    def fragment(self, value: Description, x: Any, where: str, number: int) -> Fragment:
+        """A part recorded: with stand-ins for what stands in it, or whole where that will not do."""
+        inputs = tupled(x)
+        given: list[Any] = []
+        if number not in self.entangled:
+            try:
+                recorded = self.recorded(Answering(super().part(value, x, where)[0], given), inputs)
+            except Exception:
+                self.entangled.add(number)
+        if not given:
+            module = Builder(self.genotype).part(value, x, where)[0]
+            recorded = record(Answering(module, given), faked(inputs))
+        with _disable_current_modes():
+            answer = pytree.tree_map_only(torch.Tensor, lambda t: torch.empty_strided(
+                t.shape, t.stride(), dtype=t.dtype, device="meta"), given[0])
+        return Fragment(recorded, tuple(map(kind_of, tensors(inputs))), answer)
+
+    def recorded(self, module: nn.Module, inputs: tuple[Any, ...]) -> Workload:
+        """What a part of stand-ins runs on inputs of these shapes."""
+        drawer = Drawer(self.pool)
+        drawn = pytree.tree_map_only(torch.Tensor, drawer, inputs)
+        composer = Composer(module.eval(), drawn, drawer)
+        with composer:
+            y = module(*drawn)
+        return composer.workload(y)
+
+    def signature(self, value: Description) -> tuple[int, tuple[str, ...]]:
+        """A number that equal descriptions share, and the names of the choices in them."""
+        if value not in self.signatures:
+            choices: dict[str, Any] = {}
+            text = canonical([encode(value, choices), choices])
+            self.signatures[value] = self.numbers.setdefault(text, len(self.numbers)), tuple(choices)
+        return self.signatures[value]
+
+
+class Answering(nn.Module):
+    """A part, and what it gave."""
+
+    def __init__(self, part: nn.Module, given: list[Any]) -> None:
+        super().__init__()
+        self.part = part
+        self.given = given
+
+    def forward(self, *inputs: Any) -> Any:
+        y = self.part(*inputs)
+        self.given.append(y)
+        return y
+
+
+def tupled(x: Any) -> tuple[Any, ...]:
+    """What goes in, as a tuple."""
+    return x if isinstance(x, tuple) else (x,)
+
+
+def kind_of(x: torch.Tensor) -> tuple[Any, ...]:
+    """What a recording depends on of a tensor."""
+    return x.shape, x.stride(), x.dtype
+
+
+def moved(op: Op, place: dict[int, int]) -> Op:
+    """An operator on other buffers."""
+    return Op(op.name, op.kind, tuple([place[b] for b in op.reads]), tuple([place[b] for b in op.writes]), op.macs,
+              op.shape, op.detail, op.loops)

@@ -146,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
     add_table(verb("table", table, "benchmark tables: what one holds, which are known, a new one of any small space",
                    "archfab table show ../nasbench201; archfab table build vision --space small.py --out small"))
     add_device(verb("device", device, "a new device from ten measured networks, and which to measure next",
-                    "archfab device next --table nb201 --out ten.csv; archfab device add my-phone --measurements ten.csv"))
+                    "archfab device next --table nb201 --out ten.csv; archfab device add mine --measurements ten.csv"))
     one = verb("cost", cost, "what one network costs on a device, operator by operator",
                "archfab cost MODEL.onnx --device cortex-m7; archfab cost vision --genotype FILE --device cortex-m7",
                True)

@@ -37,8 +37,8 @@ def sparse(row: np.ndarray) -> dict[str, float]:
 
 
 def cells() -> dict[str, Any]:
-    """What each operation, sum and shared activation of a NAS-Bench-201 network runs: least squares on recorded ones."""
-    rows = [row for row in table("nasbench201/archs.csv.gz")]
+    """What each operation, sum and shared activation of a NAS-Bench-201 network runs, by least squares."""
+    rows = table("nasbench201/archs.csv.gz")
     ops = np.array([[int(row[f"e{i}{j}"]) for i, j in EDGES] for row in rows])
     reached = only(ops, "alive")
     whole = np.flatnonzero((reached == ops).all(1) & (reached > 0).any(1))

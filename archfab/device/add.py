@@ -101,8 +101,8 @@ def check_name(name: str, folder: Path, replace: bool) -> None:
     if name in registry.bundled("devices"):
         raise UsageError(f"'{name}' is a device that comes with archfab; take another name")
     if (folder / f"{name}.toml").exists() and not replace:
-        raise UsageError(f"there is a device '{name}' already ({folder / name}.toml); take another name, or replace it: "
-                         "--replace")
+        raise UsageError(f"there is a device '{name}' already ({folder / name}.toml); take another name, or replace "
+                         "it: --replace")
 
 
 def subjects_of(measured: Measurements, naming: Naming) -> tuple[Subjects, np.ndarray]:
@@ -140,9 +140,9 @@ def told(name: str, measured: Measurements, subjects: Subjects, latencies: np.nd
     value, deviation = model.predict(known.candidates)
     floor = math.hypot(model.noise, measured.step / math.sqrt(12) / float(np.median(latencies)))
     notes = [*measured.notes, *subjects.notes, *suspicions(subjects, latencies, known)]
-    notes += [f"{row.key}: {row.measured:.4g} ms is an outlier, {row.measured / row.predicted:.3g} times what the others "
-              f"say ({row.low:.4g} to {row.high:.4g} ms), more than {OFF:g} deviations off: hardly used; measure it "
-              "again, or keep it: --keep-outliers" for row in rows if not row.trusted]
+    notes += [f"{row.key}: {row.measured:.4g} ms is an outlier, {row.measured / row.predicted:.3g} times what the "
+              f"others say ({row.low:.4g} to {row.high:.4g} ms), more than {OFF:g} deviations off: hardly used; measure "
+              "it again, or keep it: --keep-outliers" for row in rows if not row.trusted]
     if len(latencies) < USUAL:
         notes.append(f"{len(latencies)} networks were measured; {USUAL} are better")
     where = subjects.space or "the task's space" if subjects.table or not known.setting.space else ""
@@ -170,8 +170,8 @@ def suspicions(subjects: Subjects, latencies: np.ndarray, known: Known) -> list[
         return []
     how = f"{off:.3g} times slower than the slowest" if off > 1 else f"{1 / off:.3g} times faster than the fastest"
     unit = "microseconds" if off > 1 else "seconds"
-    return [f"the latencies are {how} known device: are they {unit} under the name of another unit? Then make the device "
-            "again from a column named by its unit (latency_s, latency_us, latency_ms)"]
+    return [f"the latencies are {how} known device: are they {unit} under the name of another unit? Then make the "
+            "device again from a column named by its unit (latency_s, latency_us, latency_ms)"]
 
 
 def expectation(rehearsed: Sequence[Rehearsed], networks: Networks, value: np.ndarray, deviation: np.ndarray,
@@ -184,8 +184,8 @@ def expectation(rehearsed: Sequence[Rehearsed], networks: Networks, value: np.nd
             "worst": min(each.spearman for each in rehearsed),
             "within_10_percent": float(np.mean([each.within for each in rehearsed])),
             "coverage": float(np.mean([np.mean(np.array(each.off) <= NORMAL * factor) for each in rehearsed])),
-            "by": f"rehearsal: the same networks, measured on each of {len(rehearsed)} known devices, its own columns left "
-                  "out of the knowledge"}
+            "by": f"rehearsal: the same networks, measured on each of {len(rehearsed)} known devices, its own columns "
+                  "left out of the knowledge"}
 
 
 def for_file(document: Mapping[str, Any], networks: Networks) -> dict[str, Any]:

@@ -76,8 +76,9 @@ def pool_of(naming: Naming, candidates: str | None, measured: Measurements | Non
         drawn = naming.drawn(DRAWN, seed)
         return known_for(naming, None, devices, drawn, seed), drawn, ("genotype",), []
     if measured is None and naming.table is None and len(naming.tables) > 1:
-        raise UsageError(f"the knowledge has several spaces; say which: --table {' or '.join(t.space for t in naming.tables)}"
-                         "; or name candidates of your own: --candidates FILE, or --task with --space")
+        raise UsageError("the knowledge has several spaces; say which: --table "
+                         f"{' or '.join(table.space for table in naming.tables)}; or name candidates of your own: "
+                         "--candidates FILE, or --task with --space")
     table = table_for(measured.columns, naming.tables, naming.table) if measured else naming.tables[0] \
         if naming.table is None else table_for(sum((t.keys for t in naming.tables), ()), naming.tables, naming.table)
     known = known_for(naming, Subjects(table.networks, table.space, (), (), table), devices, None, seed)
@@ -106,7 +107,8 @@ def predicted(name: str, file: str, knowledge: Sequence[str] = (), naming: Namin
     columns = measured.columns if measured else tuple(rows[0])
     subjects = naming.find(named, columns)
     value, low, high = answers(device, subjects)
-    true = [measured.latencies[row] if measured and row < len(measured.latencies) else math.nan for row in subjects.rows]
+    true = [measured.latencies[row] if measured and row < len(measured.latencies) else math.nan
+            for row in subjects.rows]
     found = [{**dict(named[row]), "latency_ms": float(value[i]), "low_ms": float(low[i]), "high_ms": float(high[i]),
               "measured_ms": true[i] if math.isfinite(true[i]) else None} for i, row in enumerate(subjects.rows)]
     if out:

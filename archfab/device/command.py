@@ -31,14 +31,14 @@ def add(one: argparse.ArgumentParser) -> None:
 
     made = word("add", "a new device from about ten measured networks",
                 "archfab device add my-phone --measurements ten.csv\n"
-                "ten.csv names the network (idx; ops; ks, e, d, r; arch_str; genotype; onnx) and has a column latency_ms")
+                "ten.csv names the network (idx; ops; ks, e, d, r; arch_str; genotype; onnx) and has latency_ms")
     made.add_argument("name", help="what the device is called from then on: --device NAME")
     made.add_argument("--measurements", required=True, metavar="FILE", help="CSV or JSON; the latency column says its "
                                                                             "unit: latency_ms, latency_us, latency_s")
     made.add_argument("--unit", help="ms, us or s: of a latency column that does not say its own")
     made.add_argument("--replace", action="store_true", help="also where there is a device of that name")
-    made.add_argument("--keep-outliers", action="store_true", help="trust measurements that are far from what the others "
-                                                                   "say")
+    made.add_argument("--keep-outliers", action="store_true", help="trust measurements that are far from what the "
+                                                                   "others say")
     made.add_argument("--png", type=Path, metavar="FILE", help="each measurement against what the others say")
     naming(made)
     made = word("next", "which networks to measure next: those that tell most of the others",
@@ -53,8 +53,8 @@ def add(one: argparse.ArgumentParser) -> None:
     made = word("predict", "what a learned device says of many networks",
                 "archfab device predict my-phone --networks all.csv --out latencies.csv")
     made.add_argument("name", help="a device that was made by archfab device add")
-    made.add_argument("--networks", required=True, metavar="FILE", help="CSV or JSON; with a latency column, predictions "
-                                                                        "are compared with it")
+    made.add_argument("--networks", required=True, metavar="FILE", help="CSV or JSON; with a latency column, "
+                                                                        "predictions are compared with it")
     made.add_argument("--out", metavar="FILE", help="a CSV file with latencies and intervals")
     made.add_argument("--png", type=Path, metavar="FILE", help="predicted against measured")
     naming(made)
@@ -136,7 +136,8 @@ def show_next(document: Mapping[str, Any]) -> None:
     from archfab.terminal import say, show_table
     names = list(document["next"][0])
     show_table(names, [[row[name] for name in names] for row in document["next"]])
-    say(f"the most telling of {document['from']:,} networks, by what {len(document['known_devices'])} known devices take")
+    say(f"the most telling of {document['from']:,} networks, by what {len(document['known_devices'])} known devices "
+        "take")
     if document["file"]:
         say(f"{document['file']}: fill in latency_ms, then: archfab device add NAME --measurements {document['file']}")
 
@@ -147,10 +148,10 @@ def show_predicted(document: Mapping[str, Any]) -> None:
     names = [name for name in rows[0] if name != "measured_ms" or any(row[name] is not None for row in rows)]
     show_table(names, [[row[name] for name in names] for row in rows[:20]])
     if len(rows) > 20:
-        say(f"... {len(rows):,} networks" + (f" in {document['file']}" if document["file"] else "; all of them: --out FILE"))
+        say(f"... {len(rows):,} networks" + (f" in {document['file']}" if document["file"] else "; all: --out FILE"))
     if "spearman" in document:
         say(f"{document['measured']:,} measured: rank correlation {document['spearman']:.3f}, "
-            f"{100 * document['within_10_percent']:.0f} % within 10 %, {100 * document['coverage']:.0f} % in their 90 % "
-            "interval")
+            f"{100 * document['within_10_percent']:.0f} % within 10 %, {100 * document['coverage']:.0f} % in their "
+            "90 % interval")
     for note in document["notes"]:
         say(f"note: {note}")

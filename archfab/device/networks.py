@@ -35,8 +35,8 @@ class Naming:
     @cached_property
     def bench(self) -> Workbench:
         if self.task is None:
-            raise UsageError("networks named by a genotype need the task, and the space, that they are of: --task vision "
-                             "--space cell")
+            raise UsageError("networks named by a genotype need the task, and the space, that they are of: --task "
+                             "vision --space cell")
         bench = plan(self.task, space=self.space, data=self.data, options=self.options)
         if bench.example is None:
             raise UsageError(f"the task '{self.task}' has no networks, so none that could be measured")

@@ -18,8 +18,8 @@ def left_out_picture(document: Mapping[str, Any], path: Path) -> None:
 
 def predicted_picture(document: Mapping[str, Any], path: Path) -> None:
     """Predictions against measurements, for the networks that have any."""
-    rows = [{"x": row["measured_ms"], "y": row["latency_ms"], "low": row["low_ms"], "high": row["high_ms"], "odd": False,
-             "key": ""} for row in document["networks"] if row["measured_ms"] is not None]
+    rows = [{"x": row["measured_ms"], "y": row["latency_ms"], "low": row["low_ms"], "high": row["high_ms"],
+             "odd": False, "key": ""} for row in document["networks"] if row["measured_ms"] is not None]
     said = f", rank correlation {document['spearman']:.3f}" if "spearman" in document else ""
     draw(rows, f"{document['device']}: {len(rows)} networks{said}", path)
 

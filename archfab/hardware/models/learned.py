@@ -1,7 +1,8 @@
 """A price list learned from a few measurements, by what other devices cost; latencies come with a calibrated interval.
 
-t = start + sum over the kernels of launches, arithmetic and traffic at the device's prices (`onboarding/terms.py`), with
-the uncertainty that the measurements leave in the prices (`onboarding/posterior.py`). Made by `archfab device add`.
+t = start + sum over the kernels of launches, arithmetic and traffic at the device's prices (`onboarding/terms.py`),
+with the uncertainty that the measurements leave in the prices (`onboarding/posterior.py`). `archfab device add` makes
+them.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class LearnedDevice(Device):
 
         from archfab.hardware.onboarding.terms import bill
         if not self.priced:
-            raise BuildError(f"device '{self.name}' was learned from a table whose networks archfab cannot build, so it "
-                             f"knows the rows of that table alone: archfab device predict {self.name}")
+            raise BuildError(f"device '{self.name}' was learned from a table whose networks archfab cannot build, so "
+                             f"it knows the rows of that table alone: archfab device predict {self.name}")
         amounts, unknown = bill(workload)
         value, deviation = self.model.at_large(np.array([amounts]))
         low, high = self.model.interval(value, deviation)
@@ -56,10 +57,10 @@ class LearnedDevice(Device):
                  "shape": list(kernel.shape), "macs": kernel.macs,
                  "bytes": int(sum(workload.buffers[b].bytes_in(32)
                                   for b in (*kernel.reads, *kernel.writes, *kernel.weights))),
-                 "bound": "", "latency_ms": max(sum(prices[term] * x for term, x in bought(kernel, workload)), 0.0)}
+                 "latency_ms": max(sum(prices[term] * x for term, x in bought(kernel, workload)), 0.0)}
                 for kernel in fuse(workload)]
         rows.append({"operator": "start", "kind": "start", "detail": "", "shape": [], "macs": 0, "bytes": 0,
-                     "bound": "", "latency_ms": max(float(prices[PLACE[START]]), 0.0)})
+                     "latency_ms": max(float(prices[PLACE[START]]), 0.0)})
         together = sum(row["latency_ms"] for row in rows) or 1.0
         return [{**row, "latency_ms": float(row["latency_ms"] * total / together)} for row in rows]
 

@@ -85,7 +85,8 @@ def tables_of(files: Iterable[Path]) -> list[Table]:
 def read_rows(file: Path) -> list[dict[str, str]]:
     """The rows of a CSV file as text by column."""
     try:
-        text = (gzip.decompress(file.read_bytes()) if file.name.endswith(".gz") else file.read_bytes()).decode("utf-8-sig")
+        content = file.read_bytes()
+        text = (gzip.decompress(content) if file.name.endswith(".gz") else content).decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
     except (UnicodeDecodeError, EOFError, zlib.error) as error:
@@ -125,7 +126,8 @@ def space_of(header: Sequence[str], devices: Mapping[str, float]) -> tuple[str, 
     return ", ".join(keys), keys
 
 
-def merged(space: str, keys: tuple[str, ...], parts: Sequence[tuple[Path, list[dict[str, str]], dict[str, float]]]) -> Table:
+def merged(space: str, keys: tuple[str, ...],
+           parts: Sequence[tuple[Path, list[dict[str, str]], dict[str, float]]]) -> Table:
     """The files of one space as one table; a network is the same where its keys are."""
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for file, found, _ in parts:
@@ -142,7 +144,8 @@ def merged(space: str, keys: tuple[str, ...], parts: Sequence[tuple[Path, list[d
             name = device_name(file, column, latencies)
             values = np.full(len(rows), math.nan)
             for i, row in enumerate(found, 2):
-                values[place[tuple(row[key] for key in keys)]] = latency(row[column], scale, f"{file}, row {i}, {column}")
+                at = place[tuple(row[key] for key in keys)]
+                values[at] = latency(row[column], scale, f"{file}, row {i}, {column}")
             latencies[name] = values[alive]
     return Table(space, keys, networks.take(alive), latencies,
                  tuple(networks.keys[i] for i in np.flatnonzero(dead)), tuple(file.name for file, _, _ in parts))
@@ -159,7 +162,7 @@ def latency(text: str, scale: float, where: str) -> float:
         return math.nan
     value = number(text)
     if value is None or not math.isfinite(value) or (value <= 0 and value != -1):
-        raise UsageError(f"{where}: '{text}' is no latency; write a number above 0, or nothing where it was not measured")
+        raise UsageError(f"{where}: '{text}' is no latency; write a number above 0, or nothing where there is none")
     return value * scale if value > 0 else math.nan
 
 

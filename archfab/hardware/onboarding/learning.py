@@ -31,21 +31,20 @@ class Learned:
 
     def predict(self, networks: Networks) -> tuple[np.ndarray, np.ndarray]:
         """Latencies in ms and their standard deviations, of another measurement."""
-        return self.mixed([(post, networks.columns(at)) for post, at in zip(self.posteriors, self.runtimes, strict=True)])
+        columns = [networks.columns(at) for at in self.runtimes]
+        return self.mixed(np.stack([post.values(x) for post, x in zip(self.posteriors, columns, strict=True)]),
+                          np.stack([post.deviations(x) for post, x in zip(self.posteriors, columns, strict=True)]))
 
-    def mixed(self, parts: Sequence[tuple[Posterior, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-        found = [(weight, post.values(x), post.deviations(x))
-                 for weight, (post, x) in zip(self.weights, parts, strict=True)]
-        mean = sum(weight * value for weight, value, _ in found)
-        square = sum(weight * (deviation**2 + value**2) for weight, value, deviation in found)
-        return mean, np.sqrt(np.maximum(square - mean**2, 1e-18))
+    def mixed(self, values: np.ndarray, deviations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation over the runtimes, [runtime, network]."""
+        shares = np.array(self.weights)
+        mean = shares @ values
+        return mean, np.sqrt(np.maximum(shares @ (values**2 + deviations**2) - mean**2, 1e-18))
 
     def at_large(self, bills: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same by the terms alone, [network, term], for networks of no known space."""
         each = np.array([[post.at_large(bill) for bill in bills] for post in self.posteriors])
-        mean = np.tensordot(self.weights, each[..., 0], 1)
-        square = np.tensordot(self.weights, (each**2).sum(-1), 1)
-        return mean, np.sqrt(np.maximum(square - mean**2, 1e-18))
+        return self.mixed(each[..., 0], each[..., 1])
 
     def interval(self, value: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where another measurement lies with a probability of `NOMINAL`."""
@@ -55,7 +54,8 @@ class Learned:
     @property
     def noise(self) -> float:
         """The relative deviation of a measurement around the latency, the floor of every interval."""
-        return math.sqrt(sum(weight * post.noise**2 for weight, post in zip(self.weights, self.posteriors, strict=True)))
+        return math.sqrt(sum(share * post.noise**2
+                             for share, post in zip(self.weights, self.posteriors, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def left_out(setting: Setting, networks: Networks, latencies: np.ndarray, step: 
     found = []
     for i in range(len(networks)):
         others = np.array([j for j in range(len(networks)) if j != i])
-        model = learned(setting, networks.take(others), latencies[others], step, None if trust is None else trust[others])
+        model = learned(setting, networks.take(others), latencies[others], step,
+                        None if trust is None else trust[others])
         value, deviation = model.predict(networks.take([i]))
         found.append((float(value[0]), float(deviation[0])))
     return found
@@ -100,9 +101,8 @@ def doubted(setting: Setting, networks: Networks, latencies: np.ndarray, step: f
     trust = np.ones(len(latencies))
     for _ in range(most + 1):
         others = left_out(setting, networks, latencies, step, trust)
-        ratios = np.array([abs(math.log(latency / value)) for latency, (value, _) in zip(latencies, others, strict=True)])
-        off = np.array([abs(latency - value) / deviation
-                        for latency, (value, deviation) in zip(latencies, others, strict=True)])
+        values, deviations = np.array(others).T
+        ratios, off = np.abs(np.log(latencies / values)), np.abs(latencies - values) / deviations
         suspect = np.where((off > OFF) & (ratios > math.log(RATIO)) & (trust == 1), ratios, 0.0)
         if not suspect.any() or (trust < 1).sum() == most:
             break

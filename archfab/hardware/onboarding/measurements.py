@@ -43,8 +43,8 @@ def read_measurements(file: str | Path, unit: str | None = None) -> Measurements
     file = Path(file)
     rows = read_objects(file) if file.name.endswith(".json") else read_rows(file)
     if not rows:
-        raise UsageError(f"{file} has no measurements; it needs a row of column names, such as idx,latency_ms, and a row "
-                         "for each measured network")
+        raise UsageError(f"{file} has no measurements; it needs a row of column names, such as idx,latency_ms, and a "
+                         "row for each measured network")
     column, scale = latency_column(file, list(rows[0]), unit)
     columns = tuple(name for name in rows[0] if name not in (column, "unit"))
     if not columns:
@@ -98,8 +98,8 @@ def latency_column(file: Path, header: Sequence[str], unit: str | None) -> tuple
         raise UsageError(f"{file}: two columns are named '{doubled}'")
     known = [name for name in header if WITH_UNIT.match(name)]
     if len(known) > 1:
-        raise UsageError(f"{file} has {len(known)} latency columns ({', '.join(known)}): one device at a time; take the "
-                         "others out")
+        raise UsageError(f"{file} has {len(known)} latency columns ({', '.join(known)}): one device at a time; take "
+                         "the others out")
     if known:
         named = known[0].rsplit("_", 1)[1]
         if unit is not None and unit != named:
@@ -153,7 +153,8 @@ def averaged(found: Sequence[tuple[Mapping[str, str], float, float]], missing: t
     spread = None
     if repeated:
         notes.append(f"{len(repeated)} networks were measured several times: the means are used")
-        squares = sum((value / (sum(values) / len(values)) - 1) ** 2 for values in repeated.values() for value in values)
+        squares = sum((value / (sum(values) / len(values)) - 1) ** 2
+                      for values in repeated.values() for value in values)
         spread = math.sqrt(squares / sum(len(values) - 1 for values in repeated.values()))
         notes += [f"{', '.join(key)}: the repeats are {min(values):.4g} to {max(values):.4g} ms, far apart"
                   for key, values in repeated.items() if max(values) > APART * min(values)]

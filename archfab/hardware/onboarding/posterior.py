@@ -1,11 +1,11 @@
 """A new device's price list: a Gaussian that starts at what known devices have in common and has seen measurements.
 
-y = w . x (1 + noise), w ~ N(m, .25 m m' + c sum_k v_k v_k' + t diag(s^2) + u diag(z^2)): m is the mean list of the known
-devices, each scaled to the same median latency, v_k the directions in which these lists differ most, s and z the
+y = w . x (1 + noise), w ~ N(m, .25 m m' + c sum_k v_k v_k' + t diag(s^2) + u diag(z^2)): m is the mean list of the
+known devices, each scaled to the same median latency, v_k the directions in which these lists differ most, s and z the
 scales of terms and codes, the ways of its own that a device has. c, t, u and the noise are not chosen but averaged over
 a grid, weighted by their marginal likelihood and a prior, so that ten measurements do not make it too sure. Whatever is
-rounded to whole units has a variance of a twelfth of the unit squared more. Latencies add up over terms, so all is linear
-and in closed form; the mixture over the grid is kept by its mean and covariance.
+rounded to whole units has a variance of a twelfth of the unit squared more. Latencies add up over terms, so all is
+linear and in closed form; the mixture over the grid is kept by its mean and covariance.
 """
 
 from __future__ import annotations
@@ -124,15 +124,15 @@ def learn(prior: Prior, x: np.ndarray, y: np.ndarray, step: float = 0.0,
     across = [np.outer(prior.mean, mean), prior.directions @ (prior.directions.T @ x.T),
               (prior.terms**2)[:, None] * x.T, (prior.codes**2)[:, None] * x.T]     # covariances with the list
     grid = np.array(list(product(ALONG, OWN, NOISES)))
-    shares = np.stack([np.full(len(grid), LEVEL), grid[:, 0], USUAL_OWN[0] * grid[:, 1], USUAL_OWN[1] * grid[:, 1]], axis=1)
+    shares = np.stack([np.full(len(grid), LEVEL), grid[:, 0], *(usually * grid[:, 1] for usually in USUAL_OWN)], axis=1)
     noise = (grid[:, 2:] ** 2 * usual**2 + (step / scale) ** 2 / 12) * doubt + JITTER
     covariances = np.einsum("gi,inm->gnm", shares, np.stack([x @ part for part in across]))
     covariances += noise[:, :, None] * np.eye(len(y))
     roots = np.linalg.cholesky(covariances)
     inverses = np.linalg.inv(covariances)
     fitted = inverses @ rest
-    before = -0.5 * (np.log(grid[:, 1]) / OWN_SPREAD) ** 2 - 0.5 * (np.log(grid[:, 2] / NOISE_MIDDLE) / NOISE_SPREAD) ** 2
-    logs = before - 0.5 * fitted @ rest - np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1)
+    before = (np.log(grid[:, 1]) / OWN_SPREAD) ** 2 + (np.log(grid[:, 2] / NOISE_MIDDLE) / NOISE_SPREAD) ** 2
+    logs = -0.5 * before - 0.5 * fitted @ rest - np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1)
     weights = np.exp(logs - logs.max())
     evidence = float(logs.max() + np.log(weights.sum()))
     weights /= weights.sum()
@@ -143,7 +143,7 @@ def learn(prior: Prior, x: np.ndarray, y: np.ndarray, step: float = 0.0,
     spread, seen = split(np.concatenate(across, axis=1), between - taken)
     level, along, terms, codes = weights @ shares
     own = np.sqrt(terms * prior.terms**2 + codes * prior.codes**2)
-    spread = np.concatenate([math.sqrt(level) * prior.mean[:, None], math.sqrt(along) * prior.directions, spread], axis=1)
+    spread = np.concatenate([math.sqrt(level) * prior.mean[:, None], math.sqrt(along) * prior.directions, spread], 1)
     found = prior.mean + np.concatenate(across, axis=1) @ pull
     return Posterior(found * scale, prior.mean * scale, own * scale, spread * scale, seen * scale,
                      math.sqrt(float(weights @ grid[:, 2] ** 2)), step, evidence,

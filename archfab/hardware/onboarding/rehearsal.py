@@ -61,7 +61,8 @@ def rehearse(space: str, measured: Networks, others: Networks, known: Sequence[R
     return found
 
 
-def taken(device: Reference, networks: Networks, space: str, table: Table | None, seed: int) -> tuple[np.ndarray, float]:
+def taken(device: Reference, networks: Networks, space: str, table: Table | None,
+          seed: int) -> tuple[np.ndarray, float]:
     """What networks took on a known device, and to what it was rounded; where its table does not say, what its list
     does, with its noise (of all its spaces, where this is none of them)."""
     runtime = RUNTIMES.index(device.runtime.get(space, RUNTIMES[0]))

@@ -40,7 +40,7 @@ class Setting:
         likely = likely or {at: 1 / len(self.priors) for at in range(len(self.priors))}
         columns = {at: networks.columns(at) for at in likely}
         usual = {at: self.priors[at].usual(x) for at, x in columns.items()}
-        middle = sum(share * usual[at] for at, share in likely.items())
+        middle = np.sum([share * usual[at] for at, share in likely.items()], axis=0)
         parts = [np.sqrt(share) * np.concatenate([self.priors[at].features(columns[at]), (usual[at] - middle)[:, None]],
                                                  axis=1) for at, share in likely.items()]
         return np.concatenate(parts, axis=1) / middle[:, None]
@@ -65,7 +65,7 @@ def setting_of(space: str, networks: Networks, known: Sequence[Reference], witho
 
 def unlike_any(space: str, networks: Networks, latencies: np.ndarray, known: Sequence[Reference],
                names: Collection[str]) -> float:
-    """By which factor the latencies are beyond the slowest known device (above 1) or the fastest (below 1); 1 between."""
+    """By which factor the latencies are beyond the slowest known device (above 1) or the fastest (below 1); else 1."""
     columns = networks.columns(0)
     ratios = [float(np.median(latencies / each.latencies(columns, space))) for each in (*known, *rooflines())
               if each.name in names]

@@ -103,9 +103,10 @@ def only(ops: np.ndarray, runtime: str) -> np.ndarray:
 def cell_counts(ops: np.ndarray) -> np.ndarray:
     """1, convolutions 1x1 and 3x3, pools, sums at nodes, and convolutions whose input others read too."""
     convolution = (ops == 2) | (ops == 3)
-    sums = sum(np.maximum((ops[:, node == CELL_TARGET] > 0).sum(1) - 1, 0) for node in (1, 2, 3))
-    shared = sum(np.where((ops[:, node == CELL_SOURCE] > 0).sum(1) > 1, convolution[:, node == CELL_SOURCE].sum(1), 0)
-                 for node in (0, 1, 2))
+    into = np.stack([(ops[:, node == CELL_TARGET] > 0).sum(1) for node in (1, 2, 3)])
+    out = np.stack([(ops[:, node == CELL_SOURCE] > 0).sum(1) for node in (0, 1, 2)])
+    read = np.stack([convolution[:, node == CELL_SOURCE].sum(1) for node in (0, 1, 2)])
+    sums, shared = np.maximum(into - 1, 0).sum(0), np.where(out > 1, read, 0).sum(0)
     return np.stack([np.ones(len(ops)), (ops == 2).sum(1), (ops == 3).sum(1), (ops == 4).sum(1), sums, shared], axis=1)
 
 
@@ -122,7 +123,7 @@ def nb201(rows: Sequence[Mapping[str, str]]) -> tuple[Networks, np.ndarray]:
     networks = Networks(tuple(row["idx"] for row in rows), bills,
                         np.stack([one_hot(part, (1, 2, 3, 4)) - mean for part, mean in zip(ran, usual, strict=True)]),
                         names)
-    return networks, ~(ran[2] > 0).any(1)
+    return networks, np.logical_not((ran[2] > 0).any(axis=1))
 
 
 # --- FBNet for 32x32 images: `ops`, 22 codes

@@ -45,8 +45,8 @@ def identify(rows: Sequence[Mapping[str, str]], columns: Collection[str], tables
     else:
         faults = [f"row {i}: {' | '.join(key)}" for i, key in enumerate(keys, 2) if " | ".join(key) not in place]
     if faults:
-        raise UsageError(f"unknown networks: {'; '.join(faults[:NAMED])}{' ...' if len(faults) > NAMED else ''}; a network "
-                         f"is named by {', '.join(table.keys)}, as in {', '.join(table.sources)}, such as "
+        raise UsageError(f"unknown networks: {'; '.join(faults[:NAMED])}{' ...' if len(faults) > NAMED else ''}; a "
+                         f"network is named by {', '.join(table.keys)}, as in {', '.join(table.sources)}, such as "
                          f"{table.networks.keys[0]}")
     if table.space not in KNOWN:
         at = [place[" | ".join(key)] for key in keys]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KINDS = ("conv", "pointwise", "depthwise", "linear", "attention", "norm", "pool", "elementwise", "move")
 COUNTING = ("conv", "pointwise", "depthwise", "linear", "attention")      # kinds that multiply and accumulate
-PRICED_AS = {"fourier": "linear"}       # what is no kind of its own; what nobody knows is priced as elementwise, and named
+PRICED_AS = {"fourier": "linear"}       # what is no kind of its own; what nobody knows is as elementwise, and named
 START = "start"
 TERMS: tuple[str, ...] = (START, *(f"{kind} {what}" for kind in KINDS for what in ("launches", "gmacs", "melements")
                                    if what != "gmacs" or kind in COUNTING))

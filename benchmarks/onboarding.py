@@ -2,7 +2,9 @@
 
 For every device in turn its own columns, all batch sizes and data sets, are taken out of the knowledge. A draw is 400
 random networks to choose from; the ten are chosen as `archfab device next` does (and drawn at random, beside it), their
-entries in the table are the measurements, and every other network of the table is predicted. Beside it in the same run:
+entries in the table are the measurements, and every other network of the table is predicted. The factor of the
+intervals comes from rehearsals on the known devices, in the first draws of each device as a user's would, in the others
+the middle one of those. Beside it in the same run:
 a Gaussian process on six principal components of the other devices' logarithms. The ceiling is what a fit to thousands
 of the device's own measurements reaches on rows it has not seen: the noise of the table, which nobody can rank.
 
@@ -29,7 +31,7 @@ from rows import missed, row, show
 
 from archfab.hardware.onboarding.choosing import chosen
 from archfab.hardware.onboarding.knowledge import Table, read_knowledge
-from archfab.hardware.onboarding.learning import NORMAL, learned
+from archfab.hardware.onboarding.learning import NORMAL, doubted, learned
 from archfab.hardware.onboarding.references import ROWS, Reference, references
 from archfab.hardware.onboarding.rehearsal import factor_of, rehearse, spearman
 from archfab.hardware.onboarding.setting import Setting, family, setting_of
@@ -38,6 +40,7 @@ ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("ARCHFAB_DATA", ROOT / "../shared/data"))
 FOLDERS = ("help-latency", "hw-nas-bench")
 MEASURED, POOL = 10, 400
+REHEARSED = 4               # draws of each device whose intervals are rehearsed
 GPU = re.compile(r"\d+ti_|titan|v100")
 HEADLINE = "nb201"          # the space that the targets were set for; the others' ceilings are below them
 FIELDS = ("spearman", "within 10 %", "coverage", "half width", "noise", "spearman of random ten", "plain gp spearman",
@@ -108,34 +111,31 @@ def score(table: Table, name: str, known: Sequence[Reference], draws: int, peer:
     there = np.flatnonzero(~np.isnan(y))
     whole = bool(np.all(y[there] == np.round(y[there])))
     setting = setting_of(table.space, table.networks, known, same)
-    plain, memo = Peer(table, others) if peer else None, dict[tuple[str, ...], Setting]()
-    found = []
+    plain = Peer(table, others) if peer else None
+    memo: dict[tuple[str, ...], Setting] = {}
+    found, factors = [], []
     for draw in range(draws):
         rng = np.random.default_rng(draw)
         pool = rng.choice(there, POOL, replace=False)
         ten = pool[chosen(setting.features(table.networks.take(pool)), MEASURED)]
         any_ten = pool[:MEASURED]
         test = np.setdiff1d(there, np.concatenate([ten, any_ten]))
-        value, deviation, noise = answer(table, setting, known, same, ten, y, whole, test, memo)
-        by_chance, _, _ = answer(table, setting, None, same, any_ten, y, whole, test, memo)
+        step = 1.0 if whole else 0.0
+        model, by_chance = (learned(setting, networks, y[rows], step, doubted(setting, networks, y[rows], step)[0])
+                            for rows in (ten, any_ten) for networks in [table.networks.take(rows)])
+        if draw < REHEARSED:
+            factors.append(factor_of(rehearse(table.space, table.networks.take(ten), table.networks, known, [table],
+                                              same, memo)))
+        factor = factors[draw] if draw < REHEARSED else float(np.median(factors))
+        value, deviation = model.predict(table.networks.take(test))
+        chance, _ = by_chance.predict(table.networks.take(test))
         gp, gp_chance = (plain.predict(rows, y[rows], test) if plain else value for rows in (ten, any_ten))
-        true = y[test]
-        found.append((spearman(value, true), within(value, true), np.mean(np.abs(value - true) <= NORMAL * deviation),
-                      np.median(NORMAL * deviation / value), noise, spearman(by_chance, true), spearman(gp, true),
+        true, half = y[test], NORMAL * factor * deviation
+        found.append((spearman(value, true), within(value, true), np.mean(np.abs(value - true) <= half),
+                      np.median(half / value), model.noise, spearman(chance, true), spearman(gp, true),
                       within(gp, true), spearman(gp_chance, true)))
     means = dict(zip(FIELDS, np.mean(found, axis=0).tolist(), strict=True))
     return Case(table, name, means, *ceiling(table, name, next(each for each in known if each.name == name)))
-
-
-def answer(table: Table, setting: Setting, known: Sequence[Reference] | None, same: Sequence[str], rows: np.ndarray,
-           y: np.ndarray, whole: bool, test: np.ndarray, memo: dict[tuple[str, ...], Setting]
-           ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Predictions and deviations, these scaled by a rehearsal on the known devices, as a user's device is."""
-    measured = table.networks.take(rows)
-    model = learned(setting, measured, y[rows], 1.0 if whole else 0.0)
-    factor = factor_of(rehearse(table.space, measured, table.networks, known, [table], same, memo)) if known else 1.0
-    value, deviation = model.predict(table.networks.take(test))
-    return value, deviation * factor, model.noise
 
 
 def within(value: np.ndarray, true: np.ndarray) -> float:

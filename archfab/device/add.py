@@ -22,6 +22,7 @@ from archfab.hardware.onboarding.learning import (
     NOMINAL,
     NORMAL,
     OFF,
+    Checked,
     Learned,
     checked,
     doubted,
@@ -82,15 +83,15 @@ def add(name: str, file: str, knowledge: Sequence[str] = (), unit: str | None = 
     if len(latencies) < LEAST:
         raise too_few(len(latencies), known, subjects)
     networks, setting = subjects.networks, known.setting
-    trust, others = np.ones(len(latencies)), []
+    trust, outlier, others = doubted(setting, networks, latencies, measured.step)
     if keep_outliers:
+        trust, outlier = np.ones(len(latencies)), np.zeros(len(latencies), bool)
         others = left_out(setting, networks, latencies, measured.step)
-    else:
-        trust, others = doubted(setting, networks, latencies, measured.step, most=max(1, len(latencies) // 4))
     model = learned(setting, networks, latencies, measured.step, trust)
     rehearsed = rehearse(subjects.space, networks, known.candidates, known.devices, tables)
     model = rescaled(model, factor_of(rehearsed))
-    document = told(name, measured, subjects, latencies, known, model, trust, others, rehearsed, knowledge)
+    document = told(name, measured, subjects, latencies, known, model, checked(
+        model, networks, latencies, trust, outlier, others), rehearsed, knowledge)
     path = save(folder, name, for_file(document, networks), model, setting.codes)
     return {**document, "file": str(path), "seconds": round(time.process_time() - began, 2)}
 
@@ -132,17 +133,15 @@ def upcoming(known: Known, networks: Networks, number: int, model: Learned | Non
 
 
 def told(name: str, measured: Measurements, subjects: Subjects, latencies: np.ndarray, known: Known, model: Learned,
-         trust: np.ndarray, others: list[tuple[float, float]], rehearsed: list[Rehearsed],
-         knowledge: Sequence[str]) -> dict[str, Any]:
+         rows: list[Checked], rehearsed: list[Rehearsed], knowledge: Sequence[str]) -> dict[str, Any]:
     """What a person wants to know of the new device."""
     networks = subjects.networks
-    rows = checked(model, networks, latencies, trust, others)
     value, deviation = model.predict(known.candidates)
     floor = math.hypot(model.noise, measured.step / math.sqrt(12) / float(np.median(latencies)))
     notes = [*measured.notes, *subjects.notes, *suspicions(subjects, latencies, known)]
     notes += [f"{row.key}: {row.measured:.4g} ms is an outlier, {row.measured / row.predicted:.3g} times what the "
-              f"others say ({row.low:.4g} to {row.high:.4g} ms), more than {OFF:g} deviations off: hardly used; measure "
-              "it again, or keep it: --keep-outliers" for row in rows if not row.trusted]
+              f"others say ({row.low:.4g} to {row.high:.4g} ms), more than {OFF:g} deviations off: hardly used; "
+              "measure it again, or keep it: --keep-outliers" for row in rows if row.outlier]
     if len(latencies) < USUAL:
         notes.append(f"{len(latencies)} networks were measured; {USUAL} are better")
     where = subjects.space or "the task's space" if subjects.table or not known.setting.space else ""
@@ -205,4 +204,4 @@ def for_file(document: Mapping[str, Any], networks: Networks) -> dict[str, Any]:
                      "origin": "calibrated", "source": expected["by"]},
         "measured": [{"network": row["key"], "latency_ms": row["measured"],
                       "others_say_ms": [float(f"{row[key]:.6g}") for key in ("predicted", "low", "high")],
-                      "trusted": row["trusted"]} for row in document["checks"]]}
+                      "trust": float(f"{row['trust']:.3g}"), "outlier": row["outlier"]} for row in document["checks"]]}

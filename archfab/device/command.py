@@ -114,7 +114,7 @@ def show_added(document: Mapping[str, Any]) -> None:
     say(f"{document['device']}: {document['about']} ({document['seconds']:.1f} s)")
     show_table(["network", "measured ms", "the others say", "low", "high", ""],
                [[row["key"], row["measured"], row["predicted"], row["low"], row["high"],
-                 "" if row["trusted"] else "outlier"] for row in document["checks"]])
+                 "outlier" if row["outlier"] else ""] for row in document["checks"]])
     say()
     for each in document["runtimes"]:
         say(f"runtime: {each['about']} (probability {each['probability']:.2f})")

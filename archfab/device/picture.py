@@ -12,7 +12,7 @@ from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, png
 def left_out_picture(document: Mapping[str, Any], path: Path) -> None:
     """Each measurement against what the others say of it."""
     rows = [{"x": row["measured"], "y": row["predicted"], "low": row["low"], "high": row["high"],
-             "odd": not row["trusted"], "key": row["key"]} for row in document["checks"]]
+             "odd": row["outlier"], "key": row["key"]} for row in document["checks"]]
     draw(rows, f"{document['device']}: each of {len(rows)} measurements, left out and predicted", path)
 
 

@@ -49,19 +49,21 @@ def toml(data: Mapping[str, Any]) -> str:
 
 def runtime_tables(model: Learned) -> list[dict[str, Any]]:
     """What the TOML file says of each runtime that may be the device's."""
-    return [{"name": RUNTIMES[at], "about": ABOUT_RUNTIMES[RUNTIMES[at]], "weight": round(weight, 6),
+    return [{"name": RUNTIMES[at], "about": ABOUT_RUNTIMES[RUNTIMES[at]], "weight": float(f"{weight:.12g}"),
              "noise": round(post.noise, 8), "rounded_to_ms": post.step, "places_ms": float(f"{post.places:.9g}")}
             for post, weight, at in zip(model.posteriors, model.weights, model.runtimes, strict=True)]
 
 
 def price_rows(model: Learned, codes: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """The price lists as a table: header and rows."""
-    spread, seen = model.posteriors[0].spread.shape[1], model.posteriors[0].seen.shape[1]
+    spread, seen = (max(getattr(post, what).shape[1] for post in model.posteriors) for what in ("spread", "seen"))
     header = [*WHOLE, *(f"spread_{i}_ms" for i in range(spread)), *(f"seen_{i}_ms" for i in range(seen))]
     rows = []
     for post, at in zip(model.posteriors, model.runtimes, strict=True):
         for i, name in enumerate((*TERMS, *codes)):
-            numbers = [post.mean[i], post.low[i], post.scale[i], *post.spread[i], *post.seen[i]]
+            numbers = [post.mean[i], post.low[i], post.scale[i],
+                       *np.pad(post.spread[i], (0, spread - post.spread.shape[1])),
+                       *np.pad(post.seen[i], (0, seen - post.seen.shape[1]))]
             rows.append([RUNTIMES[at], name, *(f"{x:.12g}" for x in numbers)])
     return header, rows
 

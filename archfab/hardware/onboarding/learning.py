@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from archfab.hardware.onboarding.posterior import Posterior, learn
+from archfab.hardware.onboarding.posterior import Posterior, learn, without_each
 from archfab.hardware.onboarding.setting import Setting
 from archfab.hardware.onboarding.spaces import Networks
 
 NOMINAL = 0.90
 NORMAL = 1.6449         # deviations to each side that hold so much
-OFF = 4.0               # deviations by which a measurement is off, left out of the fit, to be an outlier,
-RATIO = 1.3             # and the factor
-DOUBT = 1e-4            # how much an outlier is trusted
+FAR = 3.0               # deviations from what the others say, beyond which a measurement is trusted less
+OFF = 4.0               # deviations beyond which it is an outlier and named,
+RATIO = 1.3             # if it is off by that factor
+ROUNDS = 6
 NEGLIGIBLE = 1e-3       # weight of a runtime that is left out
 
 
@@ -67,7 +67,8 @@ class Checked:
     predicted: float
     low: float
     high: float
-    trusted: bool
+    trust: float            # 1: wholly
+    outlier: bool
 
 
 def learned(setting: Setting, networks: Networks, latencies: np.ndarray, step: float = 0.0,
@@ -82,42 +83,40 @@ def learned(setting: Setting, networks: Networks, latencies: np.ndarray, step: f
 
 
 def left_out(setting: Setting, networks: Networks, latencies: np.ndarray, step: float,
-             trust: np.ndarray | None = None) -> list[tuple[float, float]]:
-    """What the other measurements say of each: value and deviation."""
-    found = []
-    for i in range(len(networks)):
-        others = np.array([j for j in range(len(networks)) if j != i])
-        model = learned(setting, networks.take(others), latencies[others], step,
-                        None if trust is None else trust[others])
-        value, deviation = model.predict(networks.take([i]))
-        found.append((float(value[0]), float(deviation[0])))
-    return found
+             trust: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """What the other measurements say of each: values and deviations."""
+    found = [without_each(prior, networks.columns(at), latencies, step, trust)
+             for at, prior in enumerate(setting.priors)]
+    values, deviations, evidence = (np.stack(part) for part in zip(*found, strict=True))
+    logs = evidence + np.log(setting.shares)[:, None]
+    weights = np.exp(logs - logs.max(0))
+    weights /= weights.sum(0)
+    mean = (weights * values).sum(0)
+    square = (weights * (values**2 + deviations**2)).sum(0)
+    return mean, np.sqrt(np.maximum(square - mean**2, 1e-18))
 
 
-def doubted(setting: Setting, networks: Networks, latencies: np.ndarray, step: float,
-            most: int) -> tuple[np.ndarray, list[tuple[float, float]]]:
-    """How far each measurement is trusted: one that is far from what the others say is hardly; the worst first, at
-    most so many. And what the others say of each."""
+def doubted(setting: Setting, networks: Networks, latencies: np.ndarray,
+            step: float) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """How far each measurement is trusted, whether it is an outlier, and what the others say of it. Trust falls with
+    the fourth power of how far a measurement is from what the others say, themselves trusted as far; to a fixed
+    point."""
     trust = np.ones(len(latencies))
-    for _ in range(most + 1):
-        others = left_out(setting, networks, latencies, step, trust)
-        values, deviations = np.array(others).T
-        ratios, off = np.abs(np.log(latencies / values)), np.abs(latencies - values) / deviations
-        suspect = np.where((off > OFF) & (ratios > math.log(RATIO)) & (trust == 1), ratios, 0.0)
-        if not suspect.any() or (trust < 1).sum() == most:
+    for _ in range(ROUNDS):
+        values, deviations = left_out(setting, networks, latencies, step, trust)
+        off = np.abs(latencies - values) / deviations
+        before, trust = trust, np.minimum(1.0, (FAR / np.maximum(off, FAR)) ** 4)
+        if np.abs(np.log(before / trust)).max() < 0.1:
             break
-        trust[int(suspect.argmax())] = DOUBT
-    return trust, others
+    outlier = (off > OFF) & (np.abs(np.log(latencies / values)) > math.log(RATIO))
+    return trust, outlier, (values, deviations)
 
 
-def checked(model: Learned, networks: Networks, latencies: np.ndarray, trust: np.ndarray,
-            others: Sequence[tuple[float, float]]) -> list[Checked]:
-    rows = []
-    for i, (value, deviation) in enumerate(others):
-        low, high = model.interval(np.array([value]), np.array([deviation]))
-        rows.append(Checked(networks.keys[i], float(latencies[i]), value, float(low[0]), float(high[0]),
-                            bool(trust[i] == 1)))
-    return rows
+def checked(model: Learned, networks: Networks, latencies: np.ndarray, trust: np.ndarray, outlier: np.ndarray,
+            others: tuple[np.ndarray, np.ndarray]) -> list[Checked]:
+    low, high = model.interval(*others)
+    return [Checked(key, *map(float, row), bool(odd)) for key, *row, odd in zip(
+        networks.keys, latencies, others[0], low, high, trust, outlier, strict=True)]
 
 
 def rescaled(model: Learned, factor: float) -> Learned:

@@ -113,41 +113,85 @@ class Posterior:
         return value, math.sqrt(max(variance, 0.0) + self.places**2 + (self.noise * value) ** 2 + self.step**2 / 12)
 
 
-def learn(prior: Prior, x: np.ndarray, y: np.ndarray, step: float = 0.0,
-          trust: Sequence[float] | np.ndarray | None = None) -> Posterior:
-    """The posterior after measurements: networks [network, column], ms, how they were rounded, and how much each is
-    trusted (its noise variance is divided by that)."""
+@dataclass(frozen=True)
+class Grid:
+    """The measurements under each point of the grid, latencies in units of `scale` ms."""
+
+    scale: float
+    rest: np.ndarray            # [network] measured less the mean list's
+    shares: np.ndarray          # [point, part] variances of the parts: level, along, terms, codes
+    noises: np.ndarray          # [point]
+    plain: np.ndarray           # [point, network] noise variance of a measurement that is wholly trusted
+    noise: np.ndarray           # [point, network] and as far as it is
+    across: tuple[np.ndarray, ...]      # [column, network] each part's covariance of list and measurements
+    inverses: np.ndarray        # [point, network, network]
+    logs: np.ndarray            # [point] log evidence, prior included
+
+
+def grid_of(prior: Prior, x: np.ndarray, y: np.ndarray, step: float,
+            trust: Sequence[float] | np.ndarray | None) -> Grid:
+    """Networks [network, column], ms, how they were rounded, and how far each is trusted: a usual noise variance is
+    divided by that. The noise itself is learned from those with a trust of 1."""
     usual, mean = prior.usual(x), x @ prior.mean
     scale = float(np.exp(np.median(np.log(y / usual))))
     rest = y / scale - mean
     doubt = 1 / (np.ones(len(y)) if trust is None else np.maximum(np.asarray(trust, float), 1e-6))
-    across = [np.outer(prior.mean, mean), prior.directions @ (prior.directions.T @ x.T),
-              (prior.terms**2)[:, None] * x.T, (prior.codes**2)[:, None] * x.T]     # covariances with the list
+    across = (np.outer(prior.mean, mean), prior.directions @ (prior.directions.T @ x.T),
+              (prior.terms**2)[:, None] * x.T, (prior.codes**2)[:, None] * x.T)
     grid = np.array(list(product(ALONG, OWN, NOISES)))
     shares = np.stack([np.full(len(grid), LEVEL), grid[:, 0], *(usually * grid[:, 1] for usually in USUAL_OWN)], axis=1)
-    noise = (grid[:, 2:] ** 2 * usual**2 + (step / scale) ** 2 / 12) * doubt + JITTER
+    plain = grid[:, 2:] ** 2 * usual**2 + (step / scale) ** 2 / 12 + JITTER
+    noise = plain + (doubt - 1) * (NOISE_MIDDLE * usual) ** 2
     covariances = np.einsum("gi,inm->gnm", shares, np.stack([x @ part for part in across]))
     covariances += noise[:, :, None] * np.eye(len(y))
-    roots = np.linalg.cholesky(covariances)
-    inverses = np.linalg.inv(covariances)
-    fitted = inverses @ rest
+    roots, inverses = np.linalg.cholesky(covariances), np.linalg.inv(covariances)
     before = (np.log(grid[:, 1]) / OWN_SPREAD) ** 2 + (np.log(grid[:, 2] / NOISE_MIDDLE) / NOISE_SPREAD) ** 2
-    logs = -0.5 * before - 0.5 * fitted @ rest - np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1)
-    weights = np.exp(logs - logs.max())
-    evidence = float(logs.max() + np.log(weights.sum()))
+    logs = -0.5 * before - 0.5 * (inverses @ rest) @ rest - np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1)
+    return Grid(scale, rest, shares, grid[:, 2], plain, noise, across, inverses, logs)
+
+
+def learn(prior: Prior, x: np.ndarray, y: np.ndarray, step: float = 0.0,
+          trust: Sequence[float] | np.ndarray | None = None) -> Posterior:
+    """The posterior after measurements (see `grid_of`)."""
+    grid = grid_of(prior, x, y, step, trust)
+    weights = np.exp(grid.logs - grid.logs.max())
+    evidence = float(grid.logs.max() + np.log(weights.sum()))
     weights /= weights.sum()
-    pulls = (shares[:, :, None] * fitted[:, None, :]).reshape(len(grid), -1)       # [grid, part x network]
+    fitted = grid.inverses @ grid.rest
+    pulls = (grid.shares[:, :, None] * fitted[:, None, :]).reshape(len(weights), -1)       # [point, part x network]
     pull = weights @ pulls
-    taken = np.einsum("g,gi,gj,gnm->injm", weights, shares, shares, inverses).reshape(len(pull), len(pull))
+    taken = np.einsum("g,gi,gj,gnm->injm", weights, grid.shares, grid.shares, grid.inverses, optimize=True)
     between = ((pulls - pull) * weights[:, None]).T @ (pulls - pull)
-    spread, seen = split(np.concatenate(across, axis=1), between - taken)
-    level, along, terms, codes = weights @ shares
+    basis = np.concatenate(grid.across, axis=1)
+    more, seen = split(basis, between - taken.reshape(len(pull), len(pull)))
+    level, along, terms, codes = weights @ grid.shares
     own = np.sqrt(terms * prior.terms**2 + codes * prior.codes**2)
-    spread = np.concatenate([math.sqrt(level) * prior.mean[:, None], math.sqrt(along) * prior.directions, spread], 1)
-    found = prior.mean + np.concatenate(across, axis=1) @ pull
-    return Posterior(found * scale, prior.mean * scale, own * scale, spread * scale, seen * scale,
-                     math.sqrt(float(weights @ grid[:, 2] ** 2)), step, evidence,
+    spread = np.concatenate([math.sqrt(level) * prior.mean[:, None], math.sqrt(along) * prior.directions, more], axis=1)
+    scale = grid.scale
+    return Posterior((prior.mean + basis @ pull) * scale, prior.mean * scale, own * scale, spread * scale, seen * scale,
+                     math.sqrt(float(weights @ grid.noises**2)), step, evidence,
                      math.sqrt(codes) * scale if prior.codes.any() else 0.0)
+
+
+def without_each(prior: Prior, x: np.ndarray, y: np.ndarray, step: float = 0.0,
+                 trust: Sequence[float] | np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the other measurements say of each, in closed form: ms, deviation of a measurement, and their log evidence.
+
+    With the inverse covariance K of all, the others have y_i = rest_i - (K rest)_i / K_ii with the variance 1 / K_ii,
+    and the evidence of all over the density of y_i (Rasmussen and Williams 2006, section 5.4.2).
+    """
+    grid = grid_of(prior, x, y, step, trust)
+    variance = 1 / np.diagonal(grid.inverses, axis1=1, axis2=2)            # [point, network]
+    off = (grid.inverses @ grid.rest) * variance
+    logs = grid.logs[:, None] + 0.5 * off**2 / variance + 0.5 * np.log(variance)
+    weights = np.exp(logs - logs.max(0))
+    evidence = logs.max(0) + np.log(weights.sum(0))
+    weights /= weights.sum(0)
+    means = grid.rest - off
+    mean = (weights * means).sum(0)
+    square = (weights * (means**2 + np.maximum(variance - grid.noise, 0) + grid.plain)).sum(0)
+    value = np.maximum(x @ prior.mean + mean, LEAST_SHARE * prior.usual(x))
+    return value * grid.scale, np.sqrt(np.maximum(square - mean**2, JITTER)) * grid.scale, evidence
 
 
 def split(basis: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -151,7 +151,7 @@ def ofa(rows: Sequence[Mapping[str, str]]) -> tuple[Networks, np.ndarray]:
     found = parts()["ofa"]["resolutions"]
     known = np.array([each["resolution"] for each in found], float)
     bills = np.zeros((len(rows), len(TERMS)))
-    for i, each in enumerate(found):    # amounts are quadratic in the side of the image
+    for i, each in enumerate(found):    # amounts are quadratic in the side of the image, but for what strides round up
         blocks = np.stack([[[dense(part) for part in line] for line in block] for block in each["blocks"]])
         amounts = dense(each["base"]) + (blocks[np.arange(20), at_kernel, at_expand] * present[..., None]).sum(1)
         others = [other for j, other in enumerate(known) if j != i]

@@ -14,7 +14,7 @@ BLOCK = re.compile(r"^```(python|sh)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["tutorial.md", "extending.md", "sharing.md", "forecasting.md", "molecules.md",
-                                  "events.md"])
+                                  "events.md", "new-devices.md"])
 def test_a_page_can_be_followed_from_top_to_bottom(page, tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     blocks = BLOCK.findall((ROOT / "docs" / page).read_text())

@@ -115,8 +115,8 @@ def doubted(setting: Setting, networks: Networks, latencies: np.ndarray,
 def checked(model: Learned, networks: Networks, latencies: np.ndarray, trust: np.ndarray, outlier: np.ndarray,
             others: tuple[np.ndarray, np.ndarray]) -> list[Checked]:
     low, high = model.interval(*others)
-    return [Checked(key, *map(float, row), bool(odd)) for key, *row, odd in zip(
-        networks.keys, latencies, others[0], low, high, trust, outlier, strict=True)]
+    return [Checked(key, float(latencies[i]), float(others[0][i]), float(low[i]), float(high[i]), float(trust[i]),
+                    bool(outlier[i])) for i, key in enumerate(networks.keys)]
 
 
 def rescaled(model: Learned, factor: float) -> Learned:

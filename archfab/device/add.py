@@ -175,16 +175,16 @@ def suspicions(subjects: Subjects, latencies: np.ndarray, known: Known) -> list[
 
 def expectation(rehearsed: Sequence[Rehearsed], networks: Networks, value: np.ndarray, deviation: np.ndarray,
                 factor: float) -> dict[str, Any]:
-    """The rank correlation to expect, and where that comes from."""
-    if len(rehearsed) < 2:
-        return {"spearman": simulated(networks, value, deviation), "worst": None,
-                "by": "simulation with the deviations that the measurements leave"}
-    return {"spearman": float(np.mean([each.spearman for each in rehearsed])),
-            "worst": min(each.spearman for each in rehearsed),
-            "within_10_percent": float(np.mean([each.within for each in rehearsed])),
-            "coverage": float(np.mean([np.mean(np.array(each.off) <= NORMAL * factor) for each in rehearsed])),
-            "by": f"rehearsal: the same networks, measured on each of {len(rehearsed)} known devices, its own columns "
-                  "left out of the knowledge"}
+    """The rank correlation to expect with other measurements, and how the known devices did in the rehearsal."""
+    found: dict[str, Any] = {"spearman": simulated(networks, value, factor * deviation),
+                             "by": "simulated measurements with the deviations that the ten leave and the noise"}
+    if len(rehearsed) > 1:
+        found.update(
+            rehearsed=len(rehearsed), rehearsed_spearman=float(np.mean([each.spearman for each in rehearsed])),
+            rehearsed_worst=min(each.spearman for each in rehearsed),
+            rehearsed_within_10_percent=float(np.mean([each.within for each in rehearsed])),
+            rehearsed_coverage=float(np.mean([np.mean(np.array(each.off) <= NORMAL * factor) for each in rehearsed])))
+    return found
 
 
 def for_file(document: Mapping[str, Any], networks: Networks) -> dict[str, Any]:

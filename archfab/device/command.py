@@ -119,10 +119,11 @@ def show_added(document: Mapping[str, Any]) -> None:
     for each in document["runtimes"]:
         say(f"runtime: {each['about']} (probability {each['probability']:.2f})")
     expected = document["expected"]
-    worst = f", at worst {expected['worst']:.3f}" if expected["worst"] is not None else ""
-    say(f"rank correlation to expect: {expected['spearman']:.3f}{worst} ({expected['by']})")
-    if "within_10_percent" in expected:
-        say(f"within 10 %, to expect: {100 * expected['within_10_percent']:.0f} % of the networks")
+    say(f"rank correlation to expect: {expected['spearman']:.3f} ({expected['by']})")
+    if "rehearsed" in expected:
+        say(f"rehearsed with the same networks on {expected['rehearsed']} known devices, their own columns left out: "
+            f"{expected['rehearsed_spearman']:.3f} on average, {expected['rehearsed_worst']:.3f} at worst, "
+            f"{100 * expected['rehearsed_within_10_percent']:.0f} % within 10 %")
     rounded = f", measurements rounded to {document['rounded_to_ms']:g} ms" if document["rounded_to_ms"] else ""
     say(f"90 % interval: +-{100 * document['interval_half_width']:.1f} % (median); noise of one measurement "
         f"{100 * document['floor']:.1f} %{rounded}: networks that differ by less cannot be ranked")

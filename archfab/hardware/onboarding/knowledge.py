@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from archfab.core import UsageError
-from archfab.hardware.onboarding.spaces import BUNDLED, KNOWN, Networks, columns_only, number
+from archfab.hardware.onboarding.coding import Coder, coder_of
+from archfab.hardware.onboarding.spaces import BUNDLED, KNOWN, Networks, number
 
 UNITS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
 """Milliseconds in one of them."""
@@ -37,6 +38,11 @@ class Table:
     latencies: Mapping[str, np.ndarray]     # ms by device; nan where it was not measured
     excluded: tuple[str, ...]               # keys of networks without a path from input to output
     sources: tuple[str, ...]                # files
+    coder: Coder | None = None              # of a space that is none of `spaces.KNOWN`
+
+    def described(self, rows: Sequence[Mapping[str, str]]) -> tuple[Networks, np.ndarray]:
+        """Rows as networks of this space, and which of them have no path from input to output."""
+        return described(self.space, rows, self.coder)
 
     @cached_property
     def place(self) -> Mapping[str, int]:
@@ -135,7 +141,8 @@ def merged(space: str, keys: tuple[str, ...],
             if missing := [key for key in keys if not row.get(key)]:
                 raise UsageError(f"{file}, row {i}: no {missing[0]}")
             rows.setdefault(tuple(row[key] for key in keys), row)
-    networks, dead = described(space, keys, list(rows.values()))
+    coder = None if space in KNOWN else coder_of(list(rows.values()), keys)
+    networks, dead = described(space, list(rows.values()), coder)
     alive = np.flatnonzero(~dead)
     place = {key: i for i, key in enumerate(rows)}
     latencies: dict[str, np.ndarray] = {}
@@ -148,12 +155,15 @@ def merged(space: str, keys: tuple[str, ...],
                 values[at] = latency(row[column], scale, f"{file}, row {i}, {column}")
             latencies[name] = values[alive]
     return Table(space, keys, networks.take(alive), latencies,
-                 tuple(networks.keys[i] for i in np.flatnonzero(dead)), tuple(file.name for file, _, _ in parts))
+                 tuple(networks.keys[i] for i in np.flatnonzero(dead)), tuple(file.name for file, _, _ in parts),
+                 coder)
 
 
-def described(space: str, keys: tuple[str, ...], rows: list[dict[str, str]]) -> tuple[Networks, np.ndarray]:
-    """Rows as networks, and which of them have no path from input to output."""
-    return KNOWN[space][0](rows) if space in KNOWN else columns_only(rows, keys)
+def described(space: str, rows: Sequence[Mapping[str, str]], coder: Coder | None) -> tuple[Networks, np.ndarray]:
+    """Rows as networks of a space, and which of them have no path from input to output."""
+    if coder is None:
+        return KNOWN[space][0](rows)
+    return coder.networks(rows), np.zeros(len(rows), bool)
 
 
 def latency(text: str, scale: float, where: str) -> float:

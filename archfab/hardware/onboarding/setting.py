@@ -73,5 +73,5 @@ def unlike_any(space: str, networks: Networks, latencies: np.ndarray, known: Seq
 
 
 def family(name: str) -> str:
-    """The device behind a column: 1080ti for 1080ti_32, raspi4 for raspi4 (cifar10)."""
-    return re.sub(r"(_\d+)?( \(.*\))?$", "", name)
+    """The device behind a column: 1080ti for 1080ti_32 (a batch size), raspi4 for raspi4 (cifar10)."""
+    return re.sub(r"(_\d{1,3})?( \(.*\))?$", "", name)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from archfab.core import UsageError
-from archfab.hardware.onboarding.terms import PLACE, START, TERMS
+from archfab.hardware.onboarding.terms import PLACE, TERMS
 
 BUNDLED = Path(__file__).parent / "bundled"
 RUNTIMES = ("all", "needed", "alive")
@@ -162,40 +162,6 @@ def ofa(rows: Sequence[Mapping[str, str]]) -> tuple[Networks, np.ndarray]:
     names = tuple(f"block {i} kernel {k} expand {e}" for i in range(20) for k in (3, 5, 7) for e in (3, 4, 6))
     keys = tuple(" | ".join(row[name] for name in ("ks", "e", "d", "r")) for row in rows)
     return Networks(keys, np.maximum(bills, 0)[None], layers[None], names), np.zeros(len(rows), bool)
-
-
-# --- any other table: its columns
-
-def columns_only(rows: Sequence[Mapping[str, str]], keys: Sequence[str]) -> tuple[Networks, np.ndarray]:
-    """Networks of which only the key columns are known: numbers and their products as they are, labels one by one."""
-    numbers, labels, names, coded = [], [], [], []
-    for key in keys:
-        texts = [row[key].split() for row in rows]
-        values = [number(row[key]) for row in rows]
-        if all(value is not None for value in values):
-            column = np.array(values, float)
-            numbers.append((key, column / (abs(column).max() or 1.0)))
-            continue
-        for at in range(max(map(len, texts), default=0)):
-            labels.append((f"{key} {at}", [text[at] if at < len(text) else "" for text in texts]))
-    for i, (key, column) in enumerate(numbers):
-        coded.append(column[:, None])
-        names.append(key)
-        for other, more in numbers[i:]:
-            coded.append((column * more)[:, None])
-            names.append(f"{key} x {other}")
-    for name, values_ in labels:
-        found = sorted(set(values_))
-        if 1 < len(found) <= max(12, len(rows) // 20):
-            place = {value: i for i, value in enumerate(found)}
-            coded.append(one_hot(np.array([[place[value]] for value in values_]), range(len(found))))
-            names += [f"{name} {value}" for value in found]
-    amounts = np.concatenate(coded, axis=1) if coded else np.zeros((len(rows), 0))
-    bills = np.zeros((1, len(rows), len(TERMS)))
-    bills[:, :, PLACE[START]] = 1
-    texts_ = tuple(" | ".join(row[key] for key in keys) for row in rows)
-    return (Networks(texts_, bills, (amounts - amounts.mean(0))[None], tuple(names), priced=False),
-            np.zeros(len(rows), bool))
 
 
 KNOWN = {"nb201": (nb201, ("idx",)), "fbnet": (fbnet, ("ops",)), "ofa": (ofa, ("ks", "e", "d", "r"))}

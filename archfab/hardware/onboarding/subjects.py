@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from archfab.core import UsageError
-from archfab.hardware.onboarding.knowledge import Table, described
+from archfab.hardware.onboarding.knowledge import Table
 from archfab.hardware.onboarding.spaces import KNOWN, Networks, cells
 
 OPERATIONS = {"none": 0, "skip_connect": 1, "nor_conv_1x1": 2, "nor_conv_3x3": 3, "avg_pool_3x3": 4}
@@ -38,20 +38,13 @@ def identify(rows: Sequence[Mapping[str, str]], columns: Collection[str], tables
     if "arch_str" in columns and "idx" not in columns:
         rows, columns = [{**row, "idx": index_of(row["arch_str"])} for row in rows], [*columns, "idx"]
     table = table_for(columns, tables, wanted)
-    keys = [tuple(row[key] for key in table.keys) for row in rows]
     place = table.place
-    if table.space in KNOWN:
-        faults = [f"row {i}: {error}" for i, row in enumerate(rows, 2) if (error := fault(table, row))]
-    else:
-        faults = [f"row {i}: {' | '.join(key)}" for i, key in enumerate(keys, 2) if " | ".join(key) not in place]
+    faults = [f"row {i}: {error}" for i, row in enumerate(rows, 2) if (error := fault(table, row))]
     if faults:
         raise UsageError(f"unknown networks: {'; '.join(faults[:NAMED])}{' ...' if len(faults) > NAMED else ''}; a "
                          f"network is named by {', '.join(table.keys)}, as in {', '.join(table.sources)}, such as "
                          f"{table.networks.keys[0]}")
-    if table.space not in KNOWN:
-        at = [place[" | ".join(key)] for key in keys]
-        return Subjects(table.networks.take(at), table.space, tuple(range(len(rows))), tuple(at), table)
-    networks, dead = described(table.space, table.keys, [dict(row) for row in rows])
+    networks, dead = table.described(rows)
     alive = [i for i in range(len(rows)) if not (dead[i] and skip_dead)]
     notes = [f"{networks.keys[i]} has no path from input to output: left out"
              for i in range(len(rows)) if dead[i] and skip_dead]
@@ -63,7 +56,7 @@ def identify(rows: Sequence[Mapping[str, str]], columns: Collection[str], tables
 def fault(table: Table, row: Mapping[str, str]) -> str | None:
     """What is wrong with the name of a network, if anything is."""
     try:
-        KNOWN[table.space][0]([dict(row)])
+        table.described([row])
     except UsageError as error:
         return str(error)
     return None

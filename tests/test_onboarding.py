@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -72,6 +73,23 @@ def ten(knowledge, cells, tmp_path_factory):
     rows = list(csv.DictReader(file.open()))
     assert [*rows[0]] == ["idx", "latency_ms"] and {row["latency_ms"] for row in rows} == {""}
     return [(row["idx"], float(truth[row["idx"]])) for row in rows]
+
+
+@pytest.fixture(scope="session")
+def made(ten, knowledge, tmp_path_factory):
+    """The new device, learned once: its files, and what there is to know of it."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARCHFAB_DEVICES", str(folder / "devices"))
+        document = add("mine", measured(folder / "ten.csv", ten), [str(knowledge)])
+    return folder / "devices", document
+
+
+@pytest.fixture
+def mine(made, own_devices):
+    """A copy of it among the test's devices."""
+    shutil.copytree(made[0], own_devices)
+    return made[1]
 
 
 def write(path, header, rows):
@@ -410,8 +428,8 @@ def test_repeats_are_averaged_and_said_and_gaps_are_left(tmp_path):
 
 # --- a device
 
-def test_ten_chosen_measurements_make_a_device_that_knows_the_other_networks(ten, cells, knowledge, tmp_path):
-    document = add("mine", measured(tmp_path / "ten.csv", ten), [str(knowledge)])
+def test_ten_chosen_measurements_make_a_device_that_knows_the_other_networks(mine, ten, cells, tmp_path):
+    document = mine
     assert not any(family(name) == NEW for name in document["known_devices"]) and len(document["known_devices"]) == 21
     rows = [(row["idx"], row["titanx_32"]) for row in cells if row["idx"] not in dict(ten)]
     found = predicted("mine", measured(tmp_path / "all.csv", rows))
@@ -423,8 +441,7 @@ def test_ten_chosen_measurements_make_a_device_that_knows_the_other_networks(ten
     assert len(document["next"]) == 3 and not set(document["next"]) & set(dict(ten))
 
 
-def test_the_device_is_known_by_name_and_says_what_it_was_made_of(ten, knowledge, tmp_path, own_devices):
-    add("mine", measured(tmp_path / "ten.csv", ten), [str(knowledge)])
+def test_the_device_is_known_by_name_and_says_what_it_was_made_of(mine, ten, knowledge, tmp_path, own_devices):
     assert "mine" in registry.names("devices")
     assert "10 measurements" in registry.describe("devices", "mine")["about"]
     numbers, device = registry.load("devices", "mine"), load_device("mine")
@@ -463,8 +480,7 @@ def small_net(width):
                                torch.nn.Linear(width * 16, 5))
 
 
-def test_a_searched_network_is_costed_with_an_interval(ten, knowledge, tmp_path):
-    add("mine", measured(tmp_path / "ten.csv", ten), [str(knowledge)])
+def test_a_searched_network_is_costed_with_an_interval(mine):
     device = load_device("mine")
     small, large = (device.cost(record(small_net(width), (torch.rand(1, 3, 8, 8),))) for width in (8, 512))
     for costs in (small, large):
@@ -585,8 +601,7 @@ def test_knowledge_that_is_none_says_what_a_table_is(tmp_path):
     (lambda text: text.replace("mine.prices.csv", "gone.csv"), "gone.csv cannot be read"),
     (lambda text: text.replace("noise = ", "noise = nan #"), "noise is no number"),
     (lambda text: text.split("[[runtime]]")[0], r"has no \[\[runtime\]\]")])
-def test_a_broken_device_file_says_what_is_wrong(change, said, ten, knowledge, tmp_path, own_devices):
-    add("mine", measured(tmp_path / "ten.csv", ten), [str(knowledge)])
+def test_a_broken_device_file_says_what_is_wrong(change, said, mine, own_devices):
     file = own_devices / "mine.toml"
     assert change(file.read_text()) != file.read_text()
     file.write_text(change(file.read_text()))

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-NOISE = 0.03**2         # relative variance of one measurement, beforehand
+from archfab.hardware.onboarding.posterior import NOISE_MIDDLE
+
+NOISE = NOISE_MIDDLE**2     # relative variance of one measurement, beforehand
 
 
 def chosen(features: np.ndarray, number: int, measured: Sequence[int] = (), barred: Sequence[int] = ()) -> list[int]:

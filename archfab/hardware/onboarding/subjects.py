@@ -39,12 +39,13 @@ def identify(rows: Sequence[Mapping[str, str]], columns: Collection[str], tables
         rows, columns = [{**row, "idx": index_of(row["arch_str"])} for row in rows], [*columns, "idx"]
     table = table_for(columns, tables, wanted)
     place = table.place
-    faults = [f"row {i}: {error}" for i, row in enumerate(rows, 2) if (error := fault(table, row))]
-    if faults:
+    try:
+        networks, dead = table.described(rows)
+    except UsageError:
+        faults = [f"row {i}: {error}" for i, row in enumerate(rows, 2) if (error := fault(table, row))]
         raise UsageError(f"unknown networks: {'; '.join(faults[:NAMED])}{' ...' if len(faults) > NAMED else ''}; a "
                          f"network is named by {', '.join(table.keys)}, as in {', '.join(table.sources)}, such as "
-                         f"{table.networks.keys[0]}")
-    networks, dead = table.described(rows)
+                         f"{table.networks.keys[0]}") from None
     alive = [i for i in range(len(rows)) if not (dead[i] and skip_dead)]
     notes = [f"{networks.keys[i]} has no path from input to output: left out"
              for i in range(len(rows)) if dead[i] and skip_dead]

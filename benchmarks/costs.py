@@ -5,8 +5,8 @@
     python benchmarks/costs.py --csv benchmarks/results/costs-2-cores.csv
 
 One thread, CPU seconds. `fresh`: seconds for 10,000 architectures that are all different, the first included, from the
-genotype to the figures; `whole`: the same by recording each network whole, scaled up from 100. `nasbench201` has the full
-network of 15 cells, `cell` is the cell space of the task vision.
+genotype to the figures; `whole`: the same by recording each network whole, scaled up from 100. `nasbench201` has the
+full network of 15 cells, `cell` is the cell space of the task vision.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from archfab.comparison.command import add as add_comparison
 from archfab.core import Budget, UsageError
+from archfab.device.command import add as add_device
 from archfab.tabulation.command import add as add_table
 
 Extras = Mapping[str, Any]
@@ -144,6 +145,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("name", nargs="?", help="one of them: its options, their defaults and what they mean")
     add_table(verb("table", table, "benchmark tables: what one holds, which are known, a new one of any small space",
                    "archfab table show ../nasbench201; archfab table build vision --space small.py --out small"))
+    add_device(verb("device", device, "a new device from ten measured networks, and which to measure next",
+                    "archfab device next --table nb201 --out ten.csv; archfab device add mine --measurements ten.csv"))
     one = verb("cost", cost, "what one network costs on a device, operator by operator",
                "archfab cost MODEL.onnx --device cortex-m7; archfab cost vision --genotype FILE --device cortex-m7",
                True)
@@ -370,6 +373,11 @@ def list_(asked: argparse.Namespace, _: Extras) -> int:
 
 def table(asked: argparse.Namespace, options: Extras) -> int:
     from archfab.tabulation.command import carry_out, shown
+    return answer(asked, carry_out(asked, options), shown(asked.word))
+
+
+def device(asked: argparse.Namespace, options: Extras) -> int:
+    from archfab.device.command import carry_out, shown
     return answer(asked, carry_out(asked, options), shown(asked.word))
 
 

@@ -21,7 +21,7 @@ from archfab.hardware.mapping.architecture import RULES, Architecture
 from archfab.hardware.mapping.evaluate import Evaluation, evaluate_all
 from archfab.hardware.mapping.network import Step, run
 from archfab.hardware.mapping.search import OBJECTIVES
-from archfab.hardware.memory import peak_bytes
+from archfab.hardware.memory.runtime import Runtime
 from archfab.hardware.workload import Workload
 
 KEYS = ("name", "path", "about", "model", "architecture", "objective", "bits", "partial_bits", "clock_mhz")
@@ -57,8 +57,7 @@ class Accelerator(Device):
                    "energy_mj": around(energy / 1e9, [found / 1e9 for _, found in others])}
         if self.clock:
             figures["latency_ms"] = around(cycles / self.clock / 1e3, [found / self.clock / 1e3 for found, _ in others])
-        memory = peak_bytes(kernels, [buffer.bytes_in(self.bits[0]) for buffer in workload.buffers], workload.inputs,
-                            workload.outputs) / 1024
+        memory = Runtime().arena(kernels, workload, self.bits[0]) / 1024
         figures["memory_kb"] = Cost(memory, "analytic", memory, memory)
         macs = sum(layer.macs for step in steps for layer, *_ in step.mapped)
         figures["utilisation"] = around(macs / max(1.0, cycles) / self.architecture.units,

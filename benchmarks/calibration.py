@@ -1,6 +1,6 @@
 """Fits the bundled devices to measured networks again, and says how far the device files are off.
 
-Needs the optional data folder (ARCHFAB_DATA) for every device but cortex-m7.
+Needs the optional data folder (ARCHFAB_DATA) for every device but cortex-m4, cortex-m7 and cortex-m33.
     python benchmarks/calibration.py [--device NAME]    the device files against a new fit, and residuals
     python benchmarks/calibration.py --json             one list of rows
     python benchmarks/calibration.py --write            and every prediction, to benchmarks/results/calibration-*.csv
@@ -29,7 +29,7 @@ from archfab import nn, registry
 from archfab.core import Cost
 from archfab.evaluate import load_device
 from archfab.hardware.kernels import fuse
-from archfab.hardware.models.roofline import BIAS_BYTES, KINDS
+from archfab.hardware.models.roofline import BIAS_BYTES, KINDS, positions
 from archfab.hardware.workload import Workload, record_genotype
 from archfab.nn.cells import useful
 from archfab.space import Space
@@ -38,18 +38,24 @@ ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("ARCHFAB_DATA", ROOT / "../shared/data"))
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATIONS = ("none", "skip", "conv1x1", "conv3x3", "pool")
-# MLPerf Tiny v1.2, STM32H7A3 at 280 MHz: inferences per second, microjoules per inference
-TINY = {"AD": (816.004, 165.7), "KWS": (88.356, 1375.6), "IC": (24.483, 5090.3), "VWW": (42.009, 2965.5)}
+# MLPerf Tiny v1.2 on STM32L4R5 at 120 MHz, STM32U575 at 160 MHz, STM32H7A3 at 280 MHz: inferences per second,
+# microjoules per inference
+TINY = {
+    "cortex-m4": {"AD": (190.086, 203.4), "KWS": (23.155, 1820.5), "IC": (6.056, 6919.4), "VWW": (11.245, 3894.6)},
+    "cortex-m33": {"AD": (291.589, 81.9), "KWS": (34.416, 656.2), "IC": (9.003, 2579.0), "VWW": (16.870, 1354.7)},
+    "cortex-m7": {"AD": (816.004, 165.7), "KWS": (88.356, 1375.6), "IC": (24.483, 5090.3), "VWW": (42.009, 2965.5)}}
 CORAL_MOBILENET_MS = 2.2        # Coral FAQ: MobileNet v1, 224x224, Dev Board with Edge TPU
 # device -> utilisations that are fitted, sharing a value in a group; other fitted numbers; how near the logarithms
 # of utilisations stay to their mean (standard deviation): near where four networks must tell four kinds apart
 FITS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], float]] = {
-    "cortex-m7": ((("conv",), ("pointwise",), ("depthwise",), ("linear",)), ("overhead_us",), 0.1),
-    "raspberry-pi-4": ((("conv",), ("pointwise", "linear"), ("depthwise",), ("pool",), ("elementwise", "norm"),
-                        ("move",)), ("overhead_us",), 3.0),
+    **dict.fromkeys(TINY, ((("conv",), ("pointwise",), ("depthwise",), ("linear",)), ("overhead_us",), 0.1)),
+    **dict.fromkeys(("raspberry-pi-4", "pixel-3"), ((("conv",), ("pointwise", "linear"), ("depthwise",), ("pool",),
+                                                     ("elementwise", "norm"), ("move",)),
+                                                    ("overhead_us", "saturation.pointwise"), 3.0)),
+    "adreno-640": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")), (), 3.0),
     "edge-npu": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")), ("start_us",), 3.0),
     "server-gpu": ((("conv", "pointwise", "linear"), ("depthwise",), ("elementwise", "norm", "move", "pool")),
-                   ("overhead_us",), 3.0)}
+                   ("overhead_us", "start_us", "saturation.pointwise"), 3.0)}
 
 
 @dataclass
@@ -67,15 +73,20 @@ def recorded(network: Any, *shape: int) -> Workload:
     return record_genotype(Space(network), {}, (torch.empty(1, *shape),))
 
 
-def tiny_networks() -> dict[str, Workload]:
-    """The four reference networks of MLPerf Tiny."""
+def tiny_descriptions() -> dict[str, tuple[Any, tuple[int, ...]]]:
+    """The four reference networks of MLPerf Tiny, and the shapes of their inputs."""
     dense = [[nn.Linear(width), nn.BatchNorm1d(), nn.ReLU()] for width in [128] * 4 + [8] + [128] * 4]
     words = [nn.Conv2d(64, (10, 4), stride=2, padding=(5, 1), bias=False), nn.BatchNorm2d(), nn.ReLU()]
     blocks = [nn.ResidualBlock(16), nn.ResidualBlock(32, stride=2), nn.ResidualBlock(64, stride=2)]
-    return {"AD": recorded(nn.Sequential(*dense, nn.Linear(640)), 640),
-            "KWS": recorded(nn.Sequential(*words, *[nn.SeparableConv(64)] * 4, nn.Classifier(12)), 1, 49, 10),
-            "IC": recorded(nn.Sequential(nn.ConvNormAct(16), *blocks, nn.Classifier(10)), 3, 32, 32),
-            "VWW": recorded(mobilenet(0.25, 2), 3, 96, 96)}
+    return {"AD": (nn.Sequential(*dense, nn.Linear(640)), (640,)),
+            "KWS": (nn.Sequential(*words, *[nn.SeparableConv(64)] * 4, nn.Classifier(12)), (1, 49, 10)),
+            "IC": (nn.Sequential(nn.ConvNormAct(16), *blocks, nn.Classifier(10)), (3, 32, 32)),
+            "VWW": (mobilenet(0.25, 2), (3, 96, 96))}
+
+
+def tiny_networks() -> dict[str, Workload]:
+    """The workloads of the four reference networks of MLPerf Tiny."""
+    return {name: recorded(network, *shape) for name, (network, shape) in tiny_descriptions().items()}
 
 
 def mobilenet(width: float, classes: int) -> Any:
@@ -139,7 +150,8 @@ def once_for_all(kernels: list[int], expands: list[int], depths: list[int]) -> A
 def batched(workload: Workload, batch: int) -> Workload:
     """The same network on a batch: activations and arithmetic grow, parameters stay."""
     buffers = tuple(replace(b, elements=b.elements * batch) if b.role == "activation" else b for b in workload.buffers)
-    return replace(workload, buffers=buffers, ops=tuple(replace(op, macs=op.macs * batch) for op in workload.ops))
+    return replace(workload, buffers=buffers, ops=tuple(
+        replace(op, macs=op.macs * batch, shape=(op.shape[0] * batch, *op.shape[1:])) for op in workload.ops))
 
 
 def table(path: str) -> list[dict[str, str]]:
@@ -148,32 +160,37 @@ def table(path: str) -> list[dict[str, str]]:
 
 
 @cache
-def cells() -> list[tuple[str, Workload]]:
-    """450 NAS-Bench-201 networks without unreachable operations."""
-    rows = [row for row in table("nasbench201/archs.csv.gz") if all_reachable(row)]
+def cells(few: str | None = None) -> list[tuple[str, Workload]]:
+    """450 NAS-Bench-201 networks without unreachable operations; of those that a table has, where it has `few`."""
+    known = few and {row["idx"] for row in table(few)}
+    rows = [row for row in table("nasbench201/archs.csv.gz")
+            if all_reachable(row) and (not known or row["idx"] in known)]
     space, image = Space(nasbench201()), (torch.empty(1, 3, 32, 32),)
     return [(row["idx"], record_genotype(space, genotype_of(row), image)) for row in random.Random(1).sample(rows, 450)]
 
 
-def timed_cells(column: str) -> Iterator[Case]:
-    """The cells that the table has a time for: a third to fit, two thirds held out."""
-    times = {row["idx"]: row[column] for row in table("hw-nas-bench/nb201_cifar10.csv.gz")}
-    for i, (idx, workload) in enumerate(cells()):
+def timed_cells(column: str, few: str | None = None) -> Iterator[Case]:
+    """The cells that a table has a time for: a third to fit, two thirds held out."""
+    times = {row["idx"]: row[column] for row in table(few or "hw-nas-bench/nb201_cifar10.csv.gz")}
+    for i, (idx, workload) in enumerate(cells(few)):
         if times[idx]:
             yield Case(f"nasbench201 {idx}", workload, float(times[idx]) / 1e3, i >= 150)
 
 
 def cases_of(device: str) -> Iterator[Case]:
     """The measured networks of a device."""
-    if device == "cortex-m7":
-        yield from (Case(name, workload, 1 / TINY[name][0]) for name, workload in tiny_networks().items())
+    if device in TINY:
+        yield from (Case(name, workload, 1 / TINY[device][name][0]) for name, workload in tiny_networks().items())
     if device == "edge-npu":
         yield from timed_cells("edgetpu_latency")
-    if device == "raspberry-pi-4":
-        yield from timed_cells("raspi4_latency")
+    if device in ("raspberry-pi-4", "pixel-3"):
+        column = {"raspberry-pi-4": "raspi4", "pixel-3": "pixel3"}[device]
+        yield from timed_cells(f"{column}_latency")
         for i, row in enumerate(random.Random(1).sample(table("help-latency/fbnet_latency_ms.csv.gz"), 300)):
             workload = recorded(fbnet([*map(int, row["ops"].split())]), 3, 32, 32)
-            yield Case(f"fbnet {row['idx']}", workload, float(row["raspi4"]) / 1e3, i >= 150)
+            yield Case(f"fbnet {row['idx']}", workload, float(row[column]) / 1e3, i >= 150)
+    if device == "adreno-640":
+        yield from timed_cells("gpu", "nn-meter/nb201_latency_ms.csv.gz")
     if device == "server-gpu":
         for i, row in enumerate(random.Random(1).sample(table("help-latency/ofa_latency_ms.csv.gz"), 200)):
             workload = recorded(once_for_all(*([*map(int, row[key].split())] for key in ("ks", "e", "d"))),
@@ -188,28 +205,30 @@ class Model:
     def __init__(self, device: str, cases: list[Case]) -> None:
         self.numbers = registry.load("devices", device)
         rows = [(i, *row) for i, case in enumerate(cases) for row in self.kernels(case.workload)]
-        self.case, self.kind, self.work, self.bytes = map(np.array, zip(*rows, strict=True))
+        self.case, self.kind, self.work, self.bytes, self.positions = map(np.array, zip(*rows, strict=True))
         self.seconds = np.array([case.seconds for case in cases])
 
-    def kernels(self, workload: Workload) -> Iterator[tuple[int, float, float]]:
+    def kernels(self, workload: Workload) -> Iterator[tuple[int, float, float, float]]:
         for kernel in fuse(workload):
             touched = sum(workload.buffers[b].elements for b in (*kernel.reads, *kernel.writes))
             weights = sum(workload.buffers[b].elements for b in kernel.weights)
             traffic = (touched + weights) * self.numbers["bits"] / 8 + kernel.biases * BIAS_BYTES
-            yield KINDS.index(kernel.kind), kernel.macs or touched, traffic
+            yield KINDS.index(kernel.kind), kernel.macs or touched, traffic, positions(kernel)
 
     def number(self, key: str) -> float:
         """What the device file says."""
         group, _, name = key.rpartition(".")
-        return (self.numbers[group] if group else self.numbers).get(name, {"value": 0.0})["value"]
+        return (self.numbers.get(group, {}) if group else self.numbers).get(name, {"value": 0.0})["value"]
 
     def predict(self, found: dict[str, float]) -> np.ndarray:
         """Seconds of each network, with some of the device's numbers replaced."""
         now = {key: found.get(key, self.number(key))
                for key in ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "start_us",
-                           *(f"utilisation.{kind}" for kind in KINDS))}
+                           *(f"{group}.{kind}" for group in ("utilisation", "saturation") for kind in KINDS))}
         rate = now["peak_gmacs"] * 1e9 * np.array([now[f"utilisation.{kind}"] for kind in KINDS])
-        times = np.maximum(self.work / rate[self.kind], self.bytes / (now["bandwidth_gb_s"] * 1e9))
+        half = np.array([now[f"saturation.{kind}"] for kind in KINDS])
+        work = self.work * (1 + half[self.kind] / self.positions)
+        times = np.maximum(work / rate[self.kind], self.bytes / (now["bandwidth_gb_s"] * 1e9))
         running, launching = np.bincount(self.case, times), np.bincount(self.case) * now["overhead_us"] / 1e6
         together = np.maximum(running, launching) if self.numbers.get("asynchronous") else running + launching
         return together + now["start_us"] / 1e6
@@ -224,9 +243,10 @@ def fitted(device: str, cases: list[Case]) -> dict[str, float]:
         return {**shares, **dict(zip(others, np.exp(logs[len(groups):]), strict=True))}
 
     def residuals(logs: np.ndarray) -> np.ndarray:
-        shares, usual_launch = logs[:len(groups)], (logs[-1] - np.log(5.0)) / 1.5
-        return np.concatenate([np.log(model.predict(named(logs)) / model.seconds) / 0.05,
-                               (shares - shares.mean()) / spread, [usual_launch] if "overhead_us" in others else []])
+        found, shares = named(logs), logs[:len(groups)]
+        launch = [np.log(found["overhead_us"] / 5.0) / 1.5] if "overhead_us" in others else []
+        return np.concatenate([np.log(model.predict(found) / model.seconds) / 0.05, (shares - shares.mean()) / spread,
+                               launch])
 
     rates = {"conv": 0.1, "pointwise": 0.1, "linear": 0.1, "depthwise": 0.03}
     start = np.log([rates.get(kinds[0], 0.001) for kinds in groups] + [10.0] * len(others))
@@ -262,17 +282,17 @@ def held_out_rows(device: str, cases: list[Case], costs: list[Cost]) -> Iterator
         yield row(f"{name} within interval", 100 * float(inside), "%", 85, True)
 
 
-def leave_one_out_rows(cases: list[Case]) -> Iterator[dict[str, Any]]:
+def leave_one_out_rows(device: str, cases: list[Case]) -> Iterator[dict[str, Any]]:
     """The worst of four predictions of a network that the fit did not see; power is the mean of the others."""
     latency, energy = [], []
     for case in cases:
         others = [other for other in cases if other is not case]
-        seconds = Model("cortex-m7", [case]).predict(fitted("cortex-m7", others))[0]
-        power = np.mean([TINY[other.name][1] * TINY[other.name][0] for other in others])
+        seconds = Model(device, [case]).predict(fitted(device, others))[0]
+        power = np.mean([TINY[device][other.name][1] * TINY[device][other.name][0] for other in others])
         latency.append(ratio(seconds, case.seconds))
-        energy.append(ratio(seconds * power, TINY[case.name][1]))
-    yield row("cortex-m7 leave-one-out worst latency ratio", max(latency), "x", 1.5)
-    yield row("cortex-m7 leave-one-out worst energy ratio", max(energy), "x", 1.5)
+        energy.append(ratio(seconds * power, TINY[device][case.name][1]))
+    yield row(f"{device} leave-one-out worst latency ratio", max(latency), "x", 1.5)
+    yield row(f"{device} leave-one-out worst energy ratio", max(energy), "x", 1.5)
 
 
 def calibrate(device: str, write: bool) -> Iterator[dict[str, Any]]:
@@ -282,7 +302,7 @@ def calibrate(device: str, write: bool) -> Iterator[dict[str, Any]]:
     costs = [file.cost(case.workload).figures["latency_ms"] for case in held_out]
     model = Model(device, held_out)
     assert np.allclose(model.predict({}) * 1e3, [cost.value for cost in costs]), "the fit uses another formula"
-    yield from leave_one_out_rows(cases) if device == "cortex-m7" else held_out_rows(device, held_out, costs)
+    yield from leave_one_out_rows(device, cases) if device in TINY else held_out_rows(device, held_out, costs)
     if device == "edge-npu":
         cost = file.cost(recorded(mobilenet(1, 1000), 3, 224, 224)).figures["latency_ms"]
         yield row("edge-npu MobileNet v1 224 latency ratio", ratio(cost.value, CORAL_MOBILENET_MS), "x", 1.5)

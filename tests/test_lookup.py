@@ -51,7 +51,8 @@ def device(tmp_path, values, **more):
     write_table(tmp_path / "mine.csv", [(key if isinstance(key, tuple) else (key,), value)
                                         for key, value in values.items()])
     told = {"origin": "measured", "source": "made up for this test"}
-    return Lookup({"name": "mine", "model": "lookup", "folder": str(tmp_path), "table": {"file": "mine.csv", **told},
+    return Lookup({"name": "mine", "model": "lookup", "path": str(tmp_path / "mine.toml"),
+                   "table": {"file": "mine.csv", **told},
                    "error": {"latency_ms": {"low": 0.5, "high": 2.0, **told}}, **more})
 
 

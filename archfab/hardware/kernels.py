@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from archfab.hardware.loops import Loops
+from archfab.hardware.windows import Window
 from archfab.hardware.workload import Op, Workload
 
 FOLDS_INTO = {"norm": {"conv", "pointwise", "depthwise", "linear"},
@@ -34,6 +35,7 @@ class Kernel:
     shape: tuple[int, ...]
     detail: str
     loops: tuple[Loops, ...] = ()
+    window: Window | None = None
 
 
 def fuse(workload: Workload, rules: Mapping[str, Collection[str]] = FOLDS_INTO) -> list[Kernel]:
@@ -84,7 +86,7 @@ def kernel_of(op: Op, workload: Workload) -> Kernel:
         weights.sort(key=lambda b: -buffers[b].elements)        # beside the matrix there is a bias or nothing
         weights, biases = weights[:1], weights[1:]
     return Kernel(op.kind, (op.name,), tuple(reads), op.writes, tuple(weights),
-                  sum([buffers[b].elements for b in biases]), op.macs, op.shape, op.detail, op.loops)
+                  sum([buffers[b].elements for b in biases]), op.macs, op.shape, op.detail, op.loops, op.window)
 
 
 def joins(kernel: Kernel, before: Kernel, rules: Mapping[str, Collection[str]]) -> bool:
@@ -98,7 +100,7 @@ def joined(before: Kernel, kernel: Kernel) -> Kernel:
     return Kernel(before.kind, before.names + kernel.names, before.reads, kernel.writes,
                   before.weights if norm else before.weights + kernel.weights,
                   max(before.biases, kernel.shape[1]) if norm else before.biases, before.macs, before.shape,
-                  before.detail, before.loops)
+                  before.detail, before.loops, before.window)
 
 
 def kept(kernels: list[Kernel]) -> tuple[set[int], int]:

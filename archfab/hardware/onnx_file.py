@@ -12,6 +12,7 @@ from archfab.core import UsageError
 from archfab.hardware.loops import Loops, convolution, product_of
 from archfab.hardware.network import Network
 from archfab.hardware.operators import ONNX_KINDS, ONNX_VIEWS
+from archfab.hardware.windows import Window, made
 from archfab.hardware.workload import Buffer, Op, Workload
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ class Reader:
         loops = self.loops(node)
         macs = sum(nest.macs for nest in loops) or self.other_macs(node)
         self.ops.append(Op(node.op_type, self.kind(node), reads, tuple(map(self.number, outputs)), macs,
-                           self.types[outputs[0]][0], self.detail(node), loops))
+                           self.types[outputs[0]][0], self.detail(node), loops,
+                           self.window(node)))
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self.types[name][0]
@@ -216,6 +218,19 @@ class Reader:
                                  f"multiplies {'x'.join(map(str, a))} by {'x'.join(map(str, b))}")
             return (product_of(a, b),)
         return ()
+
+    def window(self, node: Any) -> Window | None:
+        """Of convolutions and pools of images; padding that a runtime chooses is what the sizes leave over."""
+        if node.op_type not in ("Conv", "MaxPool", "AveragePool") or len(self.shape(node.input[0])) != 4:
+            return None
+        x, out = self.shape(node.input[0]), self.shape(node.output[0])
+        kernel = attribute(node, "kernel_shape", None) or self.weight(node)[2:]
+        stride, dilation = attribute(node, "strides", [1, 1]), attribute(node, "dilations", [1, 1])
+        padding = attribute(node, "pads", [0, 0])[:2]
+        if (chosen := attribute(node, "auto_pad", b"NOTSET")) in (b"SAME_UPPER", b"SAME_LOWER"):
+            over = [max(0, (out[2 + i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 - x[2 + i]) for i in (0, 1)]
+            padding = [each // 2 if chosen == b"SAME_UPPER" else -(-each // 2) for each in over]
+        return made(x, kernel, stride, padding, dilation)
 
     def weight(self, node: Any) -> tuple[int, ...]:
         return self.shape(node.input[{**CONVOLUTIONS, **PRODUCTS}[node.op_type]])

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry
 
 from archfab.hardware.loops import Loops, loops_of
 from archfab.hardware.operators import FIRST_OUTPUT, VIEWS, detail_of, fourier_macs, kind_of
+from archfab.hardware.windows import Window, window_of
 
 if TYPE_CHECKING:
     from archfab.core import Genotype
@@ -55,6 +56,7 @@ class Op:
     shape: tuple[int, ...]          # of the first output
     detail: str = ""                # kernel, stride, groups of a convolution
     loops: tuple[Loops, ...] = ()   # the nests of its multiply-accumulates, where they are known
+    window: Window | None = None    # how it walks over an image, where it does
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ class Recorder(TorchDispatchMode):
         if written:
             self.ops.append(Op(name, kind_of(name, args), tuple(map(self._number, reads)),
                                tuple(map(self._number, written)), macs_of(func, args, kwargs, out),
-                               tuple(written[0].shape), detail_of(name, args), loops_of(name, args, written[0])))
+                               tuple(written[0].shape), detail_of(name, args), loops_of(name, args, written[0]),
+                               window_of(name, args)))
         return out
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:

@@ -153,7 +153,8 @@ def make_device(name: str, folder: Path, host: Host, space: Space, workload: Cal
     said = f"archfab, every kernel of a space alone on {host.place.name}: {json.dumps(dict(table.machine))}"
     numbers: dict[str, Any] = {
         "name": name, "about": f"table of {len(table.milliseconds)} kernels measured on {host.place.name}",
-        "model": "lookup", "folder": str(folder), "table": {"file": path.name, "origin": "measured", "source": said},
+        "model": "lookup", "path": str(folder / f"{name}.toml"),
+        "table": {"file": path.name, "origin": "measured", "source": said},
         "start_ms": {"value": table.start_ms, "origin": "measured", "source": "a run of an empty network"},
         "error": {"latency_ms": {"low": 1.0, "high": 1.0, "origin": "calibrated", "source": "to be measured"}}}
     drawn = [workload(space.sample(rng)) for _ in range(networks)]

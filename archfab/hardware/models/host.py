@@ -16,7 +16,7 @@ from archfab.hardware.measuring.timing import Settings
 if TYPE_CHECKING:
     from archfab.hardware.workload import Workload
 
-OURS = ("name", "about", "model", "folder", "path")         # what every device's file has or is given
+OURS = ("name", "about", "model", "path")         # what every device's file has or is given
 _known: dict[str, dict[str, Any]] = {}      # what this process has measured; never on disk, for machines change
 
 

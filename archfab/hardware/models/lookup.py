@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from archfab.hardware.workload import Workload
 
 ORIGINS = ("measured", "calibrated", "simulated", "analytic")
-KNOWN = ("name", "about", "model", "folder", "path", "table", "interpolate", "start_ms", "scale", "error")
+KNOWN = ("name", "about", "model", "path", "table", "interpolate", "start_ms", "scale", "error")
 
 
 class Lookup(Device):
@@ -37,7 +37,7 @@ class Lookup(Device):
         for key in numbers:
             if key not in KNOWN:
                 raise unknown(f"setting of the device '{self.name}'", key, KNOWN[5:])
-        self.file = Path(numbers.get("folder", ".")) / self._told("table", numbers.get("table"), "file")["file"]
+        self.file = Path(numbers.get("path", "")).parent / self._told("table", numbers.get("table"), "file")["file"]
         error = numbers.get("error", {})
         self.error = self._told("error.latency_ms", error.get("latency_ms") if isinstance(error, Mapping) else None,
                                 "low", "high")

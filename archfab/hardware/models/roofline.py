@@ -1,9 +1,11 @@
 """Roofline: a kernel takes as long as its arithmetic or its memory traffic, whichever is longer, plus a launch.
 
-t = max(work / (peak * utilisation of its kind), bytes / bandwidth) + overhead, summed over fused kernels
-(Williams, Waterman and Patterson, CACM 2009), plus a start where a device has one. Where launches run ahead of the
-kernels (`asynchronous`), the longer of both sums counts: launches, or kernels. Work is multiply-accumulates; for
-kernels without any, the elements that they touch. Energy is power times time.
+t = max(work / (peak * utilisation), bytes / bandwidth) + overhead, summed over fused kernels (Williams, Waterman and
+Patterson, CACM 2009), plus a start where a device has one. Utilisation is that of the kernel's kind, times
+p / (p + s) for convolutions with p output positions where a device says at which number s of positions half the
+utilisation is reached (`saturation`): small images leave lanes, tiles or whole cores idle. Where launches run ahead
+of the kernels (`asynchronous`), the longer of both sums counts: launches, or kernels. Work is multiply-accumulates;
+for kernels without any, the elements that they touch. Energy is power times time.
 """
 
 from __future__ import annotations
@@ -14,17 +16,20 @@ from typing import Any
 
 from archfab.core import Cost, Costs, Device, UsageError, unknown
 from archfab.hardware.kernels import FOLDS_INTO, Kernel, fuse, kept
-from archfab.hardware.memory import peak_bytes
+from archfab.hardware.memory.runtime import Runtime
+from archfab.hardware.numbers import check, group
 from archfab.hardware.workload import Workload
 
 NUMBERS = ("peak_gmacs", "bandwidth_gb_s", "overhead_us", "power_w")
 OPTIONAL = ("start_us",)
+SATURABLE = ("conv", "pointwise", "depthwise")
 PRICED_AS = {"fourier": "linear"}      # where a device has no utilisation of its own for a kind
 KINDS = ("conv", "pointwise", "depthwise", "linear", "attention", "norm", "pool", "elementwise", "move")
 UNCERTAIN = ("latency_ms", "energy_mj")
 ERRORS = (*UNCERTAIN, "assumed")        # assumed: on top, for the time in kinds whose utilisation nobody measured
 BIAS_BYTES = 4
-ORIGINS = ("measured", "calibrated", "simulated", "analytic")
+QUICK = 10      # the memory planner's effort: orders are nearly always as good as with more (benchmarks/memory.py)
+RATES = ("peak_gmacs", "bandwidth_gb_s")       # [measured.peak_gmacs]: the fastest that anything was seen to run
 
 
 class Roofline(Device):
@@ -40,18 +45,23 @@ class Roofline(Device):
             raise UsageError(f"device '{self.name}': bits is 4, 8, 16 or 32, not {self.bits!r}")
         self.sources = {**{key: numbers.get(key, {}) for key in NUMBERS},
                         **{key: numbers[key] for key in OPTIONAL if key in numbers},
-                        **self._group(numbers, "utilisation", (*KINDS, *PRICED_AS)),
-                        **self._group(numbers, "error", ERRORS),
-                        **self._group(numbers, "capacity", self.figures)}
+                        **group(self.name, numbers, "utilisation", (*KINDS, *PRICED_AS)),
+                        **group(self.name, numbers, "error", ERRORS),
+                        **group(self.name, numbers, "capacity", self.figures),
+                        **group(self.name, numbers, "saturation", SATURABLE),
+                        **group(self.name, numbers, "measured", RATES)}
         for key, entry in self.sources.items():
-            self._check(key, entry)
+            check(self.name, key, entry, key in (*RATES, "power_w") or key.startswith("capacity."))
+        check_peaks(self.name, numbers, self.sources)
         self._peak, self._bandwidth, self._overhead, self._power = (numbers[key]["value"] for key in NUMBERS)
         self._start = numbers["start_us"]["value"] if "start_us" in numbers else 0.0
         self._asynchronous = numbers.get("asynchronous") is True
+        self.runtime = Runtime.of(numbers)
         self._utilisation = {key: entry["value"] for key, entry in numbers.get("utilisation", {}).items()}
+        self._saturation = {key: entry["value"] for key, entry in numbers.get("saturation", {}).items()}
         self._assumed = {"unknown", *(PRICED_AS.keys() - self._utilisation.keys())}
         self._assumed |= {kind for kind in self._utilisation if numbers["utilisation"][kind]["origin"] == "analytic"}
-        self._fusion = fusion_rules(self.name, numbers.get("fusion", FOLDS_INTO))
+        self.fusion = fusion_rules(self.name, numbers.get("fusion", FOLDS_INTO))
         self._error = numbers.get("error", {})
         self.capacity = {key: float(entry["value"]) for key, entry in numbers.get("capacity", {}).items()}
         if missing := [kind for kind in KINDS if kind not in self._utilisation]:
@@ -62,10 +72,10 @@ class Roofline(Device):
                              f"add [error.{missing[0]}]")
 
     def cost(self, workload: Workload) -> Costs:
-        kernels = fuse(workload, self._fusion)
+        kernels = fuse(workload, self.fusion)
         sizes = [buffer.bytes_in(self.bits) for buffer in workload.buffers]
         rows = self._rows(kernels, workload, sizes)
-        memory = peak_bytes(kernels, sizes, workload.inputs, workload.outputs) / 1024
+        memory = self.runtime.arena(kernels, workload, self.bits, QUICK) / 1024
         weights, biases = kept(kernels)
         flash = (sum(sizes[b] for b in weights) + biases * BIAS_BYTES) / 1024
         unknown = sorted({name for k in kernels if k.kind == "unknown" for name in k.names})
@@ -96,7 +106,8 @@ class Roofline(Device):
         elements = sum([workload.buffers[b].elements for b in touched])
         traffic = sum([sizes[b] for b in touched + kernel.weights]) + kernel.biases * BIAS_BYTES
         rate = self._peak * 1e9 * self._utilisation.get(kernel.kind, self._utilisation["move"])
-        return (kernel.macs or elements) / rate, traffic / (self._bandwidth * 1e9), traffic
+        work = (kernel.macs or elements) * (1 + self._saturation.get(kernel.kind, 0.0) / positions(kernel))
+        return work / rate, traffic / (self._bandwidth * 1e9), traffic
 
     def _row(self, operator: str, kind: str, detail: str, shape: list[int], macs: int, traffic: int, bound: str,
              seconds: float) -> dict[str, Any]:
@@ -112,32 +123,22 @@ class Roofline(Device):
         return Cost(value, error["origin"], error["low"] * (known + guessed * assumed["low"]),
                     error["high"] * (known + guessed * assumed["high"]))
 
-    def _group(self, numbers: Mapping[str, Any], group: str, legal: tuple[str, ...]) -> dict[str, Any]:
-        """The numbers of a table of tables, such as [utilisation.conv], by their full names."""
-        entries = numbers.get(group, {})
-        if not isinstance(entries, Mapping):
-            raise UsageError(f"device '{self.name}': {group} is a table of numbers, such as [{group}.{legal[0]}]")
-        if extra := [key for key in entries if key not in legal]:
-            raise UsageError(f"device '{self.name}': there is no {group}.{extra[0]}; legal: {', '.join(legal)}")
-        return {f"{group}.{key}": value for key, value in entries.items()}
 
-    def _check(self, key: str, entry: Any) -> None:
-        """Every number says its origin and source, and is possible."""
-        if not isinstance(entry, Mapping) or not {"source", "origin"} <= set(entry):
-            raise UsageError(f"device '{self.name}': {key} needs a value, an origin and a source")
-        if entry["origin"] not in ORIGINS:
-            raise UsageError(f"device '{self.name}': {key} has the origin '{entry['origin']}'; "
-                             f"legal: {', '.join(ORIGINS)}")
-        values = [entry.get(field) for field in (("low", "high") if key.startswith("error.") else ("value",))]
-        if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in values):
-            raise UsageError(f"device '{self.name}': {key} is no number from 0 up")
-        if key.startswith("error.") and not entry["low"] <= 1 <= entry["high"]:
-            raise UsageError(f"device '{self.name}': {key} are factors around 1, low to high, "
-                             f"not {entry['low']} to {entry['high']}")
+def positions(kernel: Kernel) -> float:
+    """At how many places a convolution computes its channels: images times height times width."""
+    return max(1.0, math.prod(kernel.shape) / max(1, kernel.shape[1])) if len(kernel.shape) > 1 else 1.0
+
+
+def check_peaks(device: str, numbers: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
+    """What was measured is never above the peak: no utilisation above 1, no [measured] rate above its bound."""
+    for key, entry in sources.items():
         if key.startswith("utilisation.") and not 0 < entry["value"] <= 1:
-            raise UsageError(f"device '{self.name}': {key} is a share above 0 and at most 1, not {entry['value']}")
-        if key in ("peak_gmacs", "bandwidth_gb_s", "power_w") and entry["value"] <= 0:
-            raise UsageError(f"device '{self.name}': {key} must be above 0")
+            raise UsageError(f"device '{device}': {key} is a share of the peak, above 0 and at most 1, not "
+                             f"{entry['value']}; if it was measured so, the peak of {numbers['peak_gmacs']['value']} "
+                             "GMAC/s is too low")
+        if key.startswith("measured.") and entry["value"] > (peak := numbers[key[9:]]["value"]):
+            raise UsageError(f"device '{device}': its {key[9:]} of {peak} is below the {entry['value']} that was "
+                             f"measured ({entry['source']}); one of the two is wrong")
 
 
 def fusion_rules(name: str, entries: Any) -> Mapping[str, Collection[str]]:

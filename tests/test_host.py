@@ -134,6 +134,13 @@ def test_an_interval_that_is_too_wide_is_refused():
     assert not found["steady"] and found["refused"]
 
 
+def test_a_busy_machine_is_not_refused_while_our_own_times_agree():
+    clock = FakeClock()
+    clock.share = 0.1
+    found = measured(clock, lambda: clock.sleep(0.01))
+    assert found["high"] == pytest.approx(10 * found["low"]) and not found["steady"] and not found["refused"]
+
+
 def test_runs_that_other_work_interrupted_are_set_aside():
     clock, count = FakeClock(), itertools.count()
 

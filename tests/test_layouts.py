@@ -221,6 +221,18 @@ def test_a_network_with_pictures_is_compared_in_both_layouts(monkeypatch):
     assert json.loads(json.dumps(found)) == found and len(in_words(found)) == 4
 
 
+@pytest.mark.slow
+def test_the_command_line_compares_layouts(archfab, tmp_path):
+    onnx.save(model_of(REMOVABLE["several between"][0], SHAPE, ["y"], CONSTANTS), tmp_path / "net.onnx")
+    found = archfab("cost", "net.onnx", "--device", "null", "--layouts", "--json").json["layouts"]
+    assert found["onnxruntime"]["transposes"]["exported"] == found["onnxruntime"]["transposes"]["avoidable"] == 2
+    assert found["onnxruntime"]["transposes"]["equal"] and found["torch"] is None
+    words = archfab("cost", "net.onnx", "--device", "null", "--layouts").out
+    assert "transposes in the exported graph: 2, of which 2 undo each other" in words
+    assert "torch: not compared, for it is no torch module" in words
+    assert "layouts" not in archfab("cost", "net.onnx", "--device", "null", "--json").json
+
+
 class Viewing(torch.nn.Module):
     """Looks at a picture in a way that only one order allows."""
 

@@ -467,6 +467,29 @@ def test_a_space_is_measured_and_becomes_a_device(tmp_path):
     assert latency.value == pytest.approx(sum(row["latency_ms"] for row in costs.operators))
 
 
+class Restless:
+    """A place that holds still for a kernel only when it is asked for the second or third time."""
+
+    def __init__(self, times):
+        self.times, self.asked = times, {}
+
+    def found(self, samples, bound=False):
+        rows = []
+        for sample in samples:
+            self.asked[sample.model] = self.asked.get(sample.model, 0) + 1
+            refused = len(samples) > 1 and self.asked[sample.model] <= self.times
+            rows.append({"timing": {"median": 1e-3, "refused": refused}, "operators": [], "machine": {}})
+        return rows
+
+
+@pytest.mark.parametrize(("times", "measured"), [(0, 2), (2, 2), (9, 0)])
+def test_a_kernel_during_which_the_machine_was_restless_is_measured_again(times, measured):
+    keys = [conv_key(8, 8), conv_key(16, 8)]
+    found = tabulate.tabulate(keys, Restless(times))
+    assert len(found.milliseconds) == measured and len(found.not_measured) == 2 - measured
+    assert all("did not hold still, 3 times" in why for why in found.not_measured.values())
+
+
 def test_a_place_that_measures_nothing_is_told(tmp_path, monkeypatch):
     space = blocks()
     monkeypatch.setattr(tabulate, "kernel_model", lambda key: None)

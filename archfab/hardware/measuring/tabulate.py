@@ -28,6 +28,7 @@ REORDERS = {"ReorderInput", "ReorderOutput"}
 """Operators that a kernel alone needs to enter and leave the layout in which its neighbours would have handed it on."""
 BATCH = 40          # kernels that are sent at once
 IDLE = 20           # networks in a row without a kernel that is new, at least, until a space is known
+ATTEMPTS = 3        # at a kernel during which the machine did not hold still
 FLOOR = 1e-5        # milliseconds of a kernel that could not be told from nothing
 
 
@@ -81,16 +82,20 @@ def tabulate(keys: Sequence[Key], host: Host, tell: Callable[[int, int], None] =
     least = empty["timing"]["median"] * 1e3
     times: dict[Key, float] = {}
     waiting = list(samples)
-    for at in range(0, len(waiting), BATCH):
-        part = waiting[at:at + BATCH]
-        for key, found in zip(part, host.found([samples[key] for key in part], bound=True), strict=True):
-            if "error" in found:
-                reasons[key] = found["error"]
-            elif found["timing"]["refused"]:
-                reasons[key] = found["timing"]["note"]
-            else:
-                times[key] = alone(found, least)
-        tell(min(at + BATCH, len(waiting)), len(waiting))
+    for _ in range(ATTEMPTS):
+        restless = []
+        for at in range(0, len(waiting), BATCH):
+            part = waiting[at:at + BATCH]
+            for key, found in zip(part, host.found([samples[key] for key in part], bound=True), strict=True):
+                if "error" in found:
+                    reasons[key] = found["error"]
+                elif found["timing"]["refused"]:
+                    restless.append(key)
+                else:
+                    times[key] = alone(found, least)
+            tell(min(at + BATCH, len(waiting)), len(waiting))
+        waiting = restless
+    reasons.update(dict.fromkeys(waiting, f"the machine did not hold still, {ATTEMPTS} times"))
     return Tabulated(times, start["timing"]["median"] * 1e3, reasons, empty["machine"])
 
 
@@ -154,10 +159,13 @@ def make_device(name: str, folder: Path, host: Host, space: Space, workload: Cal
         "error": {"latency_ms": {"low": 1.0, "high": 1.0, "origin": "calibrated", "source": "to be measured"}}}
     drawn = [workload(space.sample(rng)) for _ in range(networks)]
     checked = additivity(host, Lookup(numbers), drawn)
+    if not checked and all("latency_ms" in Lookup(numbers).cost(each).figures for each in drawn):
+        raise UsageError(f"no network could be checked, for {host.place.name} did not hold still; end other work there")
     if not checked:
         listed = Lookup(numbers).cost(drawn[0]).unknown
-        raise UsageError("no network could be checked, for each has kernels that are not listed, such as "
-                         + "; ".join(listed[:3]))
+        reasons = {str(key): why for key, why in table.not_measured.items()}
+        raise UsageError("no network could be checked, for each has kernels that are not listed, such as " + "; ".join(
+            f"{key} ({reasons.get(key, 'no network that was looked at has it')})" for key in listed[:3]))
     scale, factor = scale_of([row["ratio"] for row in checked])
     words = f"of {len(checked)} random networks, whole ones measured to the sums of their kernels"
     numbers["scale"] = {"value": scale, "origin": "calibrated", "source": f"the mean ratio {words}"}

@@ -40,7 +40,7 @@ class Settings:
     drift: float = 0.05     # change of the calibration kernel, as a share, beyond which a block is measured again
     busy: float = 0.1       # share of the time in which others had the processor, beyond which it is measured again
     again: int = 5          # blocks that are measured again at most
-    refuse: float = 4.0     # an interval of an unsteady machine wider than this, as a share of its low end, is refused
+    refuse: float = 2.0     # an unsteady machine whose own times differ by more than this, as a share, is refused
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def summary(blocks: Sequence[Block], settings: Settings, warm: int) -> dict[str,
 
     The interval holds the true median with 95 % by order statistics, and the medians of all blocks. On a machine
     that was not steady it holds those of every block, the disturbed ones too, with the time on the wall as well as
-    without what other work took of it, and `refused` says when that is too wide.
+    without what other work took of it; `refused` says when the latter alone is too wide.
     """
     kept = good(blocks, settings)
     steady = len(kept) >= settings.blocks
@@ -186,11 +186,12 @@ def summary(blocks: Sequence[Block], settings: Settings, warm: int) -> dict[str,
     samples = sorted(x for block in used for x in block.samples)
     medians = [statistics.median(block.samples) for block in used]
     low, high = interval(samples)
-    low, high = min(low, *medians), max(high, *medians, *(block.wall for block in used))
+    low, own = min(low, *medians), max(high, *medians)
+    high = max(own, *(block.wall for block in used))
     faults = [fault(block, blocks, settings) for block in blocks]
     said = [text for text in faults if text]
     found = {"median": statistics.median(samples), "low": low, "high": high, "steady": steady,
-             "refused": not steady and high > (1 + settings.refuse) * low, "samples": len(samples),
+             "refused": not steady and own > (1 + settings.refuse) * low, "samples": len(samples),
              "set_aside": sum(block.aside for block in used),
              "runs": sum(block.runs for block in used), "warm_up_runs": warm,
              "blocks": [{"median": statistics.median(block.samples), "calibration": block.after.seconds,

@@ -106,7 +106,8 @@ class Host(Device):
         return _known[key]
 
     def found(self, samples: Sequence[Sample], bound: bool = False) -> list[dict[str, Any]]:
-        """What `board.examine` finds of networks, or `{"error": ...}`; known ones from before.
+        """What `board.examine` finds of networks, or `{"error": ...}`; known ones from before, but for those whose
+        measurement is to be refused.
 
         :param bound: whether inputs and outputs stay where they are, so that the kernels alone are timed.
         :raises UsageError: where the place cannot be used. :raises BuildError: where it stops answering.
@@ -116,12 +117,14 @@ class Host(Device):
                    "optimisation": options.optimisation, "profile": options.profile, "bound": bound}
         keys = [f"{self.place} {request} {sample.key()}" for sample in samples]
         new = {key: sample for key, sample in zip(keys, samples, strict=True) if key not in _known}
+        fresh: dict[str, dict[str, Any]] = {}
         if new:
             machine, found = ask(self.place, request, list(new.values()))
             for key, each in zip(new, found, strict=True):
                 operators = [described(row) for row in each.get("operators", ())]
-                _known[key] = {**each, "operators": operators, "machine": machine}
-        return [_known[key] for key in keys]
+                fresh[key] = {**each, "operators": operators, "machine": machine}
+        _known.update({key: each for key, each in fresh.items() if not each.get("timing", {}).get("refused")})
+        return [fresh.get(key) or _known[key] for key in keys]
 
     def _memory(self, found: Mapping[str, Any]) -> dict[str, Cost]:
         """Activations: the most that onnxruntime's arena held in a run beyond what it held before, and the inputs."""

@@ -36,7 +36,7 @@ class Lookup(Device):
         self.name, self.about = numbers["name"], numbers.get("about", "")
         for key in numbers:
             if key not in KNOWN:
-                raise unknown(f"setting of the device '{self.name}'", key, KNOWN[5:])
+                raise unknown(f"setting of the device '{self.name}'", key, KNOWN[4:])
         self.file = Path(numbers.get("path", "")).parent / self._told("table", numbers.get("table"), "file")["file"]
         error = numbers.get("error", {})
         self.error = self._told("error.latency_ms", error.get("latency_ms") if isinstance(error, Mapping) else None,

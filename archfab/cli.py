@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from archfab.comparison.command import add as add_comparison
 from archfab.core import Budget, UsageError
+from archfab.costing.command import add as add_cost
 from archfab.device.command import add as add_device
 from archfab.tabulation.command import add as add_table
 
@@ -150,16 +151,7 @@ def parser() -> argparse.ArgumentParser:
     one = verb("cost", cost, "what one network costs on a device, operator by operator",
                "archfab cost MODEL.onnx --device cortex-m7; archfab cost vision --genotype FILE --device cortex-m7",
                True)
-    one.add_argument("target", help="an .onnx file, a bundle's folder, or a task with --genotype")
-    one.add_argument("--genotype", metavar="FILE", help="JSON: choice name -> label, or a bundle.json")
-    one.add_argument("--memory", action="store_true", help="tell where the peak is, what lies there, what patches save")
-    one.add_argument("--png", metavar="FILE", help="a picture of the memory plan")
-    one.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", dest="shapes",
-                     help="of an input of an ONNX file that takes several")
-    one.add_argument("--mappings", metavar="FILE", help="on a spatial array: each layer's loop nest (.yaml, .json; - "
-                     "prints it), or its energy by level as a picture (.svg, .png)")
-    one.add_argument("--layouts", action="store_true", help="compare memory layouts on this machine: NCHW and NHWC, "
-                     "and what copies and transposes cost")
+    add_cost(one)
     add_task(one)
     return top
 
@@ -382,12 +374,8 @@ def device(asked: argparse.Namespace, options: Extras) -> int:
 
 
 def cost(asked: argparse.Namespace, options: Extras) -> int:
-    from archfab.costing import cost_of
-    from archfab.mappings import shown
-    from archfab.terminal import show_cost
-    document = cost_of(asked.target, asked.device, asked.genotype, asked.space, asked.data, asked.shapes, options,
-                       asked.memory, asked.png, asked.layouts)
-    return answer(asked, shown(document, asked.mappings) if asked.mappings else document, show_cost)
+    from archfab.costing.command import carry_out, shown
+    return answer(asked, carry_out(asked, options), shown)
 
 
 if __name__ == "__main__":

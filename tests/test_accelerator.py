@@ -10,13 +10,13 @@ from torch import nn
 
 from archfab import registry
 from archfab.core import UsageError
-from archfab.costing import cost_of
+from archfab.costing.costs import cost_of
+from archfab.costing.mappings import write
 from archfab.hardware.loops import Loops
 from archfab.hardware.mapping.nest import Nest
 from archfab.hardware.mapping.network import edge_of
 from archfab.hardware.models.accelerator import Accelerator
 from archfab.hardware.workload import record
-from archfab.mappings import shown
 
 BUNDLED = ("tpu-like", "edge-tpu-like", "eyeriss-like")
 
@@ -174,11 +174,11 @@ def onnx_file(tmp_path):
 def test_mappings_are_printed_written_and_drawn(onnx_file, capsys):
     import yaml
     document = cost_of(str(onnx_file), "tpu-like")
-    assert shown(document, "-") is document
+    write(document, "-")
     printed = capsys.readouterr().out
     assert "multiply-accumulate" in printed and "past the array, through dram" in printed
     for file in ("nests.yaml", "nests.json", "energy.svg", "energy.png"):
-        shown(document, str(onnx_file.parent / file))
+        write(document, str(onnx_file.parent / file))
     written = yaml.safe_load((onnx_file.parent / "nests.yaml").read_text())
     assert written == json.loads((onnx_file.parent / "nests.json").read_text())
     assert [each["nests"] for each in written["layers"]] == [row["nests"] for row in document["operators"]]

@@ -42,7 +42,7 @@ class Accelerator(Device):
                              f"{self.objective!r}")
         bits, partial = (whole(self.name, key, numbers.get(key, default)) for key, default in
                          (("bits", 8), ("partial_bits", 16)))
-        self.bits = (bits, bits, bits, partial)
+        self.bits, self.partial_bits = bits, partial
         self.clock = clock(self.name, numbers["clock_mhz"]) if "clock_mhz" in numbers else None
         self.sources = sources(numbers)
         self.figures = ("cycles", *(("latency_ms",) if self.clock else ()), "energy_mj", "memory_kb", "utilisation",
@@ -50,14 +50,15 @@ class Accelerator(Device):
 
     def cost(self, workload: Workload) -> Costs:
         kernels = fuse(workload)
-        steps, unknown = run(kernels, workload, self.architecture, self.objective, self.bits)
+        steps, unknown = run(kernels, workload, self.architecture, self.objective,
+                             (self.bits, self.bits, self.bits, self.partial_bits))
         cycles, energy = sum(step.cycles for step in steps), sum(step.energy for step in steps)
         others = [self._counted_as(rules, steps) for rules in RULES]
         figures = {"cycles": around(cycles, [found for found, _ in others]),
                    "energy_mj": around(energy / 1e9, [found / 1e9 for _, found in others])}
         if self.clock:
             figures["latency_ms"] = around(cycles / self.clock / 1e3, [found / self.clock / 1e3 for found, _ in others])
-        memory = Runtime().arena(kernels, workload, self.bits[0]) / 1024
+        memory = Runtime().arena(kernels, workload, self.bits) / 1024
         figures["memory_kb"] = Cost(memory, "analytic", memory, memory)
         macs = sum(layer.macs for step in steps for layer, *_ in step.mapped)
         figures["utilisation"] = around(macs / max(1.0, cycles) / self.architecture.units,

@@ -13,8 +13,8 @@ ENDINGS = (".yaml", ".yml", ".json", ".svg", ".png")
 COLOURS = ("#1b2a3a", "#0b6fb8", "#d9822b", "#7fb069", "#8e6c8a", "#b9c4cf", "#c44536", "#e0b93f")
 
 
-def shown(document: Mapping[str, Any], file: str) -> Mapping[str, Any]:
-    """The document of `archfab cost`, whose mappings were written to a file, or printed where that is `-`."""
+def write(document: Mapping[str, Any], file: str) -> None:
+    """Writes the mappings of a document of `archfab cost` to a file, or prints them where that is `-`."""
     rows = [row for row in document["operators"] if "nests" in row]
     if not rows:
         raise UsageError(f"the device '{document['device']}' maps no loops; devices with the cost model `accelerator` "
@@ -22,7 +22,7 @@ def shown(document: Mapping[str, Any], file: str) -> Mapping[str, Any]:
     if file == "-":
         for number, row in enumerate(rows, 1):
             print(f"{number} {row['operator']} {'x'.join(map(str, row['shape']))}\n{row['mapping']}\n")
-        return document
+        return
     path = Path(file)
     if path.suffix not in ENDINGS:
         raise UsageError(f"mappings are written to a file that ends in {', '.join(ENDINGS)}, or printed with -; not to "
@@ -32,7 +32,6 @@ def shown(document: Mapping[str, Any], file: str) -> Mapping[str, Any]:
                          else listing(rows, document["device"], path.suffix).encode())
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from None
-    return document
 
 
 def listing(rows: Sequence[Mapping[str, Any]], device: str, ending: str) -> str:

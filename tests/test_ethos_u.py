@@ -60,7 +60,7 @@ def test_costs_come_from_vela_and_rows_add_up(name):
     assert sum(row["latency_ms"] for row in costs.operators) == pytest.approx(latency.value)
     assert costs.figures["macs"].value == workload.macs
     found = {row["operator"]: row for row in costs.operators}
-    assert found["conv2d"]["kind"] == "conv" and found["depthwiseconv2d"]["kind"] == "depthwise"
+    assert found["conv2d"]["kind"] == "pointwise" and found["depthwiseconv2d"]["kind"] == "depthwise"
     assert found["fullyconnected"]["macs"] == 160 and found["add"]["kind"] == "elementwise"
     assert all(row["target"] == "npu" and row["energy_mj"] is None for row in costs.operators) and not costs.unknown
     assert found["conv2d"]["shape"] == [1, 8, 8, 16]
@@ -114,6 +114,8 @@ def test_operators_on_the_cpu_are_unknown_and_never_free():
     costs = EthosU(numbers()).cost(record_onnx(model(nodes, {"x": [1, 3, 6, 6]}, ["y"], held)))
     assert len(costs.unknown) == 1 and costs.unknown[0].startswith("resizenearestneighbor (1 of ")
     assert [row["target"] for row in costs.operators].count("cpu") == 1
+    with pytest.raises(BuildError, match="Vela leaves all of this network to the CPU"):
+        EthosU(numbers()).cost(record_onnx(model([("ReduceMean", ["x"], ["y"], {})], {"x": [1, 4, 6, 6]}, ["y"])))
 
 
 @needs_vela
@@ -161,15 +163,13 @@ def test_a_file_that_is_no_network_is_vela_s_error_in_one_line():
 
 @needs_vela
 @pytest.mark.slow
-def test_from_the_command_line(tmp_path):
+def test_from_the_command_line(archfab, tmp_path):
     onnx.save(network(), tmp_path / "net.onnx")
-    done = subprocess.run([sys.executable, "-m", "archfab.cli", "search", "vision", "--device", "ethos-u55-128",
-                           "--strategy", "random", "--trials", "2", "--epochs", "1", "--minimize", "error",
-                           "--minimize", "latency_ms", "--run", "r", "--json"], cwd=tmp_path, text=True,
-                          capture_output=True, timeout=600,
-                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
-    assert done.returncode == 0, done.stderr
-    assert '"latency_ms"' in done.stdout and '"simulated"' in done.stdout
+    found = archfab("cost", "net.onnx", "--device", "ethos-u55-128", "--json").json
+    assert found["costs"]["latency_ms"]["origin"] == "simulated" and found["unknown"] == []
+    assert {row["target"] for row in found["operators"]} == {"npu"}
+    assert "depthwiseconv2d" in archfab("cost", "net.onnx", "--device", "ethos-u85-256").out
+    assert [d for d in archfab("list", "devices", "--json").json if d["name"] == "ethos-u55-128"]
 
 
 PUBLISHED = {"ethos-u55-128": {"AD": 201184, "KWS": 89900, "IC": 201747, "VWW": 220870},
@@ -195,3 +195,21 @@ def test_random_weights_do_not_change_what_is_not_weight():
     assert [t.data is None for t in graph.tensors] == [t.data is None for t in other.tensors]
     changed = [i for i, (a, b) in enumerate(zip(graph.tensors, other.tensors, strict=True)) if a.data is not b.data]
     assert {graph.tensors[i].axis is not None for i in changed} == {True} and len(changed) == 4
+
+
+@needs_vela
+@pytest.mark.slow
+def test_the_page_can_be_followed(tmp_path, monkeypatch):
+    from test_docs import BLOCK, ROOT
+    blocks = BLOCK.findall((ROOT / "docs/int8.md").read_text())
+    files = {file: text for _, file, text in blocks if file}
+    assert list(files) == ["make.py"]
+    (tmp_path / "make.py").write_text(files["make.py"])
+    done = subprocess.run([sys.executable, "make.py"], cwd=tmp_path, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "network.tflite").stat().st_size > 1000
+    page = (ROOT / "docs/int8.md").read_text()
+    table = page[page.index("about = \"our chip\""):].split("```")[0]
+    (tmp_path / "mine.toml").write_text(table)
+    assert load_device(str(tmp_path / "mine.toml")).cost(record_onnx(network())).figures["latency_ms"].value > 0

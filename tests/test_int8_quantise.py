@@ -7,12 +7,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from int8_nets import floats, litert, model, same_as_litert
 from torch import nn
 
 from archfab.core import BuildError, UsageError
 from archfab.exporting import to_onnx
 from archfab.hardware.int8 import reference
+from archfab.hardware.int8.draft import IMAGE, Draft, Laid, reshape_order
 from archfab.hardware.int8.quantise import quantise, quantised_inputs
 
 F32 = np.float32
@@ -118,7 +121,7 @@ def test_average_pools_of_any_padding(pads, stride, counted):
 @pytest.mark.parametrize("kind, attributes", [
     ("Sigmoid", {}), ("Tanh", {}), ("HardSwish", {}), ("LeakyRelu", {"alpha": 0.2}), ("Gelu", {}),
     ("Gelu", {"approximate": "tanh"}), ("Exp", {}), ("Softmax", {"axis": 1}), ("Softmax", {"axis": -1}),
-    ("Relu", {}), ("HardSigmoid", {})])
+    ("Relu", {}), ("HardSigmoid", {}), ("Neg", {})])
 def test_functions(kind, attributes):
     nodes = [conv("x", "c", "w"), (kind, ["c"], ["y"], attributes), ("MaxPool", ["c"], ["z"], {"kernel_shape": [2, 2]})]
     checked(model(nodes, {"x": [1, 3, 6, 6]}, ["y", "z"], {"w": normal(4, 3, 1, 1)}, 20), 0.08)
@@ -130,6 +133,9 @@ def test_patterns_become_one_operator():
     for tail in ([("Mul", ["x", "c"], ["d"], {}), ("Mul", ["d", "half"], ["y"], {})],
                  [("Mul", ["x", "half"], ["d"], {}), ("Mul", ["d", "c"], ["y"], {})]):
         assert ops(checked(model([*gelu, *tail], {"x": [1, 30]}, ["y"], held))) == {"gelu": 1}
+    squared = [*gelu, ("Mul", ["c", "c"], ["y"], {})]
+    with pytest.raises(BuildError, match="Erf"):
+        quantise(model(squared, {"x": [1, 30]}, ["y"], held))
     swish = [("Add", ["x", "three"], ["a"], {}), ("Clip", ["a", "zero", "six"], ["b"], {}),
              ("Div", ["b", "six"], ["c"], {}), ("Mul", ["x", "c"], ["y"], {})]
     assert ops(checked(model(swish, {"x": [1, 30]}, ["y"], held))) == {"hard_swish": 1}
@@ -145,6 +151,14 @@ def test_a_normalisation_written_out_is_the_operator():
     graphs = [checked(model(nodes, {"x": [1, 5, 16]}, ["y"], held)) for nodes in (written, one)]
     for graph in graphs:
         assert ops(graph) == {"mean": 2, "sub": 1, "mul": 2, "rsqrt": 1, "fully_connected": 1}
+
+
+def test_an_instance_norm_and_bounds():
+    held = {"w": normal(4, 3, 3, 3), "g": normal(4, scale=1), "b": normal(4), "low": F32(-0.2), "high": F32(0.7)}
+    nodes = [conv("x", "c", "w"), ("InstanceNormalization", ["c", "g", "b"], ["n"], {}),
+             ("Max", ["n", "low"], ["m"], {}), ("Min", ["high", "m"], ["l"], {}), ("Sum", ["l", "c"], ["y"], {})]
+    graph = checked(model(nodes, {"x": [1, 3, 8, 8]}, ["y"], held))
+    assert ops(graph) == {"conv_2d": 1, "mean": 2, "sub": 1, "mul": 2, "rsqrt": 1, "depthwise_conv_2d": 1, "add": 1}
 
 
 def test_arithmetic_with_constants_and_moves():
@@ -198,6 +212,39 @@ def test_what_has_no_form_is_listed_all_at_once():
         quantise(model(nodes, {"x": [1, 4]}, ["y"]), [np.ones((1, 4), F32)])
     with pytest.raises(BuildError, match=r"Sqrt \(but in a normalisation or GELU\) at 'y'"):
         quantise(model([("Sqrt", ["x"], ["y"], {})], {"x": [1, 4]}, ["y"]), [np.ones((1, 4), F32)])
+
+
+# --- axes in memory
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4).flatmap(
+    lambda shape: st.tuples(st.just(shape), st.permutations(range(len(shape))))), st.data())
+def test_a_reshape_that_moves_no_data_leaves_every_number_in_its_place(laid, data):
+    shape, order = laid
+    total = int(np.prod(shape))
+    after, rest = [], total
+    while rest > 1 or len(after) < 1:
+        after.append(data.draw(st.sampled_from([n for n in range(1, rest + 1) if rest % n == 0])))
+        rest //= after[-1]
+        if len(after) > 5:
+            after.append(rest)
+            break
+    logical = np.arange(total).reshape(shape)
+    memory = logical.transpose(order)
+    found = reshape_order(Laid(Draft("x", memory.shape, 0, 1), tuple(order)), after)
+    if found is not None:
+        assert sorted(found) == list(range(len(after)))
+        np.testing.assert_array_equal(logical.reshape(after).transpose(found).ravel(), memory.ravel())
+    elif list(order) == sorted(order):
+        raise AssertionError("a plain reshape never moves data")
+
+
+def test_reshapes_that_networks_have_move_no_data():
+    image = Laid(Draft("x", (1, 4, 6, 8), 0, 1), IMAGE)             # 8 channels of 4 x 6, channels last
+    assert reshape_order(image, (1, 8, 24)) == (0, 2, 1)            # pixels as a sequence
+    assert reshape_order(image, (1, 192)) is None                   # channels first: has to move
+    tokens = Laid(Draft("x", (1, 10, 12), 0, 1), (0, 1, 2))
+    assert reshape_order(tokens, (1, 10, 3, 4)) == (0, 1, 2, 3)     # heads
 
 
 # --- random networks of ONNX operators

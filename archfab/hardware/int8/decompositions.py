@@ -18,6 +18,9 @@ def decomposed(model: Any) -> Any:
     del result.graph.node[:]
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     writer = Writer(result, opset)
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    for value in (*inferred.value_info, *inferred.input):
+        writer.ranks[value.name] = len(value.type.tensor_type.shape.dim)
     for node in nodes:
         make = NORMS.get(node.op_type)
         if make is None or len([name for name in node.output if name]) != 1:
@@ -34,6 +37,11 @@ class Writer:
         self.model = model
         self.opset = opset
         self.number = 0
+        self.ranks: dict[str, int] = {}
+
+    def rank(self, name: str) -> int:
+        """How many axes a value has; 0 where ONNX cannot tell."""
+        return self.ranks.get(name, 0)
 
     def constant(self, name: str, data: Any) -> str:
         from onnx import numpy_helper
@@ -79,4 +87,17 @@ def layer_norm(writer: Writer, node: Any) -> None:
         writer.apply("Add", [x, bias], node.output[0])
 
 
-NORMS = {"LayerNormalization": layer_norm}
+def instance_norm(writer: Writer, node: Any) -> None:
+    """Of each channel over its own pixels (Ulyanov, Vedaldi and Lempitsky, 2016); group norms are made of it."""
+    rank = writer.rank(node.input[0])
+    if rank < 3:
+        writer.model.graph.node.append(node)
+        return
+    epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+    x = writer.normalised(node.input[0], list(range(2, rank)), epsilon)
+    shape = writer.constant(x, np.array([-1, *[1] * (rank - 2)], np.int64))
+    scale, shift = (writer.apply("Reshape", [name, shape]) for name in node.input[1:3])
+    writer.apply("Add", [writer.apply("Mul", [x, scale]), shift], node.output[0])
+
+
+NORMS = {"LayerNormalization": layer_norm, "InstanceNormalization": instance_norm}

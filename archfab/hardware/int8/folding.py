@@ -62,6 +62,11 @@ class Folder:
         alone = len(self.readers[name]) == 1 and not self.kept[name]
         return found if found is not None and alone and found.kind in kinds else None
 
+    def reader(self, name: str, kind: str) -> Operator | None:
+        """The only operator that reads a value, if it is of this kind."""
+        found = self.readers[name]
+        return found[0] if len(found) == 1 and not self.kept[name] and found[0].kind == kind else None
+
     def drop(self, *gone: Operator) -> None:
         self.operators = [o for o in self.operators if not any(o is other for other in gone)]
         self.link()
@@ -116,33 +121,26 @@ class Folder:
         """x (1 + erf(x / sqrt 2)) / 2, wherever the half stands."""
         for erf in [o for o in self.operators if o.kind == "erf"]:
             inner = self.before(erf.inputs[0], "affine")
-            outer = self.readers[erf.out][0] if len(self.readers[erf.out]) == 1 else None
-            if inner is None or outer is None or outer.kind != "affine" or \
-                    not np.allclose(inner.arrays["scale"], GELU_ROOT, rtol=1e-3) or inner.arrays["shift"].any():
+            outer = self.reader(erf.out, "affine")
+            product = self.reader(outer.out, "mul") if outer is not None else None
+            if inner is None or outer is None or product is None or not near(line(inner), (GELU_ROOT, 0)):
                 continue
-            factor = float(outer.arrays["scale"][0])
-            if len(self.readers[outer.out]) != 1 or not np.allclose(outer.arrays["shift"], factor):
-                continue
-            x, product, gone = inner.inputs[0], self.readers[outer.out][0], [inner, erf, outer]
-            if product.kind != "mul":
-                continue
-            other = next(name for name in [*product.inputs, x] if name != outer.out)
-            half = self.before(other, "affine") if other != x else None
-            if half is not None and half.inputs[0] == x and not half.arrays["shift"].any():
-                factor, gone = factor * float(half.arrays["scale"][0]), [*gone, half]
-            elif other != x:
-                continue
-            last = product
-            after = self.readers[product.out]
-            if abs(factor - 1) < 1e-3 and len(after) == 1 and after[0].kind == "affine" \
-                    and not after[0].arrays["shift"].any():
-                last, gone = after[0], [*gone, product]
-                factor *= float(last.arrays["scale"][0])
-            if abs(factor - 0.5) > 1e-3:
-                continue
-            last.kind, last.inputs, last.arrays = "unary", [x], {}
-            last.attributes = {"function": "gelu", "options": {"approximate": False}}
-            self.drop(*gone)
+            x, (factor, shift) = inner.inputs[0], line(outer)
+            other = next((name for name in product.inputs if name != outer.out), None)
+            last, gone = product, [inner, erf, outer]
+            if other != x:
+                half = self.before(other, "affine") if other else None
+                if half is None or half.inputs[0] != x or line(half)[1]:
+                    continue
+                factor, shift, gone = factor * line(half)[0], shift * line(half)[0], [*gone, half]
+            after = self.reader(product.out, "affine")
+            if near((factor, shift), (1, 1)) and after is not None and not line(after)[1]:
+                last, gone = after, [*gone, product]
+                factor, shift = (number * line(after)[0] for number in (factor, shift))
+            if near((factor, shift), (0.5, 0.5)):
+                last.kind, last.inputs, last.arrays = "unary", [x], {}
+                last.attributes = {"function": "gelu", "options": {"approximate": False}}
+                self.drop(*gone)
 
     def scalars_up(self) -> bool:
         """A factor after reshapes and transposes goes into the weights before them."""
@@ -219,15 +217,14 @@ class Folder:
         for product in [o for o in self.operators if o.kind == "mul" and len(o.inputs) == 2]:
             for x, gate in (product.inputs, product.inputs[::-1]):
                 clip = self.before(gate, "clip")
-                line = self.before(clip.inputs[0], "affine") if clip is not None else None
-                if clip is None or line is None or line.inputs[0] != x or len(line.arrays["scale"]) != 1:
+                slope = self.before(clip.inputs[0], "affine") if clip is not None else None
+                if clip is None or slope is None or slope.inputs[0] != x:
                     continue
-                here = (*(float(line.arrays[k][0]) for k in ("scale", "shift")),
-                        clip.attributes["low"], clip.attributes["high"])
-                if np.allclose(here, (1 / 6, 0.5, 0, 1), atol=1e-4):
+                limits = (clip.attributes["low"], clip.attributes["high"])
+                if near(line(slope), (1 / 6, 0.5)) and near(limits, (0, 1)):
                     product.kind, product.inputs = "unary", [x]
                     product.attributes = {"function": "hard_swish", "options": {}}
-                    self.drop(clip, line)
+                    self.drop(clip, slope)
                     break
 
     def clips(self) -> None:
@@ -240,6 +237,17 @@ class Folder:
             before.attributes["clip"] = (max(low, clip.attributes["low"]), min(high, clip.attributes["high"]))
             before.outputs = clip.outputs
             self.drop(clip)
+
+
+def line(affine: Operator) -> tuple[float, float]:
+    """Factor and shift of an affine operator of one number each; not a number where there are several."""
+    one = all(array.size == 1 for array in affine.arrays.values())
+    scale, shift = (float(affine.arrays[key].reshape(-1)[0]) if one else math.nan for key in ("scale", "shift"))
+    return scale, shift
+
+
+def near(found: tuple[float, float], wanted: tuple[float, float]) -> bool:
+    return bool(np.allclose(found, wanted, rtol=1e-3, atol=1e-6))
 
 
 def take_in(reader: Operator, affine: Operator) -> None:

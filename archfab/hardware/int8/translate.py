@@ -196,6 +196,30 @@ def relu(operator: Operator, network: Float) -> list[Operator]:
     return one("clip", operator, low=0.0, high=math.inf)
 
 
+def negative(operator: Operator, network: Float) -> list[Operator]:
+    return one("affine", operator, None, {"scale": -np.ones(1), "shift": np.zeros(1)}, axis=None)
+
+
+def added(operator: Operator, network: Float) -> list[Operator]:
+    if len(operator.inputs) > 2:
+        raise NoForm("of more than two")
+    return arithmetic("add")(operator, network) if len(operator.inputs) == 2 else one("identity", operator)
+
+
+def bound(side: str) -> Translation:
+    """The larger or smaller of a value and one constant number."""
+    def translation(operator: Operator, network: Float) -> list[Operator]:
+        constants = [network.constant(name) for name in operator.inputs]
+        held = [data for data in constants if data is not None]
+        if len(constants) != 2 or len(held) != 1 or held[0].size != 1:
+            raise NoForm("but with one constant number")
+        limit = float(held[0].reshape(-1)[0])
+        x = operator.inputs[0 if constants[0] is None else 1]
+        return one("clip", operator, [x], low=limit if side == "low" else -math.inf,
+                   high=limit if side == "high" else math.inf)
+    return translation
+
+
 def unary(function: str, **defaults: Any) -> Translation:
     def translation(operator: Operator, network: Float) -> list[Operator]:
         options = {name: operator.attributes.get(name, default) for name, default in defaults.items()}
@@ -290,4 +314,5 @@ TRANSLATIONS: dict[str, Translation] = {
     "HardSigmoid": hard_sigmoid, "Softmax": softmax, "AveragePool": average_pool, "MaxPool": max_pool,
     "GlobalAveragePool": global_pool("mean"), "GlobalMaxPool": global_pool("reduce_max"),
     "ReduceMean": reduce("mean"), "ReduceMax": reduce("reduce_max"), "Erf": simply("erf"), "Sqrt": simply("sqrt"),
-    "Reciprocal": simply("inverse"), **MOVES}
+    "Reciprocal": simply("inverse"), "Neg": negative, "Sum": added, "Max": bound("low"),
+    "Min": bound("high"), **MOVES}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from archfab.hardware.int8.vela import Estimate, Target
     from archfab.hardware.workload import Workload
 
+EXTRA = "ethos-u"
 TEXTS = ("accelerator", "system_config", "memory_mode")
 OPTIONAL = ("optimise", "arena_kb", "config")
 ORIGINS = ("measured", "calibrated", "simulated", "analytic")
@@ -43,10 +44,14 @@ class EthosU(Device):
         self.about = numbers.get("about", "")
         self.sources = {key: numbers[key] for key in (*TEXTS, *OPTIONAL) if key in numbers}
         self.sources |= {f"capacity.{key}": entry for key, entry in numbers.get("capacity", {}).items()}
+        if (there := vela_version()) is not None:
+            self.sources["vela"] = {"value": there, "unit": "version", "origin": "simulated",
+                                    "source": "the installed package ethos-u-vela: its model makes these figures"}
         if missing := [key for key in TEXTS if key not in numbers]:
             raise UsageError(f"device '{self.name}' needs [{missing[0]}] with a value, an origin and a source")
         for key, entry in self.sources.items():
-            self._check(key, entry)
+            if key != "vela":
+                self._check(key, entry)
         memories = [key for key in MEMORIES if key in numbers.get("memories", ("memory_kb", "flash_kb"))]
         self.figures = ("latency_ms", *memories, "macs", "params")
         self.capacity = {key: float(entry["value"]) for key, entry in numbers.get("capacity", {}).items()}
@@ -79,6 +84,8 @@ class EthosU(Device):
                 figures[name] = Cost(used[0], "simulated", min(used), max(used))
         figures |= {"macs": Cost.counted(workload.macs), "params": Cost.counted(workload.params)}
         rows, cpu = layer_rows(found, graph)
+        if all(row["target"] != "npu" for row in rows):
+            raise BuildError(f"Vela leaves all of this network to the CPU ({', '.join(cpu) or 'it has no operators'})")
         return Costs(figures, rows, cpu)
 
     def _estimates(self, graph: Graph) -> tuple[Estimate, tuple[Estimate, ...]]:
@@ -110,6 +117,12 @@ class EthosU(Device):
             raise UsageError(f"device '{self.name}': {key} is a number above 0, not {entry['value']!r}")
         if not number and not isinstance(entry["value"], str):
             raise UsageError(f"device '{self.name}': {key} is a name of Vela's, in quotes, not {entry['value']!r}")
+
+
+def vela_version() -> str | None:
+    """The version of Vela, if it is installed."""
+    from archfab.hardware.int8.vela import installed, version
+    return version() if installed() else None
 
 
 def structure(graph: Graph) -> str:

@@ -149,6 +149,8 @@ def parser() -> argparse.ArgumentParser:
                True)
     one.add_argument("target", help="an .onnx file, a bundle's folder, or a task with --genotype")
     one.add_argument("--genotype", metavar="FILE", help="JSON: choice name -> label, or a bundle.json")
+    one.add_argument("--memory", action="store_true", help="tell where the peak is, what lies there, what patches save")
+    one.add_argument("--png", metavar="FILE", help="a picture of the memory plan")
     one.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", dest="shapes",
                      help="of an input of an ONNX file that takes several")
     add_task(one)
@@ -371,7 +373,7 @@ def cost(asked: argparse.Namespace, options: Extras) -> int:
     from archfab.costing import cost_of
     from archfab.terminal import show_cost
     return answer(asked, cost_of(asked.target, asked.device, asked.genotype, asked.space, asked.data, asked.shapes,
-                                 options), show_cost)
+                                 options, asked.memory, asked.png), show_cost)
 
 
 if __name__ == "__main__":

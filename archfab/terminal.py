@@ -238,6 +238,8 @@ def show_cost(document: Mapping[str, Any]) -> None:
         names = [name for name in OPERATOR if any(name in row for row in document["operators"])]
         show_table(names, [["x".join(map(str, row.get(n, ()))) if n == "shape" else row.get(n, "") for n in names]
                            for row in document["operators"]])
+    for line in document.get("memory", {}).get("said", ()):
+        say(line)
     if document["unknown"]:
         say(f"not known to the cost model: {', '.join(document['unknown'])}")
 

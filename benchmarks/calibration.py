@@ -55,7 +55,7 @@ FITS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], float]] = {
     "adreno-640": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")), (), 3.0),
     "edge-npu": ((("conv",), ("pointwise", "linear"), ("pool",), ("elementwise", "norm", "move")), ("start_us",), 3.0),
     "server-gpu": ((("conv", "pointwise", "linear"), ("depthwise",), ("elementwise", "norm", "move", "pool")),
-                   ("overhead_us",), 3.0)}
+                   ("overhead_us", "start_us", "saturation.pointwise"), 3.0)}
 
 
 @dataclass
@@ -150,7 +150,8 @@ def once_for_all(kernels: list[int], expands: list[int], depths: list[int]) -> A
 def batched(workload: Workload, batch: int) -> Workload:
     """The same network on a batch: activations and arithmetic grow, parameters stay."""
     buffers = tuple(replace(b, elements=b.elements * batch) if b.role == "activation" else b for b in workload.buffers)
-    return replace(workload, buffers=buffers, ops=tuple(replace(op, macs=op.macs * batch) for op in workload.ops))
+    return replace(workload, buffers=buffers, ops=tuple(
+        replace(op, macs=op.macs * batch, shape=(op.shape[0] * batch, *op.shape[1:])) for op in workload.ops))
 
 
 def table(path: str) -> list[dict[str, str]]:

@@ -23,7 +23,7 @@ MAY = {
     "surrogates": {"space", "metrics"}, "tables": {"space", "metrics"},
     "comparison": {"space", "metrics", "registry", "tables", "runs", "report", "drawing"},
     "tasks": {"space", "nn", "learning", "registry", "tables", "metrics", "drawing"},
-    "hardware": {"space", "lowering", "exporting"},
+    "hardware": {"space", "lowering", "exporting", "drawing"},
     "runs": {"metrics", "deliver", "report", "drawing"},
     "executors": {"evaluate"},
 }

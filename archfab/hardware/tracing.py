@@ -231,4 +231,4 @@ def kind_of(x: torch.Tensor) -> tuple[Any, ...]:
 def moved(op: Op, place: dict[int, int]) -> Op:
     """An operator on other buffers."""
     return Op(op.name, op.kind, tuple([place[b] for b in op.reads]), tuple([place[b] for b in op.writes]), op.macs,
-              op.shape, op.detail, op.loops)
+              op.shape, op.detail, op.loops, op.window)

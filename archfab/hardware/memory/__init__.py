@@ -6,7 +6,8 @@
 
 One idea, one file: `graph` (what is asked), `segment` (the same as bit masks), `orders` (least peak over the
 topological orders), `offsets` (packing), `planning` (both together), `kernels` (a network's kernels as a graph),
-`runtime` (what a device's runtime does of it).
+`runtime` (what a device's runtime does of it), `patches` (the
+first stage patch by patch), `report` and `picture` (for people).
 """
 
 from archfab.hardware.memory.graph import Graph, Step

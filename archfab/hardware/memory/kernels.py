@@ -10,19 +10,27 @@ from archfab.hardware.memory.graph import Graph, Step
 from archfab.hardware.workload import Workload
 
 
-def graph_of(kernels: Sequence[Kernel], workload: Workload, bits: int, keep_inputs: bool = False) -> Graph:
+def graph_of(kernels: Sequence[Kernel], workload: Workload, bits: int, keep_inputs: bool = False,
+             names: bool = True) -> Graph:
     """A step for each kernel; the sizes of activations that are stored in so many bits.
 
     An elementwise kernel may write over any of its inputs. Activations that no kernel writes, such as constants made
-    on the way, are there from the start.
+    on the way, are there from the start. Names cost time, so they may be left out.
     """
-    steps, written, inputs = [], set(workload.inputs), list(workload.inputs)
+    inputs = list(workload.inputs)
+    steps: list[Step] = []
+    written = set(inputs)
     for kernel in kernels:
-        inputs += [b for b in kernel.reads if b not in written and b not in kernel.writes]
-        written.update((*kernel.reads, *kernel.writes))
-        reads = tuple(b for b in kernel.reads if b in written)
-        steps.append(Step(reads, kernel.writes, title(kernel), reads if kernel.kind == "elementwise" else ()))
-    return Graph(steps, [math.ceil(buffer.bytes_in(bits)) for buffer in workload.buffers], inputs,
+        reads = kernel.reads
+        if not written.issuperset(reads):
+            given = [b for b in reads if b not in written and b not in kernel.writes]
+            inputs += given
+            written.update(given)
+            reads = tuple(b for b in reads if b in written)
+        written.update(kernel.writes)
+        steps.append(Step(reads, kernel.writes, title(kernel) if names else "",
+                          reads if kernel.kind == "elementwise" else ()))
+    return Graph(steps, {b: math.ceil(workload.buffers[b].bytes_in(bits)) for b in written}, inputs,
                  [b for b in workload.outputs if b in written], keep_inputs)
 
 

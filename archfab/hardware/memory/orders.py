@@ -12,6 +12,7 @@ equal pieces are solved once.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
@@ -23,7 +24,9 @@ from archfab.hardware.memory.segment import Segment, bits
 SURE = 20
 """A piece of up to so many steps is solved exactly, however long it takes."""
 EFFORT = 20_000
-"""How many sets are looked at in a larger piece before the best order so far is taken."""
+"""How many sets are looked at in a larger piece before a good order is taken in place of the best."""
+DIVES = 40
+"""How many sets are then looked at to find an order that is better by a byte, as long as that succeeds."""
 
 
 class Order(NamedTuple):
@@ -38,18 +41,19 @@ def best_order(segment: Segment, effort: int = EFFORT) -> Order:
     """The order with the least peak; where the search ends early, `bound` is less than `peak`."""
     given = tuple(range(len(segment.before)))
     bound, live = floor_of(segment), lives(segment, given)
-    peak = max((during for during, _ in live), default=at_rest(segment))
+    peak = max([during for during, _ in live], default=bound)
     if peak == bound:
         return Order(given, peak, bound)
     order: list[int] = []
     highest = lowest = bound
+    start_live = at_rest(segment)
     for start, end in pieces(segment):
         most = max(during for during, _ in live[start:end])
         if most <= highest:                             # as good as any order of this piece needs to be
             order += given[start:end]
             continue
         part, unit = segment.part(start, end).scaled()
-        base = (live[start - 1][1] if start else at_rest(segment)) - unit * at_rest(part)
+        base = (live[start - 1][1] if start else start_live) - unit * at_rest(part)
         found = solved(part, effort)
         order += [start + k for k in found.steps]
         highest, lowest = max(highest, base + unit * found.peak), max(lowest, base + unit * found.bound)
@@ -103,32 +107,34 @@ def deaths(segment: Segment) -> list[list[int]]:
 
 def floor_of(segment: Segment) -> int:
     """A bound of every order's peak: the most, over the steps, of what must be live while the step runs."""
-    steps = range(len(segment.before))
-    made, needed, always = [0] * len(steps), [0] * len(steps), 0
-    for i, held in enumerate(segment.buffers):
-        if held.stays:
-            always |= 1 << i
-        if held.first >= 0:
-            made[held.first] |= 1 << i
-        for k in bits(held.uses):
-            needed[k] |= 1 << i
-    there = sum(1 << i for i, held in enumerate(segment.buffers) if held.first < 0)
-    for k in steps:
-        for p in bits(segment.before[k]):
+    before, sizes = [bits(mask) for mask in segment.before], [held.size for held in segment.buffers]
+    number = len(before)
+    made, needed, later, there, always = [0] * number, [0] * number, [0] * number, 0, 0
+    for i, (_, first, uses, stays) in enumerate(segment.buffers):
+        bit = 1 << i
+        if stays:
+            always |= bit
+        if first >= 0:
+            made[first] |= bit
+        else:
+            there |= bit
+        for k in bits(uses):
+            needed[k] |= bit
+    for k in range(number):
+        for p in before[k]:
             made[k] |= made[p]
-    for k in reversed(steps):
-        for p in bits(segment.before[k]):
-            needed[p] |= needed[k]
-    sizes = [held.size for held in segment.buffers]
-    later = [0] * len(steps)
-    for k in reversed(steps):
-        for p in bits(segment.before[k]):
-            later[p] |= later[k] | 1 << k
+    for k in reversed(range(number)):
+        need, after = needed[k], later[k] | 1 << k
+        for p in before[k]:
+            needed[p] |= need
+            later[p] |= after
     most = at_rest(segment)
-    for k in steps:
-        live = sum(sizes[i] for i in bits((made[k] | there) & (needed[k] | always))) + segment.scratch[k]
-        saved = max((sizes[i] for i in segment.over[k] if not segment.buffers[i].uses & later[k]), default=0)
-        most = max(most, live - saved)
+    for k in range(number):
+        live = segment.scratch[k] + sum([sizes[i] for i in bits((made[k] | there) & (needed[k] | always))])
+        if live > most:
+            after = later[k]
+            live -= max([sizes[i] for i in segment.over[k] if not segment.buffers[i].uses & after], default=0)
+            most = max(most, live)
     return most
 
 
@@ -187,28 +193,41 @@ class Search:
                 self.near[k] |= held.uses
 
     def run(self, effort: int) -> Order:
-        given = tuple(range(self.number))
-        best = Order(given, max(during for during, _ in lives(self.segment, given)), floor_of(self.segment))
-        full, ties = (1 << self.number) - 1, count()
-        seen: set[int] = set()
-        heap: list[tuple[int, int, int, int, State, int]] = []
+        """The best order; where there is too much to look at, a good one and a bound."""
+        best = self.order(tuple(range(self.number)), floor_of(self.segment))
+        steps, bound = self.explore(best.bound, best.peak, effort if self.number > SURE else sys.maxsize)
+        if steps or bound == best.peak:
+            return Order(steps or best.steps, bound, bound)
+        best = min(Order(best.steps, best.peak, bound), self.order(self.greedy(bound), bound), key=lambda o: o.peak)
+        while best.peak > bound and (steps := self.explore(best.peak - 1, best.peak, DIVES)[0]):
+            best = self.order(steps, bound)
+        return best
+
+    def order(self, steps: tuple[int, ...], bound: int) -> Order:
+        return Order(steps, max(during for during, _ in lives(self.segment, steps)), bound)
+
+    def explore(self, peak: int, ceiling: int, effort: int) -> tuple[tuple[int, ...], int]:
+        """From a peak that is allowed from the start on, an order whose peak is the least below the ceiling, and that
+        peak; no order and the ceiling, where there is none; no order and what none can be below, where more states
+        would have to be looked at than allowed."""
         ready = sum(1 << k for k, mask in enumerate(self.segment.before) if not mask)
-        peak, state = best.bound, State(0, at_rest(self.segment), ready, ())
-        fresh = ready
+        state, fresh, ties = State(0, at_rest(self.segment), ready, ()), ready, count()
+        heap: list[tuple[int, int, int, int, State, int]] = []
+        seen: set[int] = set()
         while True:
             state = self.freely(peak, state, fresh)
-            if state.done == full:
-                return Order(unwound(state.path), peak, peak)
-            if len(seen) >= effort and self.number > SURE:
-                return self.greedy(best, peak, state)
+            if state.done == (1 << self.number) - 1:
+                return unwound(state.path), peak
+            if len(seen) >= effort:
+                return (), peak
             if state.done not in seen:
                 seen.add(state.done)
                 for k in bits(state.ready):
                     during = max(peak, self.step(k, state.done, state.live)[0])
-                    if during < best.peak and state.done | 1 << k not in seen:
+                    if during < ceiling and state.done | 1 << k not in seen:
                         heappush(heap, (during, -state.done.bit_count(), next(ties), k, state, peak))
             if not heap:
-                return Order(best.steps, best.peak, best.peak)
+                return (), ceiling
             peak, _, _, k, before, earlier = heappop(heap)
             state = self.taken(k, before)
             fresh = state.ready if peak > earlier else state.ready & (~before.ready | self.near[k])
@@ -270,16 +289,15 @@ class Search:
             if opened != 1 << k:
                 k = min(bits(opened), key=lambda j: self.step(j, done, live)[1])
 
-    def greedy(self, best: Order, bound: int, state: State) -> Order:
-        """From a state to the end by the step that needs least memory each time; the better of that and `best`."""
-        peak = bound
+    def greedy(self, peak: int) -> tuple[int, ...]:
+        """An order that takes the step that needs least memory each time."""
+        ready = sum(1 << k for k, mask in enumerate(self.segment.before) if not mask)
+        state = self.freely(peak, State(0, at_rest(self.segment), ready, ()), ready)
         while state.ready:
-            state = self.freely(peak, state, state.ready)
-            if not state.ready:
-                break
             k = min(bits(state.ready), key=lambda j: self.ranked(peak, j, state))
             peak, state = max(peak, self.step(k, state.done, state.live)[0]), self.taken(k, state)
-        return Order(unwound(state.path), peak, bound) if peak < best.peak else Order(best.steps, best.peak, bound)
+            state = self.freely(peak, state, state.ready)
+        return unwound(state.path)
 
     def ranked(self, peak: int, k: int, state: State) -> tuple[int, int]:
         during, live = self.step(k, state.done, state.live)

@@ -78,7 +78,9 @@ def stages_of(kernels: Sequence[Kernel], workload: Workload, graph: Graph) -> tu
     not later."""
     if len(workload.inputs) != 1:
         return [], f"it has {len(workload.inputs)} inputs, and patches are cut out of one image"
-    ends, reason = [], "it has fewer than two operators"
+    if len(kernels) < 2:
+        return [], "it has fewer than two operators"
+    ends, reason = [], ""
     cuts = {end for _, end in pieces(compiled(graph)[0])}
     local = {workload.inputs[0]}
     for k, kernel in enumerate(kernels):
@@ -91,7 +93,7 @@ def stages_of(kernels: Sequence[Kernel], workload: Workload, graph: Graph) -> tu
         leaving = (later & local) - set(kernel.writes)
         if k and k + 1 in cuts and not leaving and len(kernel.writes) == 1:
             ends.append(k + 1)
-    return ends, reason or "no buffer is the only one that leaves a stage"
+    return ends, reason or "there is no place where a single buffer leaves a stage"
 
 
 def why_not(kernel: Kernel, local: set[int], workload: Workload) -> str:
@@ -140,7 +142,7 @@ def patched(graph: Graph, kernels: Sequence[Kernel], workload: Workload, rows: S
     """The graph as one patch sees it: buffers of the stage are as large as their largest patch; the whole input is
     held until the stage's last step, the whole output from its first."""
     image, out = workload.inputs[0], kernels[-1].writes[0]
-    sizes = [graph.size(buffer) for buffer in range(len(graph.sizes))]
+    sizes = {buffer: graph.size(buffer) for step in graph.steps for buffer in (*step.reads, *step.writes)}
     for buffer, (height, width) in images(kernels).items():
         if buffer != out and (buffer != image or streams_input):
             share = largest(rows[buffer]) * largest(columns[buffer]) / (height * width)

@@ -45,18 +45,31 @@ def plan(graph: Graph, reorder: bool = True, in_place: bool = True, alignment: i
     :param effort: how many states the search for an order looks at in a piece of more than 20 steps; smaller pieces
         are solved exactly. :param nodes: the same for the packing.
     """
+    best, bound, names = best_placed(graph, reorder, in_place, alignment, effort, nodes)
+    return best.plan(graph, names, bound)
+
+
+def arena_of(graph: Graph, reorder: bool = True, in_place: bool = True, alignment: int = 1,
+             effort: int = EFFORT) -> int:
+    """The bytes of the same plan, for those who ask nothing else."""
+    return best_placed(graph, reorder, in_place, alignment, effort, NODES)[0].packing.bytes
+
+
+def best_placed(graph: Graph, reorder: bool, in_place: bool, alignment: int, effort: int,
+                nodes: int) -> tuple[Placed, int, list[Name]]:
+    """The best packing that is found, what no order can be below, and the buffers' names."""
     segment, names = compiled(graph, in_place, alignment)
     given = tuple(range(len(graph.steps)))
     found = best_order(segment, effort) if reorder else kept_order(segment, given)
     best = placed(segment, found, nodes)
-    if best.packing.bytes > found.bound:            # never above what simpler runtimes need: their ways are tried too
+    if best.packing.bytes > found.peak:             # never above what simpler runtimes need: their ways are tried too
         if reorder:
             best = min(best, placed(segment, kept_order(segment, given), nodes), key=_bytes)
-        if in_place and best.packing.bytes > found.bound:
+        if in_place and best.packing.bytes > found.peak:
             plain, _ = compiled(graph, False, alignment)
             for order in {found.steps, given}:
                 best = min(best, placed(plain, kept_order(plain, order), nodes), key=_bytes)
-    return best.plan(graph, names, found.bound)
+    return best, found.bound, names
 
 
 def kept_order(segment: Segment, order: tuple[int, ...]) -> Order:

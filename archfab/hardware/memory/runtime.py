@@ -11,7 +11,7 @@ from archfab.hardware.kernels import Kernel
 from archfab.hardware.memory.graph import Graph
 from archfab.hardware.memory.kernels import graph_of
 from archfab.hardware.memory.orders import EFFORT
-from archfab.hardware.memory.planning import Plan, plan
+from archfab.hardware.memory.planning import Plan, arena_of, plan
 from archfab.hardware.workload import Workload
 
 
@@ -45,6 +45,11 @@ class Runtime:
     def plan(self, kernels: Sequence[Kernel], workload: Workload, bits: int, effort: int = EFFORT) -> Plan:
         """The plan of a network's activations, stored in so many bits each."""
         return self.plan_graph(graph_of(kernels, workload, bits, self.keeps_input), effort)
+
+    def arena(self, kernels: Sequence[Kernel], workload: Workload, bits: int, effort: int = EFFORT) -> int:
+        """The bytes of that plan."""
+        return arena_of(graph_of(kernels, workload, bits, self.keeps_input, names=False), self.reorders, self.in_place,
+                        self.alignment, effort)
 
     def plan_graph(self, graph: Graph, effort: int = EFFORT) -> Plan:
         return plan(graph, self.reorders, self.in_place, self.alignment, effort)

@@ -55,12 +55,14 @@ class Segment:
                        tuple(tuple(number[i] for i in self.over[k]) for k in steps), tuple(buffers))
 
 
-def bits(mask: int) -> Iterator[int]:
+def bits(mask: int) -> list[int]:
     """The numbers whose bits are set."""
+    found = []
     while mask:
         low = mask & -mask
-        yield low.bit_length() - 1
+        found.append(low.bit_length() - 1)
         mask ^= low
+    return found
 
 
 def compiled(graph: Graph, in_place: bool = True, alignment: int = 1) -> tuple[Segment, list[Name]]:
@@ -71,10 +73,11 @@ def compiled(graph: Graph, in_place: bool = True, alignment: int = 1) -> tuple[S
     roots = {name: graph.memory_of(name) for name in graph.views}
 
     def number(name: Name) -> int:
-        name = roots.get(name, name)
+        if roots:
+            name = roots.get(name, name)
         return numbers.setdefault(name, len(numbers))
 
-    inputs = [number(name) for name in graph.inputs]
+    inputs = list(map(number, graph.inputs))
     there = len(numbers)
     first, uses = [-1] * there, [0] * there
     writer: list[int] = [0] * there             # masks: who wrote the version that there is now, and who read it
@@ -83,10 +86,10 @@ def compiled(graph: Graph, in_place: bool = True, alignment: int = 1) -> tuple[S
     for k, step in enumerate(graph.steps):
         bit, needs = 1 << k, 0
         reads, writes = list(map(number, step.reads)), list(map(number, step.writes))
-        fresh = len(numbers) - len(first)
-        first += [k] * fresh
-        for masks in (uses, writer, readers):
-            masks += [0] * fresh
+        if fresh := len(numbers) - len(first):
+            first += [k] * fresh
+            for masks in (uses, writer, readers):
+                masks += [0] * fresh
         for i in reads:
             if first[i] == k:
                 raise UsageError(f"step {k} ({step.name or 'without a name'}) reads the buffer {list(numbers)[i]!r}, "
@@ -102,7 +105,7 @@ def compiled(graph: Graph, in_place: bool = True, alignment: int = 1) -> tuple[S
             uses[i] |= bit
             writer[i], readers[i] = bit, 0
         before.append(needs & ~bit)
-        over.append((writes[0], taken_by(step, number)) if writes and in_place else (0, []))
+        over.append((writes[0], taken_by(step, number)) if writes and in_place and step.overwrites else (0, []))
     stays = set(map(number, graph.outputs)) | (set(inputs) if graph.keep_inputs else set())
     names = list(numbers)
     sizes = [-(-graph.size(name) // alignment) * alignment for name in names]
@@ -115,7 +118,7 @@ def compiled(graph: Graph, in_place: bool = True, alignment: int = 1) -> tuple[S
 
 
 def taken_by(step: Step, number: Callable[[Name], int]) -> list[int]:
-    if not set(step.overwrites) <= set(step.reads):
+    if step.overwrites is not step.reads and not set(step.overwrites) <= set(step.reads):
         raise UsageError(f"the step '{step.name}' overwrites {step.overwrites!r}, which is not among what it reads, "
                          f"{step.reads!r}")
     return list(map(number, step.overwrites))

@@ -28,6 +28,7 @@ KINDS = ("conv", "pointwise", "depthwise", "linear", "attention", "norm", "pool"
 UNCERTAIN = ("latency_ms", "energy_mj")
 ERRORS = (*UNCERTAIN, "assumed")        # assumed: on top, for the time in kinds whose utilisation nobody measured
 BIAS_BYTES = 4
+QUICK = 10      # the memory planner's effort: orders are nearly always as good as with more (benchmarks/memory.py)
 RATES = ("peak_gmacs", "bandwidth_gb_s")       # [measured.peak_gmacs]: the fastest that anything was seen to run
 
 
@@ -55,12 +56,12 @@ class Roofline(Device):
         self._peak, self._bandwidth, self._overhead, self._power = (numbers[key]["value"] for key in NUMBERS)
         self._start = numbers["start_us"]["value"] if "start_us" in numbers else 0.0
         self._asynchronous = numbers.get("asynchronous") is True
-        self._runtime = Runtime.of(numbers)
+        self.runtime = Runtime.of(numbers)
         self._utilisation = {key: entry["value"] for key, entry in numbers.get("utilisation", {}).items()}
         self._saturation = {key: entry["value"] for key, entry in numbers.get("saturation", {}).items()}
         self._assumed = {"unknown", *(PRICED_AS.keys() - self._utilisation.keys())}
         self._assumed |= {kind for kind in self._utilisation if numbers["utilisation"][kind]["origin"] == "analytic"}
-        self._fusion = fusion_rules(self.name, numbers.get("fusion", FOLDS_INTO))
+        self.fusion = fusion_rules(self.name, numbers.get("fusion", FOLDS_INTO))
         self._error = numbers.get("error", {})
         self.capacity = {key: float(entry["value"]) for key, entry in numbers.get("capacity", {}).items()}
         if missing := [kind for kind in KINDS if kind not in self._utilisation]:
@@ -71,10 +72,10 @@ class Roofline(Device):
                              f"add [error.{missing[0]}]")
 
     def cost(self, workload: Workload) -> Costs:
-        kernels = fuse(workload, self._fusion)
+        kernels = fuse(workload, self.fusion)
         sizes = [buffer.bytes_in(self.bits) for buffer in workload.buffers]
         rows = self._rows(kernels, workload, sizes)
-        memory = self._runtime.plan(kernels, workload, self.bits).arena / 1024
+        memory = self.runtime.arena(kernels, workload, self.bits, QUICK) / 1024
         weights, biases = kept(kernels)
         flash = (sum(sizes[b] for b in weights) + biases * BIAS_BYTES) / 1024
         unknown = sorted({name for k in kernels if k.kind == "unknown" for name in k.names})

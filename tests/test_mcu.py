@@ -155,6 +155,9 @@ def test_the_cache_is_bounded_and_survives_a_folder_that_cannot_be_written(tmp_p
     for i in range(5):
         cache.write(f"run-{i}", {"n": i})
     assert len(list((tmp_path / "cache").glob("*.json"))) == 3
+    monkeypatch.setattr("archfab.hardware.mcu.cache.FOLDERS", 2)
+    made = [cache.folder(f"kernels-{i}", lambda folder: (folder / "x.o").touch()) for i in range(4)]
+    assert sum(path.exists() for path in made) == 2 and (made[-1] / "x.o").exists()
     assert cache.read("run-absent") is None
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

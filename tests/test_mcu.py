@@ -155,6 +155,9 @@ def test_the_cache_is_bounded_and_survives_a_folder_that_cannot_be_written(tmp_p
     for i in range(5):
         cache.write(f"run-{i}", {"n": i})
     assert len(list((tmp_path / "cache").glob("*.json"))) == 3
+    monkeypatch.setattr("archfab.hardware.mcu.cache.FOLDERS", 2)
+    made = [cache.folder(f"kernels-{i}", lambda folder: (folder / "x.o").touch()) for i in range(4)]
+    assert sum(path.exists() for path in made) == 2 and (made[-1] / "x.o").exists()
     assert cache.read("run-absent") is None
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -339,10 +342,12 @@ BAD = {
     "no core": (GOOD.replace('core = "cortex-m4"\n', ""), "does not say its core"),
     "unknown core": (GOOD.replace('core = "cortex-m4"', 'core = "cortex-m9"'), "cortex-m9"),
     "no clock": (GOOD.replace("[clock_mhz]", "[clock]"), "clock_mhz"),
-    "no unit": (GOOD.replace('unit = "MHz"\n', ""), "clock_mhz says no unit"),
-    "negative clock": (GOOD.replace("value = 120\n", "value = -120\n"), "clock_mhz is no number above 0"),
-    "infinite": (GOOD.replace("value = 120\n", "value = inf\n"), "clock_mhz is no number above 0"),
-    "true": (GOOD.replace("value = 120\n", "value = true\n"), "clock_mhz is no number above 0"),
+    "no unit": (GOOD.replace('unit = "MHz"\n', ""), "clock_mhz is to be in MHz"),
+    "another unit": (GOOD.replace('unit = "MHz"', 'unit = "GHz"'), "clock_mhz is to be in MHz.*not 'GHz'"),
+    "negative clock": (GOOD.replace("value = 120\n", "value = -120\n"), "clock_mhz is no number from 0 up: -120"),
+    "no clock at all": (GOOD.replace("value = 120\n", "value = 0\n"), "clock_mhz must be above 0"),
+    "infinite": (GOOD.replace("value = 120\n", "value = inf\n"), "clock_mhz is no number from 0 up: inf"),
+    "true": (GOOD.replace("value = 120\n", "value = true\n"), "clock_mhz is no number from 0 up: True"),
     "class left out": (GOOD.replace("[cycles.divide]", "[cycles.vector]"), "there is no cycles.vector"),
     "no error": (GOOD.replace("[error.latency_ms]", "[error.assumed]"), r"add \[error.latency_ms\]"),
     "odd error": (re.sub(r"high = 1\.\d+", "high = 0.5", GOOD), "factors around 1"),

@@ -10,7 +10,7 @@ from typing import Any
 
 def add(one: argparse.ArgumentParser) -> None:
     """The words below the verb, and their options."""
-    words = one.add_subparsers(dest="word", required=True, metavar="add|next|predict|remove")
+    words = one.add_subparsers(dest="word", required=True, metavar="add|next|predict|table|remove")
 
     def word(name: str, about: str, example: str) -> argparse.ArgumentParser:
         made = words.add_parser(name, help=about, description=about, epilog=f"example: {example}", allow_abbrev=False,
@@ -58,6 +58,19 @@ def add(one: argparse.ArgumentParser) -> None:
     made.add_argument("--out", metavar="FILE", help="a CSV file with latencies and intervals")
     made.add_argument("--png", type=Path, metavar="FILE", help="predicted against measured")
     naming(made)
+    made = word("table", "a new device from every kernel of a space, measured one by one here or on a board",
+                "archfab device table my-laptop --task vision --space mobile\n"
+                "archfab device table my-board --on board.toml --task vision --space mobile")
+    made.add_argument("name", help="what the device is called from then on: --device NAME")
+    made.add_argument("--on", default="host", metavar="DEVICE", help="what measures: host, host-torch, or a .toml file "
+                                                                     "with model = \"host\" (default: %(default)s)")
+    made.add_argument("--networks", type=int, default=12, help="random networks that are measured whole, to see how "
+                                                               "far sums are off (default: %(default)s)")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--replace", action="store_true", help="also where there is a device of that name")
+    made.add_argument("--task", required=True, help="the task whose space it is")
+    made.add_argument("--space", metavar="NAME", help="one of its spaces, or a .py file that declares `space`")
+    made.add_argument("--data", metavar="PATH", help="the task's data set (default: a small one that is built in)")
     word("remove", "removes a device of your own", "archfab device remove my-phone").add_argument("name")
 
 
@@ -66,6 +79,10 @@ def carry_out(asked: argparse.Namespace, options: Mapping[str, Any]) -> Any:
     if asked.word == "remove":
         return remove(asked.name)
     from archfab.device.networks import Naming
+    if asked.word == "table":
+        from archfab.device.tabulate import tabulate
+        return tabulate(asked.name, Naming([], None, asked.task, asked.space, asked.data, options), asked.on,
+                        asked.networks, asked.seed, asked.replace)
     naming = Naming([], asked.table, asked.task, asked.space, asked.data, options)
     if asked.word == "next":
         from archfab.device.choose import following
@@ -96,15 +113,16 @@ def remove(name: str) -> dict[str, Any]:
     own = {path.stem: path for path in folder.glob("*.toml")} if folder.is_dir() else {}
     if name not in own:
         raise unknown("device of your own", name, list(own))
-    files = [own[name], folder / f"{name}.prices.csv"]
+    files = [file for file in (own[name], folder / f"{name}.prices.csv", folder / f"{name}.csv") if file.exists()]
     for file in files:
-        file.unlink(missing_ok=True)
+        file.unlink()
     return {"device": name, "removed": [str(file) for file in files]}
 
 
 def shown(word: str) -> Callable[[Any], None]:
     """How the answer to a word is shown to a person."""
     ways: dict[str, Callable[[Any], None]] = {"add": show_added, "next": show_next, "predict": show_predicted,
+                                              "table": show_tabulated,
                                               "remove": lambda document: print(f"removed {document['device']}")}
     return ways[word]
 
@@ -131,6 +149,11 @@ def show_added(document: Mapping[str, Any]) -> None:
     for note in document["notes"]:
         say(f"note: {note}")
     say(f"{document['file']}; use it: --device {document['device']}")
+
+
+def show_tabulated(document: Mapping[str, Any]) -> None:
+    from archfab.device.tabulate import show_table_made
+    show_table_made(dict(document))
 
 
 def show_next(document: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 LIMIT = 64 << 20                # bytes
 ENTRIES = 20_000
+FOLDERS = 40                    # kernels of five cores, and those of earlier versions
 
 
 class Cache:
@@ -41,6 +42,10 @@ class Cache:
                     os.rename(draft, path)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
+            self.trim()
+        else:
+            with contextlib.suppress(OSError):
+                os.utime(path)
         return path
 
     def read(self, name: str) -> Any:
@@ -72,11 +77,21 @@ class Cache:
             with contextlib.suppress(OSError):
                 entries.append((path.stat().st_mtime, path.stat().st_size, path))
         entries.sort(reverse=True)
+        folders = sorted((path for path in self.root.iterdir() if path.is_dir()), key=modified, reverse=True)
+        for folder in folders[FOLDERS:]:
+            shutil.rmtree(folder, ignore_errors=True)
         total = 0
         for number, (_, size, path) in enumerate(entries):
             total += size
             if total > LIMIT or number >= ENTRIES:
                 path.unlink(missing_ok=True)
+
+
+def modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:             # another process removed it
+        return 0.0
 
 
 def default() -> Path:

@@ -21,6 +21,9 @@ from archfab.hardware.mcu.writer import Writer
 OVERREAD = 16           # bytes behind its end that a kernel may read of a tensor, and ignores
 
 
+INT16_MAX = 2**15 - 1   # of the sizes in `af_layer`
+
+
 @dataclass
 class Calls:
     """The code of one operator: its calls, where {0}, {1}, ... stand for its inputs, {out} and {scratch}."""
@@ -65,6 +68,9 @@ def layer(at: Place, sizes: dict[str, int], groups: int, weights: np.ndarray, pa
     assert quantised.data is not None and bias.data is not None
     if weights.size and weights.min() < -127:
         raise BuildError(f"{at.node.op} '{at.out.name}': a weight is -128; they are -127 to 127 in int8 networks")
+    if large := [name for name, size in sizes.items() if size > INT16_MAX]:
+        raise BuildError(f"{at.node.op} '{at.out.name}': {large[0].replace('_', ' ')} is {sizes[large[0]]}, and the "
+                         f"code takes {INT16_MAX} at most")
     wide = weights.astype(np.int64)
     factors = np.float64(np.float32(x.scale[0])) * np.array(quantised.scale, np.float32).astype(np.float64)
     multiplier, shift = multipliers_of(np.broadcast_to(factors / scale_of(at.out), (len(wide),)))

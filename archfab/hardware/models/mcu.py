@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from archfab.core import Cost, Costs, Device, UsageError
 from archfab.hardware.mcu.cycles import CLASSES, classes
+from archfab.hardware.numbers import check
 
 if TYPE_CHECKING:
     from archfab.hardware.int8.graph import Graph
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 TIMES = ("latency_ms", "energy_mj")
 COUNTS = ("memory_kb", "flash_kb", "instructions", "macs", "params")
-ORIGINS = ("measured", "calibrated", "simulated", "analytic")
 KINDS = {"conv_2d": "conv", "depthwise_conv_2d": "depthwise", "fully_connected": "linear", "batch_matmul": "attention",
          "softmax": "attention", "average_pool_2d": "pool", "max_pool_2d": "pool", "mean": "pool",
          "reduce_max": "pool", "transpose": "move", "concatenation": "move", "pad": "move", "strided_slice": "move",
@@ -132,21 +132,12 @@ class Mcu(Device):
         return {f"{group}.{key}": value for key, value in entries.items()}
 
     def _check(self, key: str, entry: Any) -> None:
-        """Every number says its origin and source, and is possible."""
-        if not isinstance(entry, Mapping) or not {"source", "origin"} <= set(entry):
-            raise UsageError(f"device '{self.name}': {key} needs a value, a unit, an origin and a source")
-        if entry["origin"] not in ORIGINS:
-            raise UsageError(f"device '{self.name}': {key} has the origin '{entry['origin']}'; "
-                             f"legal: {', '.join(ORIGINS)}")
-        bounds = key.startswith("error.")
-        if not bounds and not entry.get("unit"):
-            raise UsageError(f"device '{self.name}': {key} says no unit")
-        values = [entry.get(field) for field in (("low", "high") if bounds else ("value",))]
-        if not all(isinstance(x, int | float) and not isinstance(x, bool) and 0 < x < math.inf for x in values):
-            raise UsageError(f"device '{self.name}': {key} is no number above 0")
-        if bounds and not entry["low"] <= 1 <= entry["high"]:
-            raise UsageError(f"device '{self.name}': {key} are factors around 1, low to high, "
-                             f"not {entry['low']} to {entry['high']}")
+        """Every number says its unit, origin and source, and is possible."""
+        check(self.name, key, entry, positive=True)
+        unit = "MHz" if key == "clock_mhz" else "cycles" if key.startswith("cycles.") else entry.get("unit")
+        if entry.get("unit") != unit:
+            raise UsageError(f"device '{self.name}': {key} is to be in {unit}: "
+                             f"unit = \"{unit}\", not {entry.get('unit')!r}")
 
 
 def legal_classes(core: Core) -> tuple[str, ...]:

@@ -85,8 +85,9 @@ INLINE int32_t af_scale_once_fast(int32_t x, int32_t multiplier, int32_t right, 
     return ((int32_t)((int64_t)x * multiplier >> 32) + addend) >> right;
 }
 
-/* The sum of a channel as an output; zero2 is 2 * out_zero + 1, whose shift is half and zero. `once` and `slow` are constants where this is used: whether it is rounded once,
-   as in fully connected layers, and whether some channel of the layer is not of the fast kind. */
+/* The sum of a channel as an output; zero2 is 2 * out_zero + 1, which shifted is the zero point and a half. `once` and
+   `slow` are constants where this is used: whether it is rounded once, as in fully connected layers, and whether some
+   channel of the layer is not of the fast kind. */
 INLINE int32_t af_output(const af_channel *channel, int32_t sum, int32_t zero2, int once, int slow)
 {
     const int32_t m = channel->multiplier, right = channel->right;

@@ -44,7 +44,8 @@ def show_table_made(document: dict[str, Any]) -> None:
     say(f"{document['kernels']} kernels measured on {document['measured_on']}; a run takes "
         f"{document['start_ms']:.4g} ms beside them")
     say(f"{len(ratios)} of {document['drawn']} random networks have listed kernels only: whole they take "
-        f"{document['scale']:.3g} times the sum, which the table scales by; then {ratios[0]:.2f} to {ratios[-1]:.2f} of it")
+        f"{document['scale']:.3g} times the sum, which the table scales by; "
+        f"then {ratios[0]:.2f} to {ratios[-1]:.2f} of it")
     for key, why in list(document["not_measured"].items())[:5]:
         say(f"not measured: {key}: {why}")
     say(f"{document['device']}; use it: --device {document['name']}")

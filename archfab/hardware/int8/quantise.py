@@ -31,11 +31,10 @@ SOFTMAX_LEAST = 2.0**-25        # the least scale of what softmax takes: below, 
 
 
 def quantise(model: Any, calibration: Sequence[np.ndarray | Sequence[np.ndarray]] | None = None) -> Graph:
-    """The integer network of a float network.
+    """The integer network of a float network. What has four axes enters and leaves channels last (NHWC), everything
+    else as in ONNX.
 
     :param model: an `onnx.ModelProto`, its bytes, or its path; a free batch is taken as 1.
-    What has four axes enters and leaves channels last (NHWC), everything else as in ONNX.
-
     :param calibration: samples of the inputs, as the float network takes them (NCHW). Without them,
         noise of N(0, 1): then costs are right and accuracy is not.
     :raises UsageError: where it is no valid ONNX in float32 with fixed shapes.

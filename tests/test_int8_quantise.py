@@ -190,6 +190,17 @@ def test_transposed_convolutions(kernel, stride, pads, extra):
     assert ops(checked(model(nodes, {"x": [1, 3, 6, 5]}, ["y"], held))) == {"conv_2d": 1, "transpose_conv": 1}
 
 
+def test_a_square_beside_its_root_keeps_its_resolution():
+    held = {"w": normal(3, 3, 1, 1, scale=3), "two": F32(2)}
+    nodes = [conv("x", "c", "w"), ("Pow", ["c", "two"], ["s"], {}), ("Concat", ["c", "s"], ["j"], {"axis": 1}),
+             ("Concat", ["j", "s"], ["y"], {"axis": 1})]
+    graph = checked(model(nodes, {"x": [1, 3, 6, 6]}, ["y"], held), 0.1)
+    values = [x for sample in samples(model(nodes, {"x": [1, 3, 6, 6]}, ["y"], held), 12) for x in floats(
+        model(nodes, {"x": [1, 3, 6, 6]}, ["y"], held), sample)]
+    low, high = min(x.min() for x in values), max(x.max() for x in values)
+    assert graph.tensors[graph.outputs[0]].scale[0] == pytest.approx((high - low) / 255, rel=1e-5)
+
+
 def test_a_channel_of_zeros_and_a_bias_far_above_its_weights_stay_right():
     w = normal(3, 2, 1, 1)
     w[0], w[1] = 0, w[1] * 1e-6

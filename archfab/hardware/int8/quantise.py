@@ -26,16 +26,15 @@ BIAS_HIGH = 2**30               # leaves the sums of products as much again
 # the least scale of an output as a share of its input's; below, 32 bits overflow
 RATIOS = {"add": 2.0**-18, "sub": 2.0**-18, "hard_swish": 2.0**-6, "mean": 2.0**-12, "relu": 2.0**-12,
           "leaky_relu": 2.0**-12, "quantize": 2.0**-12}
-PRODUCT_RATIO = 2.0             # as a share of the product of both factors' scales
+PRODUCT_RATIO = 2.0**-14        # as a share of the product of both factors' scales, for each term of a sum of products
 SOFTMAX_LEAST = 2.0**-25        # the least scale of what softmax takes: below, differences vanish
 
 
 def quantise(model: Any, calibration: Sequence[np.ndarray | Sequence[np.ndarray]] | None = None) -> Graph:
-    """The integer network of a float network.
+    """The integer network of a float network. What has four axes enters and leaves channels last (NHWC), everything
+    else as in ONNX.
 
     :param model: an `onnx.ModelProto`, its bytes, or its path; a free batch is taken as 1.
-    What has four axes enters and leaves channels last (NHWC), everything else as in ONNX.
-
     :param calibration: samples of the inputs, as the float network takes them (NCHW). Without them,
         noise of N(0, 1): then costs are right and accuracy is not.
     :raises UsageError: where it is no valid ONNX in float32 with fixed shapes.
@@ -61,10 +60,11 @@ def widen(steps: Sequence[Step]) -> None:
         scales = [scale_of(x)[0] for x in step.inputs]
         if step.op in RATIOS:
             at_least(step.output, max(scales) * RATIOS[step.op])
-        if step.weights is not None:
-            scales.append(float(np.abs(step.weights).max(initial=0)) / WEIGHT_HIGH)
-        if step.weights is not None or step.op in ("mul", "batch_matmul"):
-            at_least(step.output, math.prod(scales) * PRODUCT_RATIO)
+        if step.weights is not None:                            # here biases may fill 31 bits
+            at_least(step.output, scales[0] * float(np.abs(step.weights).max(initial=0)) / WEIGHT_HIGH)
+        if step.op in ("mul", "batch_matmul"):
+            terms = step.inputs[0].shape[-1] if step.op == "batch_matmul" else 1
+            at_least(step.output, math.prod(scales) * terms * PRODUCT_RATIO)
 
 
 def at_least(x: Draft, scale: float) -> None:

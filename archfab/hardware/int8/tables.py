@@ -93,6 +93,8 @@ def hard_swish(node: Node, x: Tensor, out: Tensor) -> np.ndarray:
     gate = saturated(gate << 1) if gate_shift > 0 else rounding_shift(gate, -gate_shift)
     gate = (gate + (1 << 15)) >> 1                              # from [-1, 1) to [0, 1)
     product = truncated(gate * high_mul_16(value, to_out), 15)
+    if out_shift <= -16:                                        # there the kernel's mask of 16 bits is -1
+        return (product >> 16) + (product > (product < 0) - 1) + out.zero
     return rounding_shift(product, -out_shift) + out.zero
 
 

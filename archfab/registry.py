@@ -92,7 +92,9 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     if name in (own := _own(kind)):
         return {"name": name, "about": _about(own[name]), "extra": None}
     if path.with_name(f"{name}.toml").exists():
-        return {"name": name, "about": _read(path.with_name(f"{name}.toml"))["about"], "extra": None}
+        numbers = _read(path.with_name(f"{name}.toml"))
+        return {"name": name, "about": numbers["about"], "extra": describe("cost-models", numbers["model"])["extra"],
+                "model": numbers["model"]}
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     about = (ast.get_docstring(tree) or "").split("\n")[0]

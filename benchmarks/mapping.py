@@ -1,7 +1,7 @@
 """Mapping search on spatial arrays: energy, cycles and seconds of whole networks, beside ZigZag's.
 
     python benchmarks/mapping.py --json                       # ZigZag's figures as recorded, see --peer
-    python benchmarks/mapping.py --peer zigzag/bin/python     # ZigZag run anew (half an hour)
+    python benchmarks/mapping.py --peer zigzag/bin/python     # ZigZag run anew (an hour)
     python benchmarks/mapping.py --peer zigzag/bin/python --searches recorded      # its cost model alone
 
 ResNet-18 and MobileNetV2 (224 x 224, int8, batch 1) layer by layer from and to DRAM, on the bundled descriptions of

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Mapping search beside ZigZag: benchmarks/results/mapping-2-cores.csv, and what ZigZag found: mapping-zigzag.json.
-# Half an hour on one core, nearly all of it ZigZag's; it goes into an environment of its own, without torch.
+# About an hour on one core, nearly all of it ZigZag's; it goes into an environment of its own, without torch.
 set -eu
 python -m venv zigzag
 zigzag/bin/pip install zigzag-dse==3.9.1 six

@@ -15,8 +15,8 @@ from archfab.hardware.mapping import timeloop
 from archfab.hardware.mapping.architecture import Architecture, Memory, Port
 from archfab.hardware.mapping.batch import of_layers
 from archfab.hardware.mapping.evaluate import evaluate
-from archfab.hardware.mapping.layer import LOOPS, Layer
-from archfab.hardware.mapping.nest import Nest, check
+from archfab.hardware.mapping.layer import LOOPS, Layer, distinct
+from archfab.hardware.mapping.nest import Nest, check, moves
 from archfab.hardware.mapping.search import OBJECTIVES, best, prime_factors, scored, search
 from archfab.hardware.mapping.unroll import fitting, unrollings
 from archfab.hardware.models.accelerator import architecture_of
@@ -84,6 +84,30 @@ def test_the_search_finds_a_mapping_that_beats_timeloops(shared_data):
         assert held["input"][3] == held["output"][3]        # the global buffer holds the same loops of both
 
 
+def bits_held(layer, nest, architecture):
+    """Bits in each memory, counted loop by loop; a result is a partial sum while a loop outside adds to it."""
+    found = dict.fromkeys(range(len(architecture.memories)), 0)
+    for operand, positions in nest.held:
+        moving, inside = moves(operand), dict.fromkeys(LOOPS, 1)
+        spread = {name: loops for (name, _), loops in zip(architecture.array, nest.unrolled, strict=True)}
+        begin = 0
+        for at, position in zip(architecture.levels(operand), positions, strict=True):
+            for name in architecture.memories[at].serves:
+                for loop, units in spread.pop(name, ()):
+                    inside[loop] *= units
+            for loop, count in nest.loops[begin:position]:
+                inside[loop] *= count
+            begin = position
+            elements = math.prod(inside[loop] for loop in moving - {"OY", "FY", "OX", "FX"})
+            for axis, (out, tap) in enumerate((("OY", "FY"), ("OX", "FX"))):
+                elements *= distinct(inside[out], inside[tap], layer.stride[axis], layer.dilation[axis]) \
+                    if operand == "input" else inside[tap] if operand == "weight" else inside[out]
+            adding = any(inside[loop] < size and loop not in moving
+                         for loop, size in zip(LOOPS, layer.sizes, strict=True))
+            found[at] += elements * (16 if operand == "output" and adding else 8)
+    return found
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.builds(Layer, groups=st.integers(1, 4), outputs=st.integers(1, 40), inputs=st.integers(1, 40),
                  height=st.integers(1, 20), width=st.integers(1, 20), kernel_height=st.integers(1, 5),
@@ -95,6 +119,8 @@ def test_every_layer_gets_a_mapping_that_is_one_and_fits(layer, name):
     check(nest, layer, architecture)
     again = evaluate(layer, nest, architecture)
     assert again.energy == pytest.approx(found.energy) and again.cycles == pytest.approx(found.cycles)
+    for at, bits in bits_held(layer, nest, architecture).items():
+        assert bits <= architecture.memories[at].size
     assert found.macs == layer.macs and 0 < found.utilisation <= found.spatial_utilisation <= 1
     assert found.energy >= layer.macs * architecture.mac
     last = architecture.memories[-1]

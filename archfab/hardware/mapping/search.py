@@ -28,7 +28,7 @@ OBJECTIVES = ("energy", "latency", "edp")
 KINDS = ((OX, OY, B), (FX, FY, C), (K,))
 """The loops that do not move weights, results, inputs."""
 ORDERS = [[loop for kind in order for loop in kind] + [G] for order in permutations(KINDS)]
-UNROLLINGS, PROMISING, BEAM, ROUNDS, SLOTS = 140, 40, 4, 8, 11
+UNROLLINGS, PROMISING, BEAM, ROUNDS, SLOTS = 100, 30, 4, 6, 11
 """Unrollings that are tried, those of them that are tried in all orders, mappings that are improved side by side, how
 often at most, and the most loops of a mapping."""
 

@@ -95,9 +95,9 @@ class Operand:
         return elements(self.name, extents, self.batch, self.rules.input_edges)
 
     def unfinished(self, boundary: int) -> Array:
-        """[N, L + 1]: whether results that pass a boundary at each position are partial sums."""
+        """[N, L + 1]: whether results that wait inside a boundary are partial sums, were it at each position."""
         outside = np.ones(len(self.batch), bool)
-        for fan in self.fans[boundary + 1:]:
+        for fan in self.fans[boundary:]:
             outside &= (fan[:, ~self.moving] == 1).all(axis=1)
         turns = self.batch.inside[:, :, ~self.moving].prod(axis=2)
         return (turns != turns[:, -1:]) | ~outside[:, None]
@@ -134,8 +134,8 @@ class Flow(Operand):
         self.units = [np.prod(outside[boundary:], axis=0) for boundary in range(len(outside) + 1)]
         turns = batch.inside[:, :, ~self.moving].prod(axis=2)
         self.rounds = [turns[:, -1] / turns[rows, cut] for cut in self.cuts]
-        reduced = [fan[:, ~self.moving].prod(axis=1) for fan in self.fans]      # units that add up to one result
-        self.partial = [np.prod([rounds, *reduced[boundary + 1:]], axis=0) > 1
+        self.reduced = [fan[:, ~self.moving].prod(axis=1) for fan in self.fans]     # units that add up to one result
+        self.partial = [np.prod([rounds, *self.reduced[boundary + 1:]], axis=0) > 1
                         for boundary, rounds in enumerate(self.rounds)]
 
     def in_use(self, boundary: int) -> Array:
@@ -143,10 +143,16 @@ class Flow(Operand):
         rows = np.arange(len(self.batch))
         kinds = np.isin(np.arange(len(LOOPS)), WHOLE[self.name])
         begin = np.maximum(self._run(kinds)[rows, self.cuts[boundary]], self.cuts[boundary - 1] if boundary > 1 else 0)
-        return np.floor(self.bits_held(boundary) * self.batch.steps[rows, begin] / self.periods[boundary])
+        return np.floor(self.bits_moved(boundary) * self.batch.steps[rows, begin] / self.periods[boundary])
+
+    def bits_moved(self, boundary: int) -> Array:
+        """Bits of a tile as it passes a boundary: results of several units are added up on the way."""
+        return self.tiles[boundary] * self.width(self.partial[boundary])
 
     def bits_held(self, boundary: int) -> Array:
-        return self.tiles[boundary] * self.width(self.partial[boundary])
+        """Bits of a tile as it waits inside."""
+        partial = self.partial[boundary] | (self.reduced[boundary] > 1)
+        return self.tiles[boundary] * self.width(partial)
 
     def joined(self, boundary: int) -> Array:
         """How many tiles' worth of elements one read serves the units of a boundary with, or they reduce to."""

@@ -27,7 +27,8 @@ def unrollings(layer: Layer, architecture: Architecture, most: int) -> Array:
         possible = along(layer, size, allowed.get(name, LOOPS))
         alone = np.ones((len(possible), len(architecture.array), len(LOOPS)))
         alone[:, at] = possible
-        options.append(possible[fitting(alone, layer, architecture)][:each])
+        some = possible[fitting(alone, layer, architecture)][:each]
+        options.append(np.unique(np.concatenate([some, np.ones((1, len(LOOPS)))]), axis=0))     # none: if no pair fits
     grid = np.stack(np.meshgrid(*(np.arange(len(option)) for option in options), indexing="ij"), -1)
     found = np.stack([option[at] for option, at in zip(options, grid.reshape(-1, len(options)).T, strict=True)], axis=1)
     sizes, units = np.array(layer.sizes, float), found.prod(axis=1)

@@ -139,9 +139,7 @@ def told(name: str, measured: Measurements, subjects: Subjects, latencies: np.nd
     value, deviation = model.predict(known.candidates)
     floor = math.hypot(model.noise, measured.step / math.sqrt(12) / float(np.median(latencies)))
     notes = [*measured.notes, *subjects.notes, *suspicions(subjects, latencies, known)]
-    notes += [f"{row.key}: {row.measured:.4g} ms is an outlier, {row.measured / row.predicted:.3g} times what the "
-              f"others say ({row.low:.4g} to {row.high:.4g} ms), more than {OFF:g} deviations off: hardly used; "
-              "measure it again, or keep it: --keep-outliers" for row in rows if row.outlier]
+    notes += [outlier_note(row) for row in rows if row.outlier]
     if len(latencies) < USUAL:
         notes.append(f"{len(latencies)} networks were measured; {USUAL} are better")
     where = subjects.space or "the task's space" if subjects.table or not known.setting.space else ""
@@ -160,6 +158,15 @@ def told(name: str, measured: Measurements, subjects: Subjects, latencies: np.nd
         "rehearsal": [{key: x for key, x in asdict(each).items() if key != "off"} for each in rehearsed],
         "checks": [asdict(row) for row in rows], "excluded": len(subjects.table.excluded) if subjects.table else 0,
         "next": upcoming(known, networks, SAID_NEXT, model), "notes": notes}
+
+
+def outlier_note(row: Checked) -> str:
+    """What is said of an outlier; a factor near a thousand is what another unit looks like."""
+    ratio = row.measured / row.predicted
+    unit = " (near a thousand: another unit?)" if 2.7 < abs(math.log10(ratio)) < 3.3 else ""
+    return (f"{row.key}: {row.measured:.4g} ms is an outlier, {ratio:.3g} times what the others say ({row.low:.4g} to "
+            f"{row.high:.4g} ms){unit}, more than {OFF:g} deviations off: hardly used; measure it again, or keep it: "
+            "--keep-outliers")
 
 
 def suspicions(subjects: Subjects, latencies: np.ndarray, known: Known) -> list[str]:

@@ -550,6 +550,14 @@ def test_too_few_measurements_say_how_many_and_which(ten, knowledge, tmp_path, o
     assert any("6 networks were measured; 10 are better" in note for note in document["notes"])
 
 
+def test_runs_of_the_same_network_are_repeats_whatever_else_the_rows_say(ten, knowledge, tmp_path):
+    rows = [(idx, run, y * (1 + 0.01 * run), 0.1) for idx, y in ten for run in (-1, 1)]
+    file = write(tmp_path / "runs.csv", ["idx", "run", "latency_ms", "latency_std_ms"], rows)
+    document = add("mine", file, [str(knowledge)])
+    assert document["measurements"] == 10 and any("10 networks were measured several" in x for x in document["notes"])
+    assert [row["measured"] for row in document["checks"]] == pytest.approx([y for _, y in ten])
+
+
 @pytest.mark.parametrize(("rows", "said"), [([(15_625, 3)], "idx is a whole number from 0 to 15624"),
                                             ([("x", 3)], "idx is a whole number"), ([(1, "")], "no network has a")])
 def test_unknown_networks_are_named(rows, said, knowledge, tmp_path):

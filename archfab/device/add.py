@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,15 @@ def subjects_of(measured: Measurements, naming: Naming) -> tuple[Subjects, np.nd
     if not measured.rows:
         raise UsageError(f"no network has a latency yet; at least {LEAST} are needed, {USUAL} are better")
     subjects = naming.find(measured.rows, measured.columns)
-    return subjects, np.array([measured.latencies[row] for row in subjects.rows])
+    groups: dict[str, list[int]] = {}
+    for i, key in enumerate(subjects.networks.keys):
+        groups.setdefault(key, []).append(i)
+    latencies = np.array([np.mean([measured.latencies[subjects.rows[i]] for i in rows]) for rows in groups.values()])
+    if len(groups) == len(subjects.rows):
+        return subjects, latencies
+    several = sum(len(rows) > 1 for rows in groups.values())
+    note = f"{several} networks were measured several times, under different rows: the means are used"
+    return replaced(subjects.take([rows[0] for rows in groups.values()]), notes=(*subjects.notes, note)), latencies
 
 
 def too_few(number: int, known: Known, subjects: Subjects) -> UsageError:

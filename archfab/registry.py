@@ -204,8 +204,7 @@ def _read(path: Path) -> Any:
             raise UsageError(f"{path.name} has no line 'export = ...' that says what it gives")
         return module.export
     try:
-        return {**tomllib.loads(path.read_text(encoding="utf-8")), "name": path.stem,
-                "folder": str(path.resolve().parent)}
+        return {**tomllib.loads(path.read_text(encoding="utf-8")), "name": path.stem, "path": str(path.resolve())}
     except OSError:
         raise UsageError(f"there is no file {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

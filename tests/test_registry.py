@@ -198,8 +198,8 @@ def test_a_missing_file_is_named(tmp_path, name, message):
 def test_a_users_device_file_is_read_as_data_under_its_own_name(tmp_path):
     path = tmp_path / "my-chip.toml"
     path.write_text("about = 'Mine.'\nmodel = 'null'\n")
-    assert registry.load("devices", str(path)) == {"about": "Mine.", "model": "null", "name": "my-chip",
-                                                   "folder": str(tmp_path)}
+    assert registry.load("devices", str(path)) == {
+        "about": "Mine.", "model": "null", "name": "my-chip", "path": str(path.resolve())}
     path.write_bytes(b"about = \xff")
     with pytest.raises(UsageError, match=r"my-chip\.toml is no TOML file"):
         registry.load("devices", str(path))

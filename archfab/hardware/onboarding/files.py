@@ -98,7 +98,7 @@ def load(numbers: Mapping[str, Any]) -> tuple[Learned, tuple[str, ...]]:
     prices = numbers.get("prices")
     if not isinstance(prices, str):
         raise UsageError(f"{where}: prices names the CSV file with its price list, beside the TOML file")
-    file = Path(str(numbers.get("folder", "."))) / prices
+    file = Path(str(numbers.get("path", ""))).parent / prices
     rows = read_rows(file)
     runtimes = numbers.get("runtime")
     if not isinstance(runtimes, list) or not runtimes or not all(isinstance(each, Mapping) for each in runtimes):

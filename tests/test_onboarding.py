@@ -322,8 +322,11 @@ def test_every_bundled_device_is_explained_by_its_price_list():
 def test_rooflines_are_price_lists_too():
     assert {"server-gpu", "cortex-m7"} <= {each.name for each in rooflines()}
     gpu = next(each for each in rooflines() if each.name == "server-gpu")
-    assert gpu.prices[PLACE["conv launches"]] == pytest.approx(0.104)
-    assert gpu.prices[PLACE["conv gmacs"]] == pytest.approx(1 / (7 * 0.141))
+    numbers = registry.load("devices", "server-gpu")
+    assert gpu.prices[PLACE["conv launches"]] == pytest.approx(numbers["overhead_us"]["value"] / 1000)
+    assert gpu.prices[PLACE["conv gmacs"]] == pytest.approx(
+        1000 / (numbers["peak_gmacs"]["value"] * numbers["utilisation"]["conv"]["value"]))
+    assert gpu.prices[PLACE["conv melements"]] == pytest.approx(4 / numbers["bandwidth_gb_s"]["value"])
     assert (usual() > 0).all()
 
 

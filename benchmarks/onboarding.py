@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import re
 import time
@@ -134,11 +135,12 @@ def score(table: Table, name: str, known: Sequence[Reference], draws: int, peer:
         factor = factors[draw] if draw < REHEARSED else float(np.median(factors))
         value, deviation = model.predict(table.networks.take(test))
         chance, _ = by_chance.predict(table.networks.take(test))
-        gp, gp_chance = (plain.predict(rows, y[rows], test) if plain else value for rows in (ten, any_ten))
+        gp, gp_chance = (plain.predict(rows, y[rows], test) if plain else np.full(len(test), np.nan)
+                         for rows in (ten, any_ten))
         true, half = y[test], NORMAL * factor * deviation
         found.append((spearman(value, true), within(value, true), np.mean(np.abs(value - true) <= half),
                       np.median(half / value), model.noise, spearman(value, true), spearman(chance, true),
-                      spearman(gp, true), within(gp, true), spearman(gp_chance, true)))
+                      *((spearman(gp, true), within(gp, true), spearman(gp_chance, true)) if plain else [math.nan] * 3)))
     means = dict(zip(FIELDS, np.mean(found, axis=0).tolist(), strict=True))
     means["worst draw"] = float(min(each[0] for each in found))
     return Case(table, name, means, *ceiling(table, name, next(each for each in known if each.name == name)))
@@ -185,7 +187,7 @@ def summary(cases: Sequence[Case], seconds: float) -> list[dict[str, Any]]:
                         0.90 if case.table.space == HEADLINE else None, True,
                         {"plain gp": case.means["plain gp spearman of random ten"], "ceiling": case.ceiling}))
     rows.append(row("onboarding cpu seconds", seconds, "s", 600.0))
-    return rows
+    return [{**each, "peers": {name: x for name, x in each["peers"].items() if not math.isnan(x)}} for each in rows]
 
 
 def write(path: Path, cases: Sequence[Case], draws: int) -> None:

@@ -140,7 +140,8 @@ def score(table: Table, name: str, known: Sequence[Reference], draws: int, peer:
         true, half = y[test], NORMAL * factor * deviation
         found.append((spearman(value, true), within(value, true), np.mean(np.abs(value - true) <= half),
                       np.median(half / value), model.noise, spearman(value, true), spearman(chance, true),
-                      *((spearman(gp, true), within(gp, true), spearman(gp_chance, true)) if plain else [math.nan] * 3)))
+                      *((spearman(gp, true), within(gp, true), spearman(gp_chance, true)) if plain
+                        else [math.nan] * 3)))
     means = dict(zip(FIELDS, np.mean(found, axis=0).tolist(), strict=True))
     means["worst draw"] = float(min(each[0] for each in found))
     return Case(table, name, means, *ceiling(table, name, next(each for each in known if each.name == name)))

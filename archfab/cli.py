@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 from archfab.comparison.command import add as add_comparison
 from archfab.core import Budget, UsageError
+from archfab.costing.command import add as add_cost
+from archfab.device.command import add as add_device
 from archfab.tabulation.command import add as add_table
 
 Extras = Mapping[str, Any]
@@ -144,15 +146,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("name", nargs="?", help="one of them: its options, their defaults and what they mean")
     add_table(verb("table", table, "benchmark tables: what one holds, which are known, a new one of any small space",
                    "archfab table show ../nasbench201; archfab table build vision --space small.py --out small"))
+    add_device(verb("device", device, "a new device from ten measured networks, and which to measure next",
+                    "archfab device next --table nb201 --out ten.csv; archfab device add mine --measurements ten.csv"))
     one = verb("cost", cost, "what one network costs on a device, operator by operator",
                "archfab cost MODEL.onnx --device cortex-m7; archfab cost vision --genotype FILE --device cortex-m7",
                True)
-    one.add_argument("target", help="an .onnx file, a bundle's folder, or a task with --genotype")
-    one.add_argument("--genotype", metavar="FILE", help="JSON: choice name -> label, or a bundle.json")
-    one.add_argument("--memory", action="store_true", help="tell where the peak is, what lies there, what patches save")
-    one.add_argument("--png", metavar="FILE", help="a picture of the memory plan")
-    one.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", dest="shapes",
-                     help="of an input of an ONNX file that takes several")
+    add_cost(one)
     add_task(one)
     return top
 
@@ -369,11 +368,14 @@ def table(asked: argparse.Namespace, options: Extras) -> int:
     return answer(asked, carry_out(asked, options), shown(asked.word))
 
 
+def device(asked: argparse.Namespace, options: Extras) -> int:
+    from archfab.device.command import carry_out, shown
+    return answer(asked, carry_out(asked, options), shown(asked.word))
+
+
 def cost(asked: argparse.Namespace, options: Extras) -> int:
-    from archfab.costing import cost_of
-    from archfab.terminal import show_cost
-    return answer(asked, cost_of(asked.target, asked.device, asked.genotype, asked.space, asked.data, asked.shapes,
-                                 options, asked.memory, asked.png), show_cost)
+    from archfab.costing.command import carry_out, shown
+    return answer(asked, carry_out(asked, options), shown)
 
 
 if __name__ == "__main__":

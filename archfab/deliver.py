@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -100,10 +101,10 @@ def train(bench: Workbench, genotype: Genotype, seed: str) -> tuple[torch.nn.Mod
 def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],
              model: torch.nn.Module) -> dict[str, Any]:
     """Everything that a bundle says in `bundle.json`."""
-    spec = bench.spec
+    spec, costs = bench.spec, bench.costs(trial.genotype)
     return {"format": FORMAT, "id": identity(trial.genotype), "genotype": dict(trial.genotype),
             "space_hash": bench.space.hash, "seed": seed_of(spec, trial, 0), "spec": spec.plain(),
-            "costs": bench.costs(trial.genotype).plain(), "device": spec.device, "test": tests,
+            "costs": costs.plain(), "cost_notes": dict(costs.notes), "device": spec.device, "test": tests,
             "taught": bench.estimator.taught, "weights_digest": digest(model.state_dict()),
             "preprocessing": bench.task.preprocessing(),
             "inputs": [[list(x.shape), str(x.dtype).removeprefix("torch.")] for x in bench.example or ()],
@@ -121,6 +122,7 @@ def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[s
         export_onnx(bench.task.exported(model), bench.task.example_for(bundle["genotype"], 2) or (),
                     draft / "network.onnx", bench.task.ports)
         bundle["export_difference"] = check_onnx(model, bench.task.inputs(CHECKED), draft / "network.onnx")
+        bundle["layout"] = lay_out(bench, model, bundle["genotype"], draft / "network.onnx")
         torch.save(model.state_dict(), draft / "weights.pt")
         (draft / "bundle.json").write_text(json.dumps(bundle, indent=1, allow_nan=False), encoding="utf-8")
         old = folder.with_name(folder.name + ".old.new")
@@ -132,6 +134,28 @@ def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[s
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return bundle["export_difference"]
+
+
+def lay_out(bench: Workbench, model: torch.nn.Module, genotype: Genotype, path: Path) -> dict[str, Any]:
+    """The memory layout in which a network is faster on this machine, for those who load it; takes transposes out of
+    the exported file where it is faster without them and says the same. What cannot be told changes nothing."""
+    import onnx
+
+    from archfab.hardware.measuring.layouts import fitting
+    try:
+        exported = onnx.load(path)
+        chosen, lean = fitting(bench.task.exported(model), exported, bench.task.example_for(genotype) or (),
+                               bench.spec.threads)
+        if chosen["torch"] == "nhwc":       # on many inputs too it gives the same
+            check_onnx(copy.deepcopy(model).to(memory_format=torch.channels_last),      # type: ignore[call-overload]
+                       bench.task.inputs(CHECKED), path)
+        if lean is not exported:
+            path.write_bytes(lean.SerializeToString())
+        return chosen
+    except OSError:
+        raise
+    except Exception as error:
+        return {"torch": "nchw", "transposes_removed": 0, "failed": reason(error)}
 
 
 def export_onnx(model: torch.nn.Module, example: tuple[Any, ...], path: Path,
@@ -195,6 +219,8 @@ def load_model(folder: Path | str) -> torch.nn.Module:
     example = tuple(torch.zeros(shape, dtype=getattr(torch, kind)) for shape, kind in bundle["inputs"])
     model = build(Space.from_data(spec.space), bundle["genotype"], example)
     model.load_state_dict(read_weights(folder))
+    if bundle.get("layout", {}).get("torch") == "nhwc":
+        model.to(memory_format=torch.channels_last)         # type: ignore[call-overload]
     return model.eval()
 
 
@@ -215,7 +241,7 @@ def replay(folder: Path | str) -> dict[str, Any]:
     bench.estimator.folder, bench.estimator.taught = Path(folder).resolve().parents[1] / "shared", \
         bundle.get("taught", 0)
     model, _, scores = train(bench, bundle["genotype"], bundle["seed"])
-    test = finite(scores)
+    test, costs = finite(scores), bench.costs(bundle["genotype"]).plain()
     again = {"weights_digest": digest(model.state_dict()), "space_hash": identity(bundle["spec"]["space"]),
              "costs": lasting(bench.costs(bundle["genotype"]).plain()), "id": identity(bundle["genotype"]),
              "preprocessing": bench.task.preprocessing()}
@@ -227,7 +253,7 @@ def replay(folder: Path | str) -> dict[str, Any]:
                     for name, value in test.items() if bundle["test"][0][name] != value]
     now = environment(bench)
     surroundings = [f"{key}: {then} then, {now.get(key)} now" for key, then in bundle["environment"].items()
-                    if now.get(key) != then]
+                    if now.get(key) != then] + moved(bundle["costs"], costs)
     exported = check_export(folder, model, bench)
     return {"bundle": str(folder), "id": bundle["id"], "same": not differences and not exported,
             "differences": differences + exported, "environment": surroundings,
@@ -237,6 +263,19 @@ def replay(folder: Path | str) -> dict[str, Any]:
 def lasting(costs: Mapping[str, Any]) -> dict[str, Any]:
     """The costs that are the same each time: what was measured is not."""
     return {name: cost for name, cost in costs.items() if cost["origin"] != "measured"}
+
+
+def remeasured(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The costs of now, those left as they were then that were measured: no two runs take as long."""
+    return {name: then[name] if name in then and cost["origin"] == then[name]["origin"] == "measured" else cost
+            for name, cost in now.items()}
+
+
+def moved(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The measured costs whose intervals do not meet, in words."""
+    return [f"{name}, measured: {then[name]['value']:.6g} then, {cost['value']:.6g} now" for name, cost in now.items()
+            if name in then and cost["origin"] == then[name]["origin"] == "measured"
+            and not (cost["low"] <= then[name]["high"] and then[name]["low"] <= cost["high"])]
 
 
 def check_export(folder: Path | str, model: torch.nn.Module, bench: Workbench) -> list[str]:

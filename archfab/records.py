@@ -153,12 +153,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """What one network costs on one device: figures by name, the operators they add up from, and the
-    operators that the cost model does not know (never counted as free without saying so)."""
+    """What one network costs on one device: figures by name, the operators they add up from, the operators that the
+    cost model does not know (never counted as free without saying so), and what else the figures rest on."""
 
     figures: Mapping[str, Cost]
     operators: Sequence[Mapping[str, Any]] = ()
     unknown: Sequence[str] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def plain(self) -> dict[str, dict[str, Any]]:
         return {name: asdict(cost) for name, cost in self.figures.items()}

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import math
+import os
 import re
 import sys
 import tomllib
@@ -31,14 +32,33 @@ SINGULAR = {"tasks": "task", "strategies": "strategy", "estimators": "estimator"
             "devices": "device", "cost-models": "cost model", "lowerings": "lowering", "sampling": "sampling rule"}
 
 
-@cache
 def names(kind: str) -> tuple[str, ...]:
-    """The known names of a kind, ours and installed ones, without importing any."""
+    """The known names of a kind, ours, installed ones and the user's own, without importing any."""
+    return tuple(sorted({*bundled(kind), *_own(kind)}))
+
+
+@cache
+def bundled(kind: str) -> tuple[str, ...]:
+    """The names that come with archfab or with an installed package."""
     if kind not in KINDS:
         raise unknown("kind", kind, list(KINDS))
     folder = HERE / KINDS[kind]
     ours = {path.stem for path in folder.iterdir() if _is_plugin(path)}
     return tuple(sorted(ours | set(_installed(kind))))
+
+
+def own_devices() -> Path:
+    """The folder of the user's own devices: ARCHFAB_DEVICES, else .archfab/devices in the home folder."""
+    return Path(os.environ.get("ARCHFAB_DEVICES") or Path.home() / ".archfab" / "devices")
+
+
+def _own(kind: str) -> dict[str, Path]:
+    """The user's own devices by name; a bundled name stays the bundled device."""
+    folder = own_devices()
+    if kind != "devices" or not folder.is_dir():
+        return {}
+    return {path.stem: path for path in sorted(folder.glob("*.toml")) if _is_plugin(path)
+            and path.stem not in bundled(kind)}
 
 
 def load(kind: str, name: str) -> Any:
@@ -51,8 +71,8 @@ def load(kind: str, name: str) -> Any:
     if name in _installed(kind):
         return _installed(kind)[name].load()
     path = HERE / KINDS[kind] / name
-    if path.with_suffix(".toml").exists():
-        return _read(path.with_suffix(".toml"))
+    if (file := _own(kind).get(name) or path.with_name(f"{name}.toml")).exists():
+        return _read(file)
     module = "archfab." + KINDS[kind].replace("/", ".") + "." + name
     try:
         return importlib.import_module(module).export
@@ -69,8 +89,12 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     if name in _installed(kind):
         return {"name": name, "about": _installed(kind)[name].value, "extra": None}
     path = HERE / KINDS[kind] / name
-    if path.with_suffix(".toml").exists():
-        return {"name": name, "about": _read(path.with_suffix(".toml"))["about"], "extra": None}
+    if name in (own := _own(kind)):
+        return {"name": name, "about": _about(own[name]), "extra": None}
+    if path.with_name(f"{name}.toml").exists():
+        numbers = _read(path.with_name(f"{name}.toml"))
+        return {"name": name, "about": numbers["about"], "extra": describe("cost-models", numbers["model"])["extra"],
+                "model": numbers["model"]}
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     about = (ast.get_docstring(tree) or "").split("\n")[0]
@@ -153,6 +177,14 @@ def annotation(parameter: Parameter) -> str:
     return "str" if parameter.default in (None, Parameter.empty) else type(parameter.default).__name__
 
 
+def _about(path: Path) -> str:
+    """What a user's device says of itself; a broken file does not hide the others."""
+    try:
+        return str(_read(path).get("about", ""))
+    except UsageError as error:
+        return f"cannot be used: {error}"
+
+
 def _is_plugin(path: Path) -> bool:
     named = not path.name.startswith(("_", "."))
     return named and (path.suffix in (".py", ".toml") or (path / "__init__.py").exists())
@@ -174,7 +206,7 @@ def _read(path: Path) -> Any:
             raise UsageError(f"{path.name} has no line 'export = ...' that says what it gives")
         return module.export
     try:
-        return {**tomllib.loads(path.read_text(encoding="utf-8")), "name": path.stem}
+        return {**tomllib.loads(path.read_text(encoding="utf-8")), "name": path.stem, "path": str(path.resolve())}
     except OSError:
         raise UsageError(f"there is no file {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

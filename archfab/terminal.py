@@ -219,31 +219,6 @@ def show_options(document: Mapping[str, Any]) -> None:
                    "of archfab predict")
 
 
-OPERATOR = ("operator", "kind", "detail", "shape", "macs", "bytes", "bound", "instructions", "cycles", "utilisation",
-            "latency_ms", "energy_mj")
-
-
-def show_cost(document: Mapping[str, Any]) -> None:
-    """The costs of one network, and the operators that they add up from."""
-    room = document["capacity"]
-    show_table(["cost", "value", "low", "high", "origin", *(["room"] if room else [])],
-               [[name, row["value"], row["low"], row["high"], row["origin"], *([room.get(name, "")] if room else [])]
-                for name, row in document["costs"].items()], f"on {document['device']}")
-    for name, most in room.items():
-        if document["costs"].get(name, {"value": 0})["value"] > most:
-            say(f"it does not fit: {name} is {document['costs'][name]['value']:.4g}, and {document['device']} has room "
-                f"for {most:.4g}")
-    if document["operators"]:
-        say()
-        names = [name for name in OPERATOR if any(name in row for row in document["operators"])]
-        show_table(names, [["x".join(map(str, row.get(n, ()))) if n == "shape" else row.get(n, "") for n in names]
-                           for row in document["operators"]])
-    for line in document.get("memory", {}).get("said", ()):
-        say(line)
-    if document["unknown"]:
-        say(f"not known to the cost model: {', '.join(document['unknown'])}")
-
-
 def show_comparison(document: Mapping[str, Any]) -> None:
     """Each table's strategies at the budgets, the least regret first, then what can be said of them."""
     for table in document["tables"]:

@@ -73,15 +73,20 @@ def recorded(network: Any, *shape: int) -> Workload:
     return record_genotype(Space(network), {}, (torch.empty(1, *shape),))
 
 
-def tiny_networks() -> dict[str, Workload]:
-    """The four reference networks of MLPerf Tiny."""
+def tiny_descriptions() -> dict[str, tuple[Any, tuple[int, ...]]]:
+    """The four reference networks of MLPerf Tiny, and the shapes of their inputs."""
     dense = [[nn.Linear(width), nn.BatchNorm1d(), nn.ReLU()] for width in [128] * 4 + [8] + [128] * 4]
     words = [nn.Conv2d(64, (10, 4), stride=2, padding=(5, 1), bias=False), nn.BatchNorm2d(), nn.ReLU()]
     blocks = [nn.ResidualBlock(16), nn.ResidualBlock(32, stride=2), nn.ResidualBlock(64, stride=2)]
-    return {"AD": recorded(nn.Sequential(*dense, nn.Linear(640)), 640),
-            "KWS": recorded(nn.Sequential(*words, *[nn.SeparableConv(64)] * 4, nn.Classifier(12)), 1, 49, 10),
-            "IC": recorded(nn.Sequential(nn.ConvNormAct(16), *blocks, nn.Classifier(10)), 3, 32, 32),
-            "VWW": recorded(mobilenet(0.25, 2), 3, 96, 96)}
+    return {"AD": (nn.Sequential(*dense, nn.Linear(640)), (640,)),
+            "KWS": (nn.Sequential(*words, *[nn.SeparableConv(64)] * 4, nn.Classifier(12)), (1, 49, 10)),
+            "IC": (nn.Sequential(nn.ConvNormAct(16), *blocks, nn.Classifier(10)), (3, 32, 32)),
+            "VWW": (mobilenet(0.25, 2), (3, 96, 96))}
+
+
+def tiny_networks() -> dict[str, Workload]:
+    """The workloads of the four reference networks of MLPerf Tiny."""
+    return {name: recorded(network, *shape) for name, (network, shape) in tiny_descriptions().items()}
 
 
 def mobilenet(width: float, classes: int) -> Any:

@@ -9,7 +9,7 @@ import torch
 
 from archfab.cli import main
 from archfab.core import BuildError, Device, UsageError
-from archfab.costing import cost_of, costs_on, workload_of
+from archfab.costing.costs import cost_of, costs_on, workload_of
 from archfab.exporting import to_onnx
 from archfab.plan import plan
 

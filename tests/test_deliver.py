@@ -61,6 +61,23 @@ def test_replay_derives_the_same_bits(run):
     assert found["same"] and found["differences"] == [] == found["environment"]
 
 
+def test_a_bundle_says_its_layout_and_is_loaded_in_it(run, tmp_path):
+    import shutil
+    folder = tmp_path / "bundles" / "one"
+    shutil.copytree(run.best.bundle, folder)
+    said, x, answers = read_bundle(folder), torch.rand(2, 1, 8, 8), []
+    assert said["layout"]["torch"] in ("nchw", "nhwc") and "failed" not in said["layout"]
+    for layout in ("nchw", "nhwc"):
+        (folder / "bundle.json").write_text(json.dumps({**said, "layout": {"torch": layout}}))
+        model = load_model(folder)
+        wide = [w for w in model.parameters() if w.dim() == 4 and w.shape[1] > 1 and w.shape[2] > 1]
+        assert wide and all(w.is_contiguous(memory_format=torch.channels_last) == (layout == "nhwc") for w in wide)
+        with torch.no_grad():
+            answers.append(model(x))
+    assert torch.allclose(*answers, atol=1e-5)
+    assert replay(folder)["same"]           # in whatever layout it is delivered, it is the same network
+
+
 def test_replay_names_what_differs(run, tmp_path):
     import shutil
     folder = tmp_path / "bundle"

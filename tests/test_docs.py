@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(python|sh)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+NEEDS_MCU = pytest.mark.skipif(not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm", "gcc"))),
+                               reason="apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc")
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["tutorial.md", "extending.md", "sharing.md", "forecasting.md", "molecules.md",
-                                  "events.md", "memory.md"])
+                                  "events.md", "memory.md", "accelerators.md", "measuring.md", "new-devices.md",
+                                  pytest.param("microcontrollers.md", marks=NEEDS_MCU)])
 def test_a_page_can_be_followed_from_top_to_bottom(page, tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     blocks = BLOCK.findall((ROOT / "docs" / page).read_text())

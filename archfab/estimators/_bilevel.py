@@ -253,19 +253,22 @@ def with_costs(loss: torch.Tensor, mixture: Mixture, data: Mapping[str, Any]) ->
 
 def expected_cost(cost: Mapping[str, Any], chances: Mapping[str, torch.Tensor],
                   labels: Mapping[str, Sequence[Any]]) -> torch.Tensor:
-    """base * exp(the sum over decisions of sum_i p_i log(c_i / base)), c_i the cost with option i in the base network.
+    """base * exp(the sum over decisions of sum_i p_i log(c_i / base)), c_i the cost with option i in the base network;
+    base + the sum over decisions of sum_i p_i (c_i - base) where the table is `additive`.
 
     The table is taken around one network, whose own cost on the device is the base: there, and where one decision
-    differs, it is exact. Logarithms add up what options save, so that the whole stays above 0, as costs do.
+    differs, it is exact. Logarithms add up what options save, so that the whole stays above 0, as costs do. An additive
+    table is exact for every network, and its expectation that of the networks that are drawn with those chances.
     """
-    base = max(float(cost["base"]), TINY)
+    base, additive = max(float(cost["base"]), TINY), cost.get("additive", False)
     total = torch.zeros(())
     for name, table in cost["table"].items():
         if name in chances:
             known = dict(zip(map(repr, table["labels"]), table["costs"], strict=True))
-            parts = [math.log(max(known[repr(label)], TINY) / base) for label in labels[name]]
+            parts = [known[repr(label)] - base if additive else math.log(max(known[repr(label)], TINY) / base)
+                     for label in labels[name]]
             total = total + (chances[name] * torch.tensor(parts).to(chances[name])).sum()
-    return base * total.exp()
+    return base + total if additive else base * total.exp()
 
 
 @torch.no_grad()

@@ -261,6 +261,9 @@ class Reader:
         return ONNX_KINDS.get(node.op_type, "unknown")
 
     def detail(self, node: Any) -> str:
+        if node.op_type in ("MaxPool", "AveragePool"):
+            kernel = attribute(node, "kernel_shape", [])
+            return f"{'x'.join(map(str, kernel))}/{attribute(node, 'strides', [1])[0]}"
         if node.op_type not in CONVOLUTIONS:
             return ""
         weight, groups = self.weight(node), attribute(node, "group", 1)

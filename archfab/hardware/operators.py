@@ -24,6 +24,7 @@ POOLS = {"avg_pool2d", "max_pool2d_with_indices", "_adaptive_avg_pool2d", "adapt
          "avg_pool1d", "max_pool1d", "_adaptive_avg_pool3d", "avg_pool3d", "max_pool3d_with_indices",
          "adaptive_max_pool2d", "max", "min", "amin", "cumsum", "argmax", "prod", "var", "std", "norm",
          "linalg_vector_norm", "logsumexp", "any", "all", "cumprod", "aminmax"}
+WINDOWS = {"avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices"}
 MOVES = {"cat", "clone", "copy", "_to_copy", "constant_pad_nd", "index", "index_select", "gather", "scatter",
          "embedding", "stack", "roll", "flip", "repeat", "upsample_nearest2d", "upsample_bilinear2d", "fill", "zeros",
          "zeros_like", "full", "ones", "ones_like", "full_like", "arange", "new_zeros", "scatter_add", "index_add",
@@ -64,6 +65,10 @@ def kind_of(name: str, args: Any) -> str:
 
 
 def detail_of(name: str, args: Any) -> str:
+    """Kernel and stride of a convolution, with its groups, and of a pool with a window."""
+    if name in WINDOWS:
+        kernel, stride = args[1], args[2] if len(args) > 2 and args[2] else args[1]
+        return f"{'x'.join(map(str, kernel))}/{stride[0]}"
     if name not in CONVOLUTIONS:
         return ""
     weight, stride, groups = args[1], args[3], args[8]

@@ -14,6 +14,7 @@ from archfab.space import Space
 
 SKIPS = ("torch.nn:Identity", "archfab.nn.cells:HalveModule")
 ZEROS = ("archfab.nn.cells:ZeroModule",)
+SUMS = 4            # random networks on which it is seen whether the differences of a table of costs add up
 STARTS = 5          # random networks from which one is sought that keeps the limits, where the likely ones lead nowhere
 MOST = 500          # networks looked at in the order of their probability for one that keeps the limits
 
@@ -165,14 +166,30 @@ class Gradient(Strategy):
 
     def costs(self, name: str, weight: float, form: str) -> dict[str, Any]:
         """What the network costs with each option in place of the likely one, from the hints: a table around the likely
-        network. An option that cannot be built beside the others counts as the likely one does."""
+        network. An option that cannot be built beside the others counts as the likely one does. It is `additive` where
+        its differences add up to what some random networks cost, as those of a lookup table do."""
         assert self.hints is not None
         base = self.likely()
         at = self.hints(base)[name]
         table = {choice: {"labels": list(self.space.labels[choice]),
                           "costs": [self.hints(self.space.fix({**base, choice: other})).get(name, at)
                                     for other in self.space.labels[choice]]} for choice in base}
-        return {"name": name, "base": at, "table": table, "weight": weight, "form": form}
+        return {"name": name, "base": at, "table": table, "weight": weight, "form": form,
+                "additive": self.adds_up(name, base, at, table)}
+
+    def adds_up(self, name: str, base: Genotype, at: float, table: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether the differences in a table around a network add up to the costs of random ones."""
+        assert self.hints is not None
+        rng = random.Random("additive")
+        for _ in range(SUMS):
+            drawn = self.space.fix({choice: rng.choice(self.space.labels[choice]) for choice in base})
+            cost = self.hints(drawn).get(name)
+            if cost is None or drawn.keys() != base.keys():
+                return False
+            total = at + sum(row["costs"][row["labels"].index(drawn[choice])] - at for choice, row in table.items())
+            if not math.isclose(total, cost, rel_tol=1e-6):
+                return False
+        return True
 
 
 def best(chances: Mapping[Label, float] | None, labels: Sequence[Label]) -> Label:

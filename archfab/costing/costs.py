@@ -1,4 +1,4 @@
-"""What one network costs on a device, operator by operator: a genotype of a task, an ONNX file, or a bundle."""
+"""A network, named as a genotype of a task, an ONNX file or a bundle, and what a device says of it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,11 @@ if TYPE_CHECKING:
 
 
 def cost_of(target: str, device: str, genotype: str | None = None, space: str | None = None, data: str | None = None,
-            shapes: Sequence[str] = (), options: Mapping[str, Any] | None = None, memory: bool = False,
-            png: str | None = None) -> dict[str, Any]:
-    """The costs of a network with their origins, the operators that they add up from, those that the device's cost
-    model does not know, and where the device's own numbers come from.
-
-    :param memory: whether the plan of its activations is told too. :param png: the file for a picture of that plan.
-    """
-    workload, on = workload_of(target, genotype, space, data, shapes, options or {}), load_device(device)
-    found = {"network": target, **costs_on(on, workload)}
-    if memory or png:
-        from archfab.hardware.memory.report import report
-        found["memory"], picture = report(on, workload, png is not None)
-        if png and picture:
-            try:
-                Path(png).write_bytes(picture)
-            except OSError as error:
-                raise UsageError(f"{png} cannot be written: {error.strerror}") from None
-    return found
+            shapes: Sequence[str] = (), options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The costs of a network on a device by its name: with their origins, the operators that they add up from, those
+    that the cost model does not know, and where the device's own numbers come from."""
+    workload = workload_of(target, genotype, space, data, shapes, options or {})
+    return {"network": target, **costs_on(load_device(device), workload)}
 
 
 def costs_on(device: Device, workload: Workload) -> dict[str, Any]:
@@ -45,7 +32,7 @@ def costs_on(device: Device, workload: Workload) -> dict[str, Any]:
         raise UsageError(f"the device '{device.name}' cannot cost this network: {error}") from None
     return {"device": device.name, "costs": {name: asdict(cost) for name, cost in costs.figures.items()},
             "operators": [dict(row) for row in costs.operators], "unknown": list(costs.unknown),
-            "capacity": dict(device.capacity),
+            "capacity": dict(device.capacity), "notes": dict(costs.notes),
             "sources": {name: dict(entry) for name, entry in device.sources.items()}}
 
 

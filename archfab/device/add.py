@@ -143,9 +143,10 @@ def told(name: str, measured: Measurements, subjects: Subjects, latencies: np.nd
     floor = math.hypot(model.noise, measured.step / math.sqrt(12) / float(np.median(latencies)))
     notes = [*measured.notes, *subjects.notes, *suspicions(subjects, latencies, known)]
     notes += [outlier_note(row) for row in rows if row.outlier]
-    if 1 < sum(row.outlier for row in rows) and len(rows) < 5 * sum(row.outlier for row in rows):
-        notes.append(f"{sum(row.outlier for row in rows)} outliers among {len(rows)} measurements are many: was the "
-                     "device busy with something else, or is it unlike all that are known? Measure those again, or more")
+    several = sum(row.outlier for row in rows)
+    if several > 1 and 5 * several > len(rows):
+        notes.append(f"{several} outliers among {len(rows)} measurements are many: was the device busy with something "
+                     "else, or is it unlike all that are known? Measure those again, or more")
     if len(latencies) < USUAL:
         notes.append(f"{len(latencies)} networks were measured; {USUAL} are better")
     where = subjects.space or "the task's space" if subjects.table or not known.setting.space else ""

@@ -120,17 +120,15 @@ def studied(setting: Setting, networks: Networks, latencies: np.ndarray, step: f
 
 def doubted(setting: Setting, networks: Networks, latencies: np.ndarray, step: float,
             keep_outliers: bool = False) -> Doubts:
-    """Outliers are found with a trust that falls with the fourth power of how far a measurement is from what the
-    others say, themselves trusted as far; to a fixed point. Those that are none are then trusted wholly: a device that
-    differs from all known ones is no reason to believe it less."""
+    """Trust falls with the fourth power of how far a measurement is from what the others say, themselves trusted as
+    far; to a fixed point."""
     def against_others(trust: np.ndarray) -> Doubts:
         values, deviations = left_out(setting, networks, latencies, step, trust)
         off = np.abs(latencies - values) / deviations
         return Doubts(values, deviations, off, trust,
                       (off > OFF) & (np.abs(np.log(latencies / values)) > math.log(RATIO)))
 
-    whole = np.ones(len(latencies))
-    found = against_others(whole)
+    found = against_others(np.ones(len(latencies)))
     if keep_outliers:
         return replace(found, outlier=np.zeros(len(latencies), bool))
     for _ in range(ROUNDS):
@@ -138,12 +136,7 @@ def doubted(setting: Setting, networks: Networks, latencies: np.ndarray, step: f
         if np.abs(np.log(found.trust / trust)).max() < 0.1:
             break
         found = against_others(trust)
-    outlier = found.outlier
-    while True:             # ends, for outliers only become fewer
-        found = against_others(np.where(outlier, found.trust, whole))
-        if (still := outlier & found.outlier).sum() == outlier.sum():
-            return replace(found, outlier=still)
-        outlier = still
+    return found
 
 
 def checked(model: Learned, networks: Networks, latencies: np.ndarray, doubts: Doubts) -> list[Checked]:

@@ -449,6 +449,8 @@ def test_ten_chosen_measurements_make_a_device_that_knows_the_other_networks(min
 
 
 def test_the_device_is_known_by_name_and_says_what_it_was_made_of(mine, ten, knowledge, tmp_path, own_devices):
+    assert registry.describe("devices", "mine") == {"name": "mine", "about": mine["about"], "extra": None,
+                                                    "model": "learned"}
     assert "mine" in registry.names("devices")
     assert "10 measurements" in registry.describe("devices", "mine")["about"]
     numbers, device = registry.load("devices", "mine"), load_device("mine")

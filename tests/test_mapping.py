@@ -210,7 +210,7 @@ def test_a_file_in_zigzags_format_is_read(tmp_path):
     (lambda data: data["memories"]["rf"].update(force_double_buffering="no"), "is true or false, not 'no'"),
     (lambda data: data["memories"]["rf"].update(loops=["K"]), "which needs an array that is even"),
     (lambda data: data.update(even=1), "even is true or false, not 1"),
-    (lambda data: data["operational_array"].update(systolic_dimensions="D1"), "systolic_dimensions is a list, not 'D1'"),
+    (lambda data: data["operational_array"].update(systolic_dimensions="D1"), "is a list, not 'D1'"),
     (lambda data: data.update(rules="mine"), "rules is one of zigzag, timeloop, not 'mine'"),
     (lambda data: data.update(unrolls={"D1": ["Z"]}), "no loop 'Z'; legal: B, G, K")])
 def test_a_wrong_file_is_refused_with_the_place(change, message):

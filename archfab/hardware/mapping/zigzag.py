@@ -4,10 +4,10 @@ The format (zigzag-dse 3.9, MIT): `operational_array` with `dimensions`, `sizes`
 `memories`, innermost first, each with `size` (bit), `r_cost`, `w_cost` (pJ for one access of the port's largest word),
 `area`, `operands` (I1: inputs, I2: weights, O: outputs), `served_dimensions` and `ports` with their bits in a cycle and
 what they are allocated to: operand, and fh, tl, fl, th for from/to the higher/lower memory. A memory serves what the
-lower ones of its operands serve too, whether it says so or not. `dataflows`, `input_precision`, `latency` and `mem_type`
+lower ones of its operands serve too, whether it says so or not. `dataflows`, `input_precision`, `latency`, `mem_type`
 are read past: every dataflow is searched, and a transfer takes as long as its port needs. The format has no unit of
-areas: they count where `area_unit` is mm2. Further keys of ours: `rules`, `even`, `unrolls`; of a memory `word`, `leakage`, `loops` (see
-`architecture`).
+areas: they count where `area_unit` is mm2. Further keys of ours: `rules`, `even`, `unrolls`; of a memory `word`,
+`leakage`, `loops` (see `architecture`).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from archfab.hardware.measuring.operators import added_up, described
 from archfab.hardware.measuring.remote import Place, Sample, ask
 from archfab.hardware.measuring.timing import Beat, Settings, interval, measure
 from archfab.hardware.measuring.torch_timing import kept, time_module
-from archfab.hardware.models.host import Host
+from archfab.hardware.models.host import Host, milli
 from archfab.hardware.network import Network
 from archfab.hardware.workload import record
 
@@ -63,7 +63,7 @@ def measured(clock, run, looks=(), **settings):
     return measure(run, Settings(**settings), 1, clock, look=lambda _: Beat(next(found), 0.0))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 @given(st.floats(1e-5, 3))
 def test_a_known_time_is_found(seconds):
     clock = FakeClock()
@@ -387,6 +387,11 @@ def test_the_device_gives_measurements_with_their_interval():
     assert sum(row["latency_ms"] for row in costs.operators) == pytest.approx(latency.value)
     assert costs.figures["macs"].value == 12 and costs.notes["machine"]["threads"] == 1
     assert json.dumps(dict(costs.notes)) and not costs.unknown
+
+
+def test_the_interval_is_wider_by_what_processes_differ():
+    found = milli({"median": 1e-3, "low": 0.9e-3, "high": 1.1e-3}, 0.02)
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, 0.9 / 1.02, 1.1 * 1.02))
 
 
 def test_what_is_known_is_not_measured_again(monkeypatch):

@@ -77,9 +77,9 @@ def pin(cores: Sequence[int] | None, threads: int) -> list[int] | None:
     allowed = sorted(os.sched_getaffinity(0))
     chosen = list(cores) if cores else allowed[-threads:]
     if not set(chosen) <= set(allowed):
-        raise OSError(f"cores {chosen}; it has {allowed}")
+        raise OSError(f"cores {chosen}, of {allowed}")
     if threads > len(chosen):
-        raise OSError(f"{threads} threads on {len(chosen)} of them; it has {allowed}")
+        raise OSError(f"{threads} threads on the cores {chosen}")
     os.sched_setaffinity(0, chosen)
     return chosen
 

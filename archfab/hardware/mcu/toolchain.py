@@ -61,9 +61,9 @@ def version() -> str:
 
 
 def digest(core: Core, *parts: str) -> str:
-    """A name for what comes of these texts, the kernels, the compiler and its options."""
+    """A name for what comes of these texts, the kernels, the compiler and how it is called."""
     found = hashlib.sha256(repr((version(), core, FLAGS, STACK, parts)).encode())
-    for path in sorted([*HERE.glob("kernels/*"), *HERE.glob("runtime/*")]):
+    for path in sorted([*HERE.glob("kernels/*"), *HERE.glob("runtime/*"), Path(__file__)]):
         found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()[:24]
 

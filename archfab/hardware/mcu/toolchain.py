@@ -19,7 +19,7 @@ from archfab.hardware.mcu.cores import Core
 
 HERE = Path(__file__).parent
 PREFIX = "arm-none-eabi-"
-INSTALL = "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+INSTALL = "apt install gcc-arm-none-eabi qemu-system-arm"
 FLAGS = ("-mthumb", "-O2", "-std=c11", "-ffreestanding", "-ffunction-sections", "-fdata-sections", "-fno-builtin",
          "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror")
 STACK = 2048                    # bytes; the deepest call of a kernel needs a few hundred

@@ -28,6 +28,7 @@ from archfab.hardware.models.mcu import Mcu
 from archfab.hardware.network import Network
 from archfab.hardware.workload import record
 from archfab.lowering.concrete import build
+from archfab.plan import plan
 from archfab.space import Space
 from archfab.tasks.vision import spaces
 
@@ -236,6 +237,12 @@ def test_a_missing_compiler_or_simulator_says_how_to_install_it(monkeypatch):
     for name in ("arm-none-eabi-gcc", "qemu-system-arm"):
         with pytest.raises(UsageError, match=f"needs {name}.*apt install gcc-arm-none-eabi .*qemu-system-arm"):
             toolchain.tool(name)
+
+
+def test_a_missing_tool_is_seen_before_a_search(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UsageError, match="needs arm-none-eabi-gcc, which is not installed"):
+        plan("vision", space="cell", data=None, device="cortex-m4-simulated", options={"channels": 4})
 
 
 def test_what_cannot_be_generated_is_listed_at_once():

@@ -61,6 +61,13 @@ class Mcu(Device):
         self._error = numbers.get("error", {})
         self.capacity = {name: float(entry["value"]) for name, entry in numbers.get("capacity", {}).items()}
 
+    def ready(self) -> None:
+        from archfab.hardware.mcu.simulator import compiler
+        from archfab.hardware.mcu.toolchain import PREFIX, tool
+        for name in (PREFIX + "gcc", "qemu-system-arm"):
+            tool(name)
+        compiler()
+
     def cost(self, workload: Workload) -> Costs:
         """The costs of the workload's network; the first time it is compiled and simulated, which takes seconds.
 

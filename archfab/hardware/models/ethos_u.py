@@ -62,10 +62,13 @@ class EthosU(Device):
         self._bounds: dict[str, tuple[Estimate, ...]] = {}
         self._known: dict[str, Costs] = {}
 
-    def cost(self, workload: Workload) -> Costs:
-        from archfab.hardware.int8.quantise import quantise
+    def ready(self) -> None:
         from archfab.hardware.int8.vela import version
         version()
+
+    def cost(self, workload: Workload) -> Costs:
+        from archfab.hardware.int8.quantise import quantise
+        self.ready()
         if workload.network is None:
             raise BuildError(f"device '{self.name}' compiles the network itself, and this workload has none: trace it "
                              "from a genotype, a task or an ONNX file")

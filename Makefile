@@ -1,7 +1,7 @@
 # Each target does all of its own set-up: Python 3.11 or newer and pip are enough.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: demo test test-all check benchmarks clean
+.PHONY: demo test test-all check benchmarks simulators clean
 
 demo: .venv/ready
 	$(BIN)/archfab search vision --device cortex-m7 --limit "memory_kb<=16" --minimize error --minimize latency_ms \
@@ -13,6 +13,12 @@ test: .venv/ready check
 
 test-all: .venv/ready check
 	$(BIN)/pytest -n 2
+
+# What simulated microcontrollers and the tests of boards over ssh need, on Debian and its kin; tests skip without it.
+simulators:
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev gcc-arm-none-eabi qemu-system-arm \
+		openssh-server openssh-client
 
 check: .venv/ready
 	$(BIN)/ruff check .

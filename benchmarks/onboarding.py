@@ -5,8 +5,9 @@ random networks to choose from; the ten are chosen as `archfab device next` does
 entries in the table are the measurements, and every other network of the table is predicted. The factor of the
 intervals comes from rehearsals on the known devices, in the first draws of each device as a user's would, in the others
 the middle one of those. Beside it in the same run:
-a Gaussian process on six principal components of the other devices' logarithms. The ceiling is what a fit to thousands
-of the device's own measurements reaches on rows it has not seen: the noise of the table, which nobody can rank.
+a Gaussian process on six principal components of the other devices' logarithms. The ceiling is what the best of several
+fits to thousands of the device's own measurements reaches on rows it has not seen: the rest is the noise of the table,
+which nobody can rank. On noisy tables ten measurements and the other devices can reach it.
 
 Needs the optional data folder (ARCHFAB_DATA). Any table that lies there is scored, other devices included.
     python benchmarks/onboarding.py --json              one list of rows; 20 draws
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import re
 import time
@@ -32,9 +34,11 @@ from rows import missed, row, show
 from archfab.hardware.onboarding.choosing import chosen
 from archfab.hardware.onboarding.knowledge import Table, read_knowledge
 from archfab.hardware.onboarding.learning import NORMAL, doubted, learned
-from archfab.hardware.onboarding.references import ROWS, Reference, references
+from archfab.hardware.onboarding.references import Reference, fitted, references
 from archfab.hardware.onboarding.rehearsal import factor_of, rehearse, spearman
 from archfab.hardware.onboarding.setting import Setting, family, setting_of
+from archfab.hardware.onboarding.spaces import RUNTIMES
+from archfab.hardware.onboarding.terms import TERMS
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("ARCHFAB_DATA", ROOT / "../shared/data"))
@@ -81,14 +85,16 @@ class Peer:
 
 
 def ceiling(table: Table, name: str, known: Reference) -> tuple[float, float, float]:
-    """Rank correlation, share within 10 % and relative deviation of fits to many measurements, on other rows: the
-    device's price list, and for the cells every pair of operations beside it; the better of them."""
+    """Rank correlation, share within 10 % and relative deviation of fits to four fifths of the device's own table, on
+    the other rows: its prices with and without the places, and for the cells every pair of operations; the best."""
     y = table.latencies[name]
     rows = np.random.default_rng(1).permutation(np.flatnonzero(~np.isnan(y)))
     train, test = rows[: len(rows) * 4 // 5], rows[len(rows) * 4 // 5:]
-    test = np.setdiff1d(test, np.random.default_rng(0).permutation(np.flatnonzero(~np.isnan(y)))[:ROWS])
-    at = {"all": 0, "needed": 1, "alive": 2}[known.runtime[table.space]]
-    found = [known.latencies(table.networks.columns(at), table.space)[test]]
+    at = RUNTIMES.index(known.runtime[table.space])
+    columns, found = table.networks.columns(at), []
+    for part in (columns, columns[:, :len(TERMS)]):
+        prices, places, _ = fitted([(table.space, part[train], y[train])])
+        found.append(np.maximum(part[test] @ np.concatenate([prices, places[table.space]]), 0.05 * np.median(y[train])))
     if table.space == "nb201":
         codes = np.concatenate([table.networks.codes[i] for i in sorted({0, at})], axis=1)
         ones = (codes > 0).astype(float)
@@ -129,11 +135,13 @@ def score(table: Table, name: str, known: Sequence[Reference], draws: int, peer:
         factor = factors[draw] if draw < REHEARSED else float(np.median(factors))
         value, deviation = model.predict(table.networks.take(test))
         chance, _ = by_chance.predict(table.networks.take(test))
-        gp, gp_chance = (plain.predict(rows, y[rows], test) if plain else value for rows in (ten, any_ten))
+        gp, gp_chance = (plain.predict(rows, y[rows], test) if plain else np.full(len(test), np.nan)
+                         for rows in (ten, any_ten))
         true, half = y[test], NORMAL * factor * deviation
         found.append((spearman(value, true), within(value, true), np.mean(np.abs(value - true) <= half),
                       np.median(half / value), model.noise, spearman(value, true), spearman(chance, true),
-                      spearman(gp, true), within(gp, true), spearman(gp_chance, true)))
+                      *((spearman(gp, true), within(gp, true), spearman(gp_chance, true)) if plain
+                        else [math.nan] * 3)))
     means = dict(zip(FIELDS, np.mean(found, axis=0).tolist(), strict=True))
     means["worst draw"] = float(min(each[0] for each in found))
     return Case(table, name, means, *ceiling(table, name, next(each for each in known if each.name == name)))
@@ -180,7 +188,7 @@ def summary(cases: Sequence[Case], seconds: float) -> list[dict[str, Any]]:
                         0.90 if case.table.space == HEADLINE else None, True,
                         {"plain gp": case.means["plain gp spearman of random ten"], "ceiling": case.ceiling}))
     rows.append(row("onboarding cpu seconds", seconds, "s", 600.0))
-    return rows
+    return [{**each, "peers": {name: x for name, x in each["peers"].items() if not math.isnan(x)}} for each in rows]
 
 
 def write(path: Path, cases: Sequence[Case], draws: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")      # as the command line does
 os.environ.setdefault("OMP_NUM_THREADS", "1")           # networks of tests are tiny, and tests run side by side
 ROOT = Path(__file__).parents[1]
+os.environ["ARCHFAB_DEVICES"] = str(ROOT / "tests" / "no-devices")     # the user's own devices are none of the tests'
 DATA = Path(os.environ.get("ARCHFAB_DATA", ROOT / "../shared/data"))
 
 

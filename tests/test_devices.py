@@ -138,6 +138,19 @@ def test_golden_cost_when_memory_is_slow_and_a_start_is_paid():
     assert [row["bound"] for row in costs.operators] == ["memory", "launch"]
 
 
+def test_small_images_reach_less_of_the_rate_where_a_device_says_so():
+    """At 64 positions, with half the rate reached at 32: two thirds of it; 3x3 convolutions keep theirs."""
+    half = {"value": 32, "unit": "positions", "origin": "analytic", "source": "made up for this test"}
+    numbers = {**made_up(overhead_us=0), "saturation": {"pointwise": half}}
+    pointwise = record(torch.nn.Conv2d(16, 32, 1, bias=False), (torch.rand(1, 16, 8, 8),))
+    plain, small = (Roofline(each).cost(pointwise).figures["latency_ms"].value
+                    for each in (made_up(overhead_us=0), numbers))
+    assert small == pytest.approx(1.5 * plain) == pytest.approx(1.5 * 16 * 32 * 64 / 0.5e9 * 1e3)
+    several = record(torch.nn.Conv2d(16, 32, 1, bias=False), (torch.rand(4, 16, 8, 8),))     # 256 positions
+    assert Roofline(numbers).cost(several).figures["latency_ms"].value == pytest.approx(4 * plain * (1 + 32 / 256))
+    assert Roofline(numbers).cost(one_conv()).figures == Roofline(made_up(overhead_us=0)).cost(one_conv()).figures
+
+
 @pytest.mark.parametrize(("overhead", "seconds", "bound"), [(1, 2 * 6912 / 0.5e9, "compute"), (50, 100e-6, "launch")])
 def test_launches_that_run_ahead_cost_the_longer_of_both(overhead, seconds, bound):
     two = torch.nn.Sequential(*[torch.nn.Conv2d(4, 4, 3, padding=1, bias=False) for _ in range(2)])
@@ -473,6 +486,8 @@ BAD = {
     "bandwidth below measured": (GOOD + MEASURED.format("bandwidth_gb_s", 3, "GB/s"), "gb_s of 2.24 is below the 3"),
     "measured what": (GOOD + MEASURED.format("power_w", 3, "W"), "there is no measured.power_w"),
     "utilisation above 1": (with_value("utilisation.conv", 1.2), r"peak of 0\.56 GMAC/s is too low"),
+    "saturation of what has no positions": (GOOD.replace("[utilisation.conv]", "[saturation.linear]\nx = 1\n"
+                                                         "[utilisation.conv]"), "there is no saturation.linear"),
     "memory order": (GOOD + "\n[memory]\norder = 3\n", "reorders, in_place, keeps_input, alignment"),
     "memory in place": (GOOD + "\n[memory]\nin_place = 1\n", "memory.in_place is true or false, not 1"),
     "memory alignment": (GOOD + "\n[memory]\nalignment = 0\n", "memory.alignment is a whole number from 1 up"),

@@ -4,9 +4,11 @@ import itertools
 import random
 from functools import cache
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archfab.core import UsageError
 from archfab.hardware.memory import Graph, Step, plan
 from archfab.hardware.memory.offsets import Block, most_at_once, packed
 from archfab.hardware.memory.orders import best_order, floor_of, lives
@@ -239,3 +241,77 @@ def test_few_blocks_are_packed_exactly(rows):
 
     assert found.bytes == min(map(stacked, itertools.permutations(range(len(blocks)))))
     assert most_at_once(blocks) <= found.bound <= found.bytes
+
+
+# --- odd and bad input
+
+def chain_of_two(**changes):
+    return Graph(**{"steps": (Step((0,), (1,), "one"), Step((1,), (2,), "two")), "sizes": [4, 8, 2], "inputs": (0,),
+                    "outputs": (2,), **changes})
+
+
+def test_nothing_to_run_still_holds_what_comes_in():
+    found = plan(Graph((), {"x": 12}, ("x",), ("x",)))
+    assert (found.arena, found.peak, found.order, found.gap) == (12, 12, (), 0)
+    assert plan(Graph((), {})).arena == 0
+
+
+def test_views_share_memory_and_hold_it():
+    """A view of the first buffer is read at the end, so the first buffer stays."""
+    steps = (Step(("x",), ("a",)), Step(("a",), ("b",)), Step(("flat", "b"), ("out",)))
+    sizes = {"x": 1, "a": 8, "flat": 8, "b": 8, "out": 1}
+    found = plan(Graph(steps, sizes, ("x",), ("out",), views={"flat": "part", "part": "a"}))
+    assert found.arena == 8 + 8 + 1 and found.offsets["flat"] == found.offsets["part"] == found.offsets["a"]
+    assert found.lives["flat"] == found.lives["a"] == (0, 2)
+
+
+def test_an_input_is_written_over_only_where_that_is_allowed():
+    steps = (Step(("x",), ("y",), "relu", ("x",)),)
+    assert plan(Graph(steps, {"x": 8, "y": 8}, ("x",), ("y",))).arena == 8
+    assert plan(Graph(steps, {"x": 8, "y": 8}, ("x",), ("y",), keep_inputs=True)).arena == 16
+    assert plan(Graph(steps, {"x": 8, "y": 8}, ("x",), ("y",)), in_place=False).arena == 16
+
+
+def test_scratch_memory_is_held_while_its_step_runs():
+    found = plan(chain_of_two(steps=(Step((0,), (1,), scratch=5), Step((1,), (2,)))))
+    assert found.arena == found.live[0] == 4 + 8 + 5 and found.live[1] == 10 and set(found.scratch) == {0}
+
+
+BAD = {
+    "no size": (chain_of_two(sizes=[4, 8]), {}, "buffer 2 has no size"),
+    "negative size": (chain_of_two(sizes=[4, -8, 2]), {}, "buffer 1 has a size of -8 bytes"),
+    "read before it is written": (chain_of_two(inputs=()), {}, r"step 0 \(one\) reads the buffer 0, which no earlier"),
+    "output that nobody writes": (chain_of_two(outputs=(3,), sizes=[1, 1, 1, 1]), {}, "output 3 is neither written"),
+    "overwrites what it does not read": (chain_of_two(steps=(Step((0,), (1,), "one", (2,)),)), {}, "'one' overwrites"),
+    "kept input that is written": (chain_of_two(steps=(Step((0,), (0,), "one"),), outputs=(0,), keep_inputs=True), {},
+                                   r"step 0 \(one\) writes the input 0, which is to be kept"),
+    "view of itself": (chain_of_two(views={1: 2, 2: 1}), {}, "view of itself"),
+    "alignment": (chain_of_two(), {"alignment": 0}, "alignment of 0"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_graph_says_what_is_wrong(fault):
+    graph, options, said = BAD[fault]
+    with pytest.raises(UsageError, match=said):
+        plan(graph, **options)
+
+
+def test_large_graphs_are_planned_with_little_effort_and_an_honest_bound():
+    """60 branches that are wide and then narrow, in an order that starts them all at once: one after the other is
+    best, and found without proof where few states may be looked at."""
+    sizes, steps, wide = [1], [], []
+    for _ in range(30):
+        steps.append(Step((0,), (len(sizes),)))
+        wide.append(len(sizes))
+        sizes.append(10)
+    narrow = []
+    for b in wide:
+        steps.append(Step((b,), (len(sizes),)))
+        narrow.append(len(sizes))
+        sizes.append(1)
+    steps.append(Step(tuple(narrow), (len(sizes),)))
+    sizes.append(1)
+    found = plan(Graph(steps, sizes, (0,), (len(sizes) - 1,)), effort=1)
+    assert found.arena == 29 + 10 + 1           # 29 narrow ones, the last wide one and what it becomes
+    assert found.bound <= found.arena < plan(Graph(steps, sizes, (0,), (len(sizes) - 1,)), reorder=False).arena == 301

@@ -234,3 +234,15 @@ def test_a_device_that_does_not_reorder_is_planned_in_the_given_order():
     assert Runtime().plan(kernels, workload, 8).arena == (2 + 8 + 1) * size
     kept = Runtime(keeps_input=True).plan(kernels, workload, 8)
     assert kept.lives[workload.inputs[0]] == (0, len(kernels) - 1)
+
+
+def test_a_batch_norm_of_its_own_works_in_place_and_in_patches():
+    """After a pool nothing folds it: it writes over its input, and a stage goes on through it."""
+    kernels, workload = worked(tnn.Sequential(tnn.Conv2d(3, 8, 3, padding=1), tnn.AvgPool2d(2), tnn.BatchNorm2d(8),
+                                              tnn.Conv2d(8, 4, 1)))
+    assert [kernel.kind for kernel in kernels] == ["conv", "pool", "norm", "pointwise"]
+    graph = graph_of(kernels, workload, 8)
+    assert graph.steps[2].overwrites == kernels[2].reads
+    assert stages_of(kernels, workload, graph)[0] == [2, 3, 4]
+    found = plan(graph)
+    assert found.offsets[kernels[2].writes[0]] == found.offsets[kernels[2].reads[0]]

@@ -322,8 +322,11 @@ def test_every_bundled_device_is_explained_by_its_price_list():
 def test_rooflines_are_price_lists_too():
     assert {"server-gpu", "cortex-m7"} <= {each.name for each in rooflines()}
     gpu = next(each for each in rooflines() if each.name == "server-gpu")
-    assert gpu.prices[PLACE["conv launches"]] == pytest.approx(0.104)
-    assert gpu.prices[PLACE["conv gmacs"]] == pytest.approx(1 / (7 * 0.141))
+    numbers = registry.load("devices", "server-gpu")
+    assert gpu.prices[PLACE["conv launches"]] == pytest.approx(numbers["overhead_us"]["value"] / 1000)
+    assert gpu.prices[PLACE["conv gmacs"]] == pytest.approx(
+        1000 / (numbers["peak_gmacs"]["value"] * numbers["utilisation"]["conv"]["value"]))
+    assert gpu.prices[PLACE["conv melements"]] == pytest.approx(4 / numbers["bandwidth_gb_s"]["value"])
     assert (usual() > 0).all()
 
 
@@ -510,12 +513,52 @@ def test_another_unit_under_the_name_of_ms_is_suspected(ten, knowledge, tmp_path
     assert any("times faster than the fastest" in note and "seconds" in note for note in whole["notes"])
 
 
+def test_one_row_in_another_unit_is_an_outlier_that_says_so(ten, knowledge, tmp_path):
+    rows = [(idx, y * (1000 if i == 2 else 1)) for i, (idx, y) in enumerate(ten)]
+    document = add("mine", measured(tmp_path / "m.csv", rows), [str(knowledge)])
+    assert any(note.startswith(f"{ten[2][0]}: ") and "another unit?" in note for note in document["notes"])
+    assert [row["key"] for row in document["checks"] if row["outlier"]] == [ten[2][0]]
+
+
+def conv_model(width):
+    from onnx import TensorProto, helper
+    weights = [helper.make_tensor(name, TensorProto.FLOAT, [width, inputs, 3, 3], [0.1] * (width * inputs * 9))
+               for name, inputs in (("a", 3), ("b", width))]
+    nodes = [helper.make_node("Conv", ["x", "a"], ["y"], pads=[1] * 4), helper.make_node("Relu", ["y"], ["z"]),
+             helper.make_node("Conv", ["z", "b"], ["out"], pads=[1] * 4)]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+                              [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, width, 8, 8])], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_onnx_files_are_measured(tmp_path):
+    import onnx
+    widths = (4, 8, 12, 16, 24, 32, 48)
+    for width in widths:
+        onnx.save(conv_model(width), tmp_path / f"{width}.onnx")
+    rows = [(f"{width}.onnx", 1 + width * (27 + 9 * width) / 4000) for width in widths]
+    document = add("mine", write(tmp_path / "m.csv", ["onnx", "latency_ms"], rows[:-1]))
+    assert document["measurements"] == 6 and document["next"] == []
+    found = predicted("mine", write(tmp_path / "n.csv", ["onnx", "latency_ms"], rows[-1:]))["networks"][0]
+    assert found["low_ms"] < found["measured_ms"] < found["high_ms"]
+    with pytest.raises(UsageError, match=r"row 2: there is no file .*gone\.onnx"):
+        add("other", write(tmp_path / "o.csv", ["onnx", "latency_ms"], [("gone.onnx", 3)] * 6))
+
+
 def test_too_few_measurements_say_how_many_and_which(ten, knowledge, tmp_path, own_devices):
     with pytest.raises(UsageError, match=r"3 measured networks are too few.*at least 5.*Measure next: (\d+; ){6}\d+"):
         add("mine", measured(tmp_path / "three.csv", ten[:3]), [str(knowledge)])
     assert not own_devices.exists()
     document = add("mine", measured(tmp_path / "six.csv", ten[:6]), [str(knowledge)])
     assert any("6 networks were measured; 10 are better" in note for note in document["notes"])
+
+
+def test_runs_of_the_same_network_are_repeats_whatever_else_the_rows_say(ten, knowledge, tmp_path):
+    rows = [(idx, run, y * (1 + 0.01 * run), 0.1) for idx, y in ten for run in (-1, 1)]
+    file = write(tmp_path / "runs.csv", ["idx", "run", "latency_ms", "latency_std_ms"], rows)
+    document = add("mine", file, [str(knowledge)])
+    assert document["measurements"] == 10 and any("10 networks were measured several" in x for x in document["notes"])
+    assert [row["measured"] for row in document["checks"]] == pytest.approx([y for _, y in ten])
 
 
 @pytest.mark.parametrize(("rows", "said"), [([(15_625, 3)], "idx is a whole number from 0 to 15624"),
@@ -643,7 +686,8 @@ def test_a_search_runs_on_a_learned_device_and_its_report_keeps_to_the_interval(
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_ten_measurements_of_a_public_device_reach_what_the_table_allows(shared_data, tmp_path):
+def test_ten_measurements_of_a_public_device_reach_what_the_table_allows(shared_data, monkeypatch):
+    monkeypatch.syspath_prepend(str(spaces.Path(__file__).parents[1] / "benchmarks"))       # for its own imports
     onboarding = registry.user_file(spaces.Path(__file__).parents[1] / "benchmarks/onboarding.py")
     tables = read_knowledge([shared_data / "help-latency"])
     known = references(tables)

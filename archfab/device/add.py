@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,15 @@ def subjects_of(measured: Measurements, naming: Naming) -> tuple[Subjects, np.nd
     if not measured.rows:
         raise UsageError(f"no network has a latency yet; at least {LEAST} are needed, {USUAL} are better")
     subjects = naming.find(measured.rows, measured.columns)
-    return subjects, np.array([measured.latencies[row] for row in subjects.rows])
+    groups: dict[str, list[int]] = {}
+    for i, key in enumerate(subjects.networks.keys):
+        groups.setdefault(key, []).append(i)
+    latencies = np.array([np.mean([measured.latencies[subjects.rows[i]] for i in rows]) for rows in groups.values()])
+    if len(groups) == len(subjects.rows):
+        return subjects, latencies
+    several = sum(len(rows) > 1 for rows in groups.values())
+    note = f"{several} networks were measured several times, under different rows: the means are used"
+    return replaced(subjects.take([rows[0] for rows in groups.values()]), notes=(*subjects.notes, note)), latencies
 
 
 def too_few(number: int, known: Known, subjects: Subjects) -> UsageError:
@@ -139,9 +148,7 @@ def told(name: str, measured: Measurements, subjects: Subjects, latencies: np.nd
     value, deviation = model.predict(known.candidates)
     floor = math.hypot(model.noise, measured.step / math.sqrt(12) / float(np.median(latencies)))
     notes = [*measured.notes, *subjects.notes, *suspicions(subjects, latencies, known)]
-    notes += [f"{row.key}: {row.measured:.4g} ms is an outlier, {row.measured / row.predicted:.3g} times what the "
-              f"others say ({row.low:.4g} to {row.high:.4g} ms), more than {OFF:g} deviations off: hardly used; "
-              "measure it again, or keep it: --keep-outliers" for row in rows if row.outlier]
+    notes += [outlier_note(row) for row in rows if row.outlier]
     if len(latencies) < USUAL:
         notes.append(f"{len(latencies)} networks were measured; {USUAL} are better")
     where = subjects.space or "the task's space" if subjects.table or not known.setting.space else ""
@@ -160,6 +167,15 @@ def told(name: str, measured: Measurements, subjects: Subjects, latencies: np.nd
         "rehearsal": [{key: x for key, x in asdict(each).items() if key != "off"} for each in rehearsed],
         "checks": [asdict(row) for row in rows], "excluded": len(subjects.table.excluded) if subjects.table else 0,
         "next": upcoming(known, networks, SAID_NEXT, model), "notes": notes}
+
+
+def outlier_note(row: Checked) -> str:
+    """What is said of an outlier; a factor near a thousand is what another unit looks like."""
+    ratio = row.measured / row.predicted
+    unit = " (near a thousand: another unit?)" if 2.7 < abs(math.log10(ratio)) < 3.3 else ""
+    return (f"{row.key}: {row.measured:.4g} ms is an outlier, {ratio:.3g} times what the others say ({row.low:.4g} to "
+            f"{row.high:.4g} ms){unit}, more than {OFF:g} deviations off: hardly used; measure it again, or keep it: "
+            "--keep-outliers")
 
 
 def suspicions(subjects: Subjects, latencies: np.ndarray, known: Known) -> list[str]:

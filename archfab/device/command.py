@@ -145,7 +145,8 @@ def show_added(document: Mapping[str, Any]) -> None:
     rounded = f", measurements rounded to {document['rounded_to_ms']:g} ms" if document["rounded_to_ms"] else ""
     say(f"90 % interval: +-{100 * document['interval_half_width']:.1f} % (median); noise of one measurement "
         f"{100 * document['floor']:.1f} %{rounded}: networks that differ by less cannot be ranked")
-    say(f"measure next: {'; '.join(document['next'])}")
+    if document["next"]:
+        say(f"measure next: {'; '.join(document['next'])}")
     for note in document["notes"]:
         say(f"note: {note}")
     say(f"{document['file']}; use it: --device {document['device']}")

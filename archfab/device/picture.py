@@ -8,6 +8,8 @@ from typing import Any
 
 from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, png
 
+SHOWN = 100             # networks whose interval is drawn
+
 
 def left_out_picture(document: Mapping[str, Any], path: Path) -> None:
     """Each measurement against what the others say of it."""
@@ -29,13 +31,15 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
     ends = [value for row in rows for value in (row["x"], row["y"])] or [1.0]
     line = [min(ends) * 0.9, max(ends) * 1.1]
     axis.plot(line, line, color=OTHER, linewidth=1, zorder=1)
+    if len(rows) > SHOWN:
+        axis.scatter([row["x"] for row in rows], [row["y"] for row in rows], s=3, color=OTHER, label="networks")
+    every = rows[::-(-len(rows) // SHOWN)] if rows else rows
     for odd, colour, name in ((False, FOUND, "90 % interval"), (True, LINE, "outlier")):
-        some = [row for row in rows if row["odd"] == odd]
+        some = [row for row in every if row["odd"] == odd]
         if some:
             axis.errorbar([row["x"] for row in some], [row["y"] for row in some],
                           yerr=[[row["y"] - row["low"] for row in some], [row["high"] - row["y"] for row in some]],
-                          fmt="o", markersize=4 if len(rows) <= 100 else 2, linewidth=1, color=colour, label=name,
-                          alpha=1 if len(rows) <= 100 else 0.4)
+                          fmt="o", markersize=4 if len(rows) <= SHOWN else 2, linewidth=1, color=colour, label=name)
     for row in rows if len(rows) <= 20 else ():
         if len(str(row["key"])) <= 12:
             axis.annotate(row["key"], (row["x"], row["y"]), fontsize=7, color=INK, xytext=(4, 3),

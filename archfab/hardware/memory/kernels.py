@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from archfab.hardware.kernels import Kernel
+from archfab.hardware.kernels import BATCH_NORMS, Kernel
 from archfab.hardware.memory.graph import Graph, Step
 from archfab.hardware.workload import Workload
 
@@ -14,8 +14,8 @@ def graph_of(kernels: Sequence[Kernel], workload: Workload, bits: int, keep_inpu
              names: bool = True) -> Graph:
     """A step for each kernel; the sizes of activations that are stored in so many bits.
 
-    An elementwise kernel may write over any of its inputs. Activations that no kernel writes, such as constants made
-    on the way, are there from the start. Names cost time, so they may be left out.
+    An elementwise kernel and a batch norm may write over any of their inputs. Activations that no kernel writes, such
+    as constants made on the way, are there from the start. Names cost time, so they may be left out.
     """
     inputs = list(workload.inputs)
     steps: list[Step] = []
@@ -29,9 +29,14 @@ def graph_of(kernels: Sequence[Kernel], workload: Workload, bits: int, keep_inpu
             reads = tuple(b for b in reads if b in written)
         written.update(kernel.writes)
         steps.append(Step(reads, kernel.writes, title(kernel) if names else "",
-                          reads if kernel.kind == "elementwise" else ()))
+                          reads if same_place(kernel) else ()))
     return Graph(steps, {b: math.ceil(workload.buffers[b].bytes_in(bits)) for b in written}, inputs,
                  [b for b in workload.outputs if b in written], keep_inputs)
+
+
+def same_place(kernel: Kernel) -> bool:
+    """Whether a number that is written comes of the numbers that are read in the same place."""
+    return kernel.kind == "elementwise" or kernel.names[0] in BATCH_NORMS
 
 
 def title(kernel: Kernel) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from archfab.core import UsageError
 from archfab.hardware.kernels import Kernel
 from archfab.hardware.memory.graph import Graph
-from archfab.hardware.memory.kernels import graph_of
+from archfab.hardware.memory.kernels import graph_of, same_place
 from archfab.hardware.memory.orders import pieces
 from archfab.hardware.memory.planning import Plan
 from archfab.hardware.memory.runtime import Runtime
@@ -23,6 +23,8 @@ from archfab.hardware.workload import Workload
 
 GRIDS = (1, 2, 3, 4, 5, 6, 8)
 """Into how many patches an axis is cut."""
+QUICK = 10
+"""The effort of one plan, where hundreds are made."""
 Spans = dict[int, list[tuple[int, int]]]
 """For each buffer, from which to before which row (or column) each patch of a grid needs."""
 
@@ -60,7 +62,8 @@ def splits(kernels: Sequence[Kernel], workload: Workload, bits: int, runtime: Ru
                 if down * across > 1:
                     again = more_macs(kernels[:end], down_spans, across_spans)
                     cut = patched(graph, kernels[:end], workload, down_spans, across_spans, streams_input)
-                    found.append(Split(end, (down, across), again / max(1, workload.macs), runtime.plan_graph(cut)))
+                    plan = runtime.plan_graph(cut, QUICK)
+                    found.append(Split(end, (down, across), again / max(1, workload.macs), plan))
     return front(found)
 
 
@@ -100,7 +103,7 @@ def why_not(kernel: Kernel, local: set[int], workload: Workload) -> str:
     """Why an operator cannot run on a patch of an image; empty where it can."""
     if not set(kernel.reads) <= local:
         return "reads what is not made of the image"
-    if kernel.kind == "elementwise":
+    if same_place(kernel):
         alike = {workload.buffers[b].elements for b in (*kernel.reads, *kernel.writes)}
         return "" if len(alike) == 1 and len(kernel.shape) == 4 else "joins tensors of unequal shapes"
     if kernel.window is None or len(kernel.reads) != 1 or len(kernel.shape) != 4:

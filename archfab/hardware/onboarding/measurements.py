@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from archfab.core import UsageError
-from archfab.hardware.onboarding.knowledge import UNITS, read_rows
+from archfab.hardware.onboarding.knowledge import NO_LATENCY, UNITS, read_rows
 
 LATENCY = re.compile(r"latency|runtime|time|inference|ms|us|milliseconds|microseconds|seconds|latencies", re.IGNORECASE)
 WITH_UNIT = re.compile(r"^(.*_)?(latency|time)_(ms|us|s)$")
@@ -46,7 +46,7 @@ def read_measurements(file: str | Path, unit: str | None = None) -> Measurements
         raise UsageError(f"{file} has no measurements; it needs a row of column names, such as idx,latency_ms, and a "
                          "row for each measured network")
     column, scale = latency_column(file, list(rows[0]), unit)
-    columns = tuple(name for name in rows[0] if name not in (column, "unit"))
+    columns = tuple(name for name in rows[0] if name not in (column, "unit") and not NO_LATENCY.search(name))
     if not columns:
         raise UsageError(f"{file} does not say which networks were measured: it has no column but {column}")
     faults, found, missing = [], [], []

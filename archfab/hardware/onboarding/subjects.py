@@ -47,8 +47,9 @@ def identify(rows: Sequence[Mapping[str, str]], columns: Collection[str], tables
                          f"network is named by {', '.join(table.keys)}, as in {', '.join(table.sources)}, such as "
                          f"{table.networks.keys[0]}") from None
     alive = [i for i in range(len(rows)) if not (dead[i] and skip_dead)]
-    notes = [f"{networks.keys[i]} has no path from input to output: left out"
-             for i in range(len(rows)) if dead[i] and skip_dead]
+    left = [networks.keys[i] for i in range(len(rows)) if dead[i]] if skip_dead else []
+    notes = [f"left out, for they have no path from input to output: {', '.join(left[:NAMED])}"
+             + (f" and {len(left) - NAMED} more" if len(left) > NAMED else "")] if left else []
     networks = networks.take(alive)
     return Subjects(networks, table.space, tuple(alive), tuple(place.get(key, -1) for key in networks.keys), table,
                     tuple(notes))

@@ -135,8 +135,8 @@ class Looking(Twice):
 @pytest.mark.parametrize("by", ["class", "bias", "parameters", "place", "name", "state", "genotype", "get"])
 def test_parts_that_look_at_what_stands_in_them(by):
     inner = choose("kind", linear=nn.Linear(6), same=nn.Identity(), row=nn.Sequential(nn.Linear(6), nn.ReLU()))
-    space = Space([nn.Linear(6), describe(Looking)(nn.Linear(6), by), describe(Looking)(nn.Linear(6), by),
-                   describe(Looking)(inner, by), choose("act", a=nn.ReLU(), b=nn.Tanh())])
+    alike = describe(Looking)(nn.Linear(6), by)
+    space = Space([nn.Linear(6), alike, alike, describe(Looking)(inner, by), choose("act", a=nn.ReLU(), b=nn.Tanh())])
     assert same(space, (torch.zeros(4, 6),), 8)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from archfab.hardware.loops import Loops
 from archfab.hardware.windows import Window
@@ -21,8 +21,7 @@ SEVERAL = {"LSTM", "GRU", "RNN", "Einsum"}
 """Operators with more than one matrix of weights."""
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """Operators that run as one: activations read and written, weights, work."""
 
     kind: str

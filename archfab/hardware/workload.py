@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.utils import _pytree as pytree
@@ -44,8 +44,7 @@ class Buffer:
         return self.elements * (BITS.get(self.dtype, 0) or bits * (2 if self.dtype.startswith("complex") else 1)) / 8
 
 
-@dataclass(frozen=True)
-class Op:
+class Op(NamedTuple):
     """One operator as it was run: its kind, buffers read and written, multiply-accumulates."""
 
     name: str                       # the aten operator

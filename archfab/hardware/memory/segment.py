@@ -52,7 +52,8 @@ class Segment:
         steps = range(start, end)
         return Segment(tuple((self.before[k] & inside) >> start for k in steps), self.scratch[start:end],
                        tuple(number[self.into[k]] if self.over[k] else -1 for k in steps),
-                       tuple(tuple(number[i] for i in self.over[k]) for k in steps), tuple(buffers))
+                       tuple([tuple([number[i] for i in self.over[k] if not buffers[number[i]].stays]) for k in steps]),
+                       tuple(buffers))
 
 
 def bits(mask: int) -> list[int]:

@@ -40,7 +40,7 @@ def root(name, views):
 
 def versions(graph):
     """What each step reads and writes in the graph's own order: buffer and version; and the last version of each."""
-    now = {b: 0 for b in graph.inputs}
+    now = dict.fromkeys(graph.inputs, 0)
     read, written = [], []
     for step in graph.steps:
         read.append({(root(b, graph.views), now[root(b, graph.views)]) for b in step.reads})

@@ -58,10 +58,16 @@ class Entangled(Exception):
 class Played(nn.Module):
     """Stands where a part stands; instead of running, it notes what the part runs."""
 
+    fragment: Fragment
+    kept: dict[int, int]        # parameters: the fragment's buffer -> the recorder's
+
     def __init__(self, fragment: Fragment) -> None:
         super().__init__()
-        self.fragment = fragment
-        self.kept: dict[int, int] = {}      # parameters: the fragment's buffer -> the recorder's
+        self.__dict__.update(fragment=fragment, kept={})        # torch takes longer over attributes than all else here
+
+    def train(self, mode: bool = True) -> Played:
+        """It has no layers that training would change."""
+        return self
 
     def forward(self, *inputs: Any) -> Any:
         composer = _get_current_dispatch_mode()
@@ -107,15 +113,12 @@ class Composer(Recorder):
 
     def play(self, fragment: Fragment, given: Sequence[torch.Tensor], kept: dict[int, int]) -> Any:
         """Notes a fragment's operators on these inputs; what it gives."""
-        part = fragment.workload
-        place = dict(zip(part.inputs, map(self._number, given), strict=True))
-        place |= kept
-        for i, buffer in enumerate(part.buffers):
-            if i not in place:
-                place[i] = len(self.buffers)
-                self.buffers.append(buffer)
-                if buffer.role != "activation":
-                    kept[i] = place[i]
+        part, first = fragment.workload, len(self.buffers)
+        place = dict(zip(part.inputs, map(self._number, given), strict=True)) | kept
+        fresh = [i for i in range(len(part.buffers)) if i not in place]
+        place.update(zip(fresh, range(first, first + len(fresh)), strict=True))
+        self.buffers += [part.buffers[i] for i in fresh]
+        kept.update((i, place[i]) for i in fresh if part.buffers[i].role != "activation")
         self.ops += [moved(op, place) for op in part.ops]
         numbers = iter(part.outputs)
 
@@ -230,5 +233,6 @@ def kind_of(x: torch.Tensor) -> tuple[Any, ...]:
 
 def moved(op: Op, place: dict[int, int]) -> Op:
     """An operator on other buffers."""
-    return Op(op.name, op.kind, tuple([place[b] for b in op.reads]), tuple([place[b] for b in op.writes]), op.macs,
-              op.shape, op.detail, op.loops, op.window)
+    name, kind, reads, writes, macs, shape, detail, loops, window = op
+    return Op(name, kind, tuple([place[b] for b in reads]), tuple([place[b] for b in writes]), macs, shape, detail,
+              loops, window)

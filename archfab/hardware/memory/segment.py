@@ -86,7 +86,7 @@ def compiled(graph: Graph, in_place: bool = True, alignment: int = 1) -> tuple[S
     before, over = [], []
     for k, step in enumerate(graph.steps):
         bit, needs = 1 << k, 0
-        reads, writes = list(map(number, step.reads)), list(map(number, step.writes))
+        reads, writes = [number(name) for name in step.reads], [number(name) for name in step.writes]
         if fresh := len(numbers) - len(first):
             first += [k] * fresh
             for masks in (uses, writer, readers):

@@ -73,7 +73,7 @@ class Roofline(Device):
 
     def cost(self, workload: Workload) -> Costs:
         kernels = fuse(workload, self.fusion)
-        sizes = [buffer.bytes_in(self.bits) for buffer in workload.buffers]
+        sizes = workload.sizes(self.bits)
         rows = self._rows(kernels, workload, sizes)
         memory = self.runtime.arena(kernels, workload, self.bits, QUICK) / 1024
         weights, biases = kept(kernels)

@@ -27,7 +27,9 @@ from archfab.space.descriptions import Description, encode
 
 ROOT = "net"
 SUMS = (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor)
-REMEMBERED = 20_000         # fragments of a space
+REMEMBERED = 2_500
+"""So many fragments of a space, and as many older ones; more cost more in garbage collection than they save, for parts
+such as whole cells seldom come again."""
 _tracers: WeakKeyDictionary[Space, Tracer] = WeakKeyDictionary()
 
 
@@ -61,9 +63,10 @@ class Played(nn.Module):
     fragment: Fragment
     kept: dict[int, int]        # parameters: the fragment's buffer -> the recorder's
 
-    def __init__(self, fragment: Fragment) -> None:
-        super().__init__()
+    def plays(self, fragment: Fragment) -> Played:
+        """Stands for this fragment from now on."""
         self.__dict__.update(fragment=fragment, kept={})        # torch takes longer over attributes than all else here
+        return self
 
     def train(self, mode: bool = True) -> Played:
         """It has no layers that training would change."""
@@ -138,16 +141,19 @@ class Tracer(Builder):
     def __init__(self) -> None:
         super().__init__({})
         self.fragments: dict[Any, Fragment] = {}
+        self.older: dict[Any, Fragment] = {}
         self.signatures: WeakKeyDictionary[Description, tuple[int, tuple[str, ...]]] = WeakKeyDictionary()
         self.numbers: dict[str, int] = {}
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
         self.pool: dict[Any, list[torch.Tensor]] = {}
+        self.players: list[Played] = []     # of the networks before, to be used again: modules take long to make
+        self.playing = 0
         self.entangled: set[int] = set()
         self.whole = False          # networks of this space are no parts one after another
 
     def trace(self, root: Any, genotype: Genotype, example: tuple[Any, ...]) -> Workload:
         """The workload of a network of the space that the description is."""
-        self.genotype, self.inside = genotype, 0
+        self.genotype, self.inside, self.playing = genotype, 0, 0
         x = shapes_of(example)
         with self.mode, in_parts(), torch.no_grad():
             if not self.whole:
@@ -166,11 +172,16 @@ class Tracer(Builder):
         number, names = self.signature(value)
         comes = kind_of(x) if isinstance(x, torch.Tensor) else pytree.tree_map_only(torch.Tensor, kind_of, x)
         key = number, tuple([self.genotype.get(name) for name in names]), comes
-        if key not in self.fragments:
+        found = self.fragments.get(key)
+        if not found:
+            found = self.older.get(key) or self.fragment(value, x, where, number)
             if len(self.fragments) >= REMEMBERED:
-                self.fragments.clear()
-            self.fragments[key] = self.fragment(value, x, where, number)
-        return Played(self.fragments[key]), self.fragments[key].answer
+                self.older, self.fragments = self.fragments, {}
+            self.fragments[key] = found
+        if self.playing == len(self.players):
+            self.players.append(Played())
+        self.playing += 1
+        return self.players[self.playing - 1].plays(found), found.answer
 
     def fragment(self, value: Description, x: Any, where: str, number: int) -> Fragment:
         """A part recorded: with stand-ins for what stands in it, or whole where that will not do."""

@@ -90,7 +90,7 @@ def sentences(plan: Plan, graph: Graph, reorders: bool = True) -> list[str]:
 
     :param reorders: whether the plan was free to choose the order.
     """
-    least = "the least that any order needs" if reorders else "the least in the network's own order, which is kept there"
+    least = "the least that any order needs" if reorders else "the least in the network's own order"
     told = document(plan, graph)
     peak = told["peak"]
     lines = [f"{plan.arena:,} bytes ({plan.arena / 1024:.4g} KiB) hold all activations"

@@ -495,6 +495,9 @@ BAD = {
     "memory no table": (GOOD.replace("bits = 8", "bits = 8\nmemory = 3"), r"\[memory\] is a table of reorders"),
     "no table": (without("capacity.memory_kb").replace("[capacity.flash_kb]", "[x]").replace(
         "bits = 8", "bits = 8\ncapacity = 3"), "capacity"),
+    "unknown table": (GOOD + "\n[utilization.conv]\nvalue = 1\n", "'utilization'.*did you mean 'utilisation'"),
+    "unknown number": (GOOD.replace("[power_w]", "[power_mw]"), "no number or table named 'power_mw'.*'power_w'"),
+    "asynchronous": (GOOD.replace("bits = 8", 'bits = 8\nasynchronous = "yes"'), "asynchronous is true or false"),
     "missing model": (GOOD.replace('model = "roofline"\n', ""), "model"),
     "unknown model": (GOOD.replace('"roofline"', '"rooflin"'), "did you mean 'roofline'"),
     "bad TOML": ("[peak_gmacs\nvalue = ", "no TOML"),

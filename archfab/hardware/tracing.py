@@ -29,7 +29,9 @@ ROOT = "net"
 OWN = ("archfab", "torch")      # packages whose containers only run what stands in them
 PLAIN = (int, float, bool, str, type(None))
 SUMS = (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor)
-REMEMBERED = 20_000         # fragments of a space
+REMEMBERED = 2_500
+"""So many fragments of a space, and as many older ones; more cost more in garbage collection than they save, for parts
+such as whole cells seldom come again."""
 _tracers: WeakKeyDictionary[Space, Tracer] = WeakKeyDictionary()
 
 
@@ -76,10 +78,17 @@ class Entangled(Exception):
 class Played(nn.Module):
     """Stands where a part stands; instead of running, it notes what the part runs."""
 
-    def __init__(self, fragment: Fragment) -> None:
-        super().__init__()
-        self.fragment = fragment
-        self.kept: dict[int, int] = {}      # parameters: the fragment's buffer -> the recorder's
+    fragment: Fragment
+    kept: dict[int, int]        # parameters: the fragment's buffer -> the recorder's
+
+    def plays(self, fragment: Fragment) -> Played:
+        """Stands for this fragment from now on."""
+        self.__dict__.update(fragment=fragment, kept={})        # torch takes longer over attributes than all else here
+        return self
+
+    def train(self, mode: bool = True) -> Played:
+        """It has no layers that training would change."""
+        return self
 
     def forward(self, *inputs: Any) -> Any:
         composer = _get_current_dispatch_mode()
@@ -125,15 +134,12 @@ class Composer(Recorder):
 
     def play(self, fragment: Fragment, given: Sequence[torch.Tensor], kept: dict[int, int]) -> Any:
         """Notes a fragment's operators on these inputs; what it gives."""
-        part = fragment.workload
-        place = dict(zip(part.inputs, map(self._number, given), strict=True))
-        place |= kept
-        for i, buffer in enumerate(part.buffers):
-            if i not in place:
-                place[i] = len(self.buffers)
-                self.buffers.append(buffer)
-                if buffer.role != "activation":
-                    kept[i] = place[i]
+        part, first = fragment.workload, len(self.buffers)
+        place = dict(zip(part.inputs, map(self._number, given), strict=True)) | kept
+        fresh = [i for i in range(len(part.buffers)) if i not in place]
+        place.update(zip(fresh, range(first, first + len(fresh)), strict=True))
+        self.buffers += [part.buffers[i] for i in fresh]
+        kept.update((i, place[i]) for i in fresh if part.buffers[i].role != "activation")
         self.ops += [moved(op, place) for op in part.ops]
         numbers = iter(part.outputs)
 
@@ -153,16 +159,19 @@ class Tracer(Builder):
     def __init__(self) -> None:
         super().__init__({})
         self.fragments: dict[Any, Fragment] = {}
+        self.older: dict[Any, Fragment] = {}
         self.signatures: WeakKeyDictionary[Description, Signature] = WeakKeyDictionary()
         self.numbers: dict[Any, int] = {}
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
         self.pool: dict[Any, list[torch.Tensor]] = {}
+        self.players: list[Played] = []     # of the networks before, to be used again: modules take long to make
+        self.playing = 0
         self.entangled: set[int] = set()
         self.whole = False          # networks of this space are no parts one after another
 
     def trace(self, root: Any, genotype: Genotype, example: tuple[Any, ...]) -> Workload:
         """The workload of a network of the space that the description is."""
-        self.genotype, self.inside = genotype, 0
+        self.genotype, self.inside, self.playing = genotype, 0, 0
         x = shapes_of(example)
         if not self.whole:
             try:
@@ -182,11 +191,16 @@ class Tracer(Builder):
         sign = self.signature(value)
         key = (sign.number, tuple([self.genotype.get(name) for name in sign.names]), known(tupled(x)),
                where if sign.foreign else "")
-        if key not in self.fragments:
+        found = self.fragments.get(key)
+        if not found:
+            found = self.older.get(key) or self.fragment(value, x, where, sign)
             if len(self.fragments) >= REMEMBERED:
-                self.fragments.clear()
-            self.fragments[key] = self.fragment(value, x, where, sign)
-        return Played(self.fragments[key]), self.fragments[key].answer
+                self.older, self.fragments = self.fragments, {}
+            self.fragments[key] = found
+        if self.playing == len(self.players):
+            self.players.append(Played())
+        self.playing += 1
+        return self.players[self.playing - 1].plays(found), found.answer
 
     def fragment(self, value: Description, x: Any, where: str, sign: Signature) -> Fragment:
         """A part recorded: with stand-ins for what stands in it, or whole where that will not do."""
@@ -281,5 +295,6 @@ def kind_of(x: torch.Tensor) -> tuple[Any, ...]:
 
 def moved(op: Op, place: dict[int, int]) -> Op:
     """An operator on other buffers."""
-    return Op(op.name, op.kind, tuple([place[b] for b in op.reads]), tuple([place[b] for b in op.writes]), op.macs,
-              op.shape, op.detail, op.loops, op.window)
+    name, kind, reads, writes, macs, shape, detail, loops, window = op
+    return Op(name, kind, tuple([place[b] for b in reads]), tuple([place[b] for b in writes]), macs, shape, detail,
+              loops, window)

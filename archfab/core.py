@@ -275,6 +275,10 @@ class Device(ABC):
     @abstractmethod
     def cost(self, workload: Workload) -> Costs: ...
 
+    def ready(self) -> None:
+        """Raises `UsageError` where a tool that it needs is not installed; asked before a run begins."""
+        return None
+
 
 class Executor(ABC):
     """Runs jobs and returns events, both plain data."""

@@ -137,20 +137,23 @@ def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[s
 
 
 def lay_out(bench: Workbench, model: torch.nn.Module, genotype: Genotype, path: Path) -> dict[str, Any]:
-    """The memory layout in which a network is faster on this machine, for those who load it; takes transposes out of
-    the exported file where it is faster without them and says the same. What cannot be told changes nothing."""
+    """The memory layout in which a network is faster on this machine, for those who load it; takes transposes that undo
+    each other out of the exported file, where it gives the same without them. What cannot be told changes nothing."""
     import onnx
 
     from archfab.hardware.measuring.layouts import fitting
     try:
-        exported = onnx.load(path)
+        exported, inputs = onnx.load(path), bench.task.inputs(CHECKED)
         chosen, lean = fitting(bench.task.exported(model), exported, bench.task.example_for(genotype) or (),
-                               bench.spec.threads)
-        if chosen["torch"] == "nhwc":       # on many inputs too it gives the same
-            check_onnx(copy.deepcopy(model).to(memory_format=torch.channels_last),      # type: ignore[call-overload]
-                       bench.task.inputs(CHECKED), path)
+                               bench.spec.threads, inputs)
         if lean is not exported:
             path.write_bytes(lean.SerializeToString())
+        if chosen["torch"] == "nhwc":
+            try:                            # on many inputs too it gives the same
+                check_onnx(copy.deepcopy(model).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+                           inputs, path)
+            except (ArithmeticError, RuntimeError) as error:
+                return {**chosen, "torch": "nchw", "failed": reason(error)}
         return chosen
     except OSError:
         raise
@@ -243,7 +246,7 @@ def replay(folder: Path | str) -> dict[str, Any]:
     model, _, scores = train(bench, bundle["genotype"], bundle["seed"])
     test, costs = finite(scores), bench.costs(bundle["genotype"]).plain()
     again = {"weights_digest": digest(model.state_dict()), "space_hash": identity(bundle["spec"]["space"]),
-             "costs": lasting(bench.costs(bundle["genotype"]).plain()), "id": identity(bundle["genotype"]),
+             "costs": lasting(costs), "id": identity(bundle["genotype"]),
              "preprocessing": bench.task.preprocessing()}
     then = {**bundle, "costs": lasting(bundle["costs"])}
     differences = [f"{key}: {then[key]} then, {value} now" for key, value in again.items() if then[key] != value]
@@ -263,12 +266,6 @@ def replay(folder: Path | str) -> dict[str, Any]:
 def lasting(costs: Mapping[str, Any]) -> dict[str, Any]:
     """The costs that are the same each time: what was measured is not."""
     return {name: cost for name, cost in costs.items() if cost["origin"] != "measured"}
-
-
-def remeasured(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The costs of now, those left as they were then that were measured: no two runs take as long."""
-    return {name: then[name] if name in then and cost["origin"] == then[name]["origin"] == "measured" else cost
-            for name, cost in now.items()}
 
 
 def moved(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -169,6 +169,7 @@ def check_lowering(bench: Workbench) -> None:
             kind = "" if lowering == "concrete" else f" with the estimator {bench.spec.estimator} ({lowering})"
             raise UsageError(f"this space cannot be searched{kind}: {because}")
         bench.estimator.ready(bench.task, bench.space)
+        bench.device.ready()
 
 
 def check_limits(bench: Workbench) -> None:

@@ -30,6 +30,7 @@ from archfab.core import Cost
 from archfab.evaluate import load_device
 from archfab.hardware.kernels import fuse
 from archfab.hardware.models.roofline import BIAS_BYTES, KINDS, positions
+from archfab.hardware.tracing import trace
 from archfab.hardware.workload import Workload, record_genotype
 from archfab.nn.cells import useful
 from archfab.space import Space
@@ -166,7 +167,7 @@ def cells(few: str | None = None) -> list[tuple[str, Workload]]:
     rows = [row for row in table("nasbench201/archs.csv.gz")
             if all_reachable(row) and (not known or row["idx"] in known)]
     space, image = Space(nasbench201()), (torch.empty(1, 3, 32, 32),)
-    return [(row["idx"], record_genotype(space, genotype_of(row), image)) for row in random.Random(1).sample(rows, 450)]
+    return [(row["idx"], trace(space, genotype_of(row), image)) for row in random.Random(1).sample(rows, 450)]
 
 
 def timed_cells(column: str, few: str | None = None) -> Iterator[Case]:

@@ -75,7 +75,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     rows = [each for name, bench in benches().items() for each in measured(name, bench)]
-    show(rows, asked.json, asked.csv, "python benchmarks/costs.py --csv FILE")
+    show(rows, asked.json, asked.csv, "recipe: python benchmarks/costs.py --csv benchmarks/results/costs-2-cores.csv")
 
 
 if __name__ == "__main__":

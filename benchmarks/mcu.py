@@ -1,7 +1,7 @@
 """Our int8 kernels on simulated Cortex-M cores: instructions, bit-exactness, and cycles against MLPerf Tiny.
 
-Needs a cross-compiler and QEMU: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
-    python benchmarks/mcu.py                    every row (about ten minutes on one core, nearly all of it 50 networks)
+Needs a cross-compiler and QEMU: apt install gcc-arm-none-eabi qemu-system-arm
+    python benchmarks/mcu.py                    every row (three minutes of one core, nearly all of it 50 networks)
     python benchmarks/mcu.py --json             one list of rows
     python benchmarks/mcu.py --networks 0       without the random networks
     python benchmarks/mcu.py --write            and CSVs in benchmarks/results/

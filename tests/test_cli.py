@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 
+from archfab import cli
 from archfab.runs import Run
 
 GENOTYPE = {f"cell.{i}-{j}": "conv3x3" for j in (1, 2, 3) for i in range(j)}
@@ -60,6 +61,14 @@ def test_a_wrong_request_ends_with_code_2_and_one_clear_line(archfab, tmp_path, 
     for part in says:
         assert part in line, line
     assert list(tmp_path.iterdir()) == [], "something was left behind"
+
+
+def test_an_interruption_says_so_with_code_130(monkeypatch, capsys):
+    def stopped():
+        raise KeyboardInterrupt
+    monkeypatch.setattr(cli, "parser", stopped)
+    assert cli.main(["list", "tasks"]) == 130
+    assert capsys.readouterr().err == "\narchfab: interrupted\n"
 
 
 def test_a_limit_that_nothing_can_meet_is_found_before_training(archfab, tmp_path):

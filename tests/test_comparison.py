@@ -266,6 +266,7 @@ def test_with_the_fewest_runs_the_clearest_difference_is_just_significant(strate
 
 # Running
 
+@pytest.mark.slow
 def test_runs_in_workers_are_the_runs_of_a_strategy_alone_whatever_their_number(table, tmp_path):
     asked = {"tables": [table], "evaluations": 20, "runs": 4, "noise": True, "seed": 7}
     names = ["random", "evolution:population=5,tournament=2"]

@@ -19,6 +19,7 @@ from archfab.hardware.loops import Loops
 from archfab.hardware.models.roofline import KINDS, Roofline
 from archfab.hardware.network import Network
 from archfab.hardware.numbers import OTHERS, unit_of
+from archfab.hardware.tracing import trace
 from archfab.hardware.workload import record, record_genotype
 from archfab.lowering.concrete import build
 from archfab.space import Space
@@ -373,7 +374,7 @@ def test_parameters_equal_the_nasbench201_table(calibration, shared_data):
     assert len(rows) == 9445 - 1        # as many as the table counts, but for the empty cell
     space, x = Space(calibration.nasbench201()), (torch.empty(1, 3, 32, 32),)
     for row in random.Random(5).sample(rows, 30):
-        workload = record_genotype(space, calibration.genotype_of(row), x)
+        workload = trace(space, calibration.genotype_of(row), x)
         assert workload.params == round(float(row["params_m"]) * 1e6), row["arch_str"]
 
 
@@ -426,7 +427,7 @@ def test_other_measured_cells_are_ranked_and_enclosed(name, column, file, calibr
             if calibration.all_reachable(row) and times.get(row["idx"])]
     space, device, x = Space(calibration.nasbench201()), load_device(name), (torch.empty(1, 3, 32, 32),)
     chosen = random.Random(7).sample(rows, 25)
-    costs = [device.cost(record_genotype(space, calibration.genotype_of(row), x)).figures["latency_ms"]
+    costs = [device.cost(trace(space, calibration.genotype_of(row), x)).figures["latency_ms"]
              for row in chosen]
     measured = [float(times[row["idx"]]) for row in chosen]
     assert spearmanr([cost.value for cost in costs], measured)[0] > 0.9
@@ -494,6 +495,9 @@ BAD = {
     "memory no table": (GOOD.replace("bits = 8", "bits = 8\nmemory = 3"), r"\[memory\] is a table of reorders"),
     "no table": (without("capacity.memory_kb").replace("[capacity.flash_kb]", "[x]").replace(
         "bits = 8", "bits = 8\ncapacity = 3"), "capacity"),
+    "unknown table": (GOOD + "\n[utilization.conv]\nvalue = 1\n", "'utilization'.*did you mean 'utilisation'"),
+    "unknown number": (GOOD.replace("[power_w]", "[power_mw]"), "no number or table named 'power_mw'.*'power_w'"),
+    "asynchronous": (GOOD.replace("bits = 8", 'bits = 8\nasynchronous = "yes"'), "asynchronous is true or false"),
     "missing model": (GOOD.replace('model = "roofline"\n', ""), "model"),
     "unknown model": (GOOD.replace('"roofline"', '"rooflin"'), "did you mean 'roofline'"),
     "bad TOML": ("[peak_gmacs\nvalue = ", "no TOML"),

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(python|sh)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 NEEDS_MCU = pytest.mark.skipif(not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm", "gcc"))),
-                               reason="apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc")
+                               reason="apt install gcc-arm-none-eabi qemu-system-arm gcc")
 
 
 @pytest.mark.slow

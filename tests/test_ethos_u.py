@@ -80,7 +80,7 @@ def test_the_interval_is_of_the_weights_and_is_asked_once_for_a_structure(monkey
     for name in ("latency_ms", "flash_kb"):
         assert one.figures[name].low == other.figures[name].low < one.figures[name].value
     graph = quantise(network(64))
-    packed, noise = (vela.estimates([write(refilled(graph, noise))], device._target())[0] for noise in (False, True))
+    packed, noise = (vela.estimates([write(refilled(graph, noise))], device.target())[0] for noise in (False, True))
     assert one.figures["latency_ms"].low == packed.milliseconds
     assert packed.number("total_npu_encoded_weights") < 0.5 * noise.number("total_npu_encoded_weights")
     assert structure(graph) == structure(quantise(network(64, 1))) != structure(quantise(network(48)))
@@ -158,7 +158,7 @@ def test_a_workload_without_its_network_is_refused_and_so_is_what_has_no_integer
 @needs_vela
 def test_a_file_that_is_no_network_is_vela_s_error_in_one_line():
     with pytest.raises(BuildError, match="Vela cannot compile this network: "):
-        vela.estimates([b"TFL3 and then nothing"], EthosU(numbers())._target())
+        vela.estimates([b"TFL3 and then nothing"], EthosU(numbers()).target())
 
 
 @needs_vela

@@ -8,7 +8,9 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,10 @@ from archfab.hardware.measuring import board, remote, timing
 from archfab.hardware.measuring.operators import added_up, described
 from archfab.hardware.measuring.remote import Place, Sample, ask
 from archfab.hardware.measuring.timing import Beat, Settings, interval, measure
-from archfab.hardware.measuring.torch_timing import time_module
-from archfab.hardware.models.host import Host
+from archfab.hardware.measuring.torch_timing import kept, time_module
+from archfab.hardware.models.host import Host, milli
+from archfab.hardware.network import Network
+from archfab.hardware.workload import record
 
 MEASURING = Path(timing.__file__).parent
 QUICK = {"seconds": 0.02, "warmup": 0.01, "blocks": 2, "again": 1, "refuse": 1e9}
@@ -59,7 +63,7 @@ def measured(clock, run, looks=(), **settings):
     return measure(run, Settings(**settings), 1, clock, look=lambda _: Beat(next(found), 0.0))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 @given(st.floats(1e-5, 3))
 def test_a_known_time_is_found(seconds):
     clock = FakeClock()
@@ -385,6 +389,11 @@ def test_the_device_gives_measurements_with_their_interval():
     assert json.dumps(dict(costs.notes)) and not costs.unknown
 
 
+def test_the_interval_is_wider_by_what_processes_differ():
+    found = milli({"median": 1e-3, "low": 0.9e-3, "high": 1.1e-3}, 0.02)
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, 0.9 / 1.02, 1.1 * 1.02))
+
+
 def test_what_is_known_is_not_measured_again(monkeypatch):
     from archfab.hardware.models import host
     device = Host({"name": "mine", **QUICK})
@@ -416,7 +425,11 @@ def test_a_network_of_which_only_operators_are_known_cannot_be_run():
     ({"seconds": -1}, "above 0"), ({"seconds": float("nan")}, "above 0"), ({"warmup": float("inf")}, "from 0 up"),
     ({"cores": 3}, "is a list"), ({"ssh_options": ["-p", 22]}, "is a list"), ({"ssh": "-oProxyCommand=x"}, "USER@HOST"),
     ({"ssh": "a b"}, "USER@HOST"), ({"ssh": "pi@board", "runtime": "torch"}, "not by torch"),
-    ({"optimisation": "most"}, "optimisation"), ({"layout": "chwn"}, "nchw")])
+    ({"cores": [-1]}, "from 0 up"), ({"cores": [True]}, "from 0 up"),
+    ({"layout": "nhwc"}, "onnxruntime has no setting layout"),
+    ({"runtime": "torch", "profile": 5}, "torch has no setting profile"), ({"python": "python4"}, "is of a board"),
+    ({"ssh": "a", "python": " "}, "the name of a program"), ({"optimisation": "most"}, "optimisation"),
+    ({"layout": "chwn"}, "nchw")])
 def test_a_wrong_setting_is_named(wrong, said):
     with pytest.raises(UsageError, match=said):
         Host({"name": "mine", **wrong})
@@ -496,8 +509,37 @@ def test_a_board_without_onnxruntime_or_with_an_old_python_is_told_what_to_insta
 def test_cores_that_are_not_there_are_told(both):
     if both[0]["cores_used"] is None:
         pytest.skip("this system keeps no process on a core")
-    with pytest.raises(UsageError, match="has not the cores"):
-        ask(Place(), {**REQUEST, "cores": [4000]}, [Sample(dense(1).SerializeToString())])
+    for wrong in ({"cores": [4000]}, {"threads": 4000}):
+        with pytest.raises(UsageError, match=r"has not the cores that the device's file asks for: .*4000"):
+            ask(Place(), {**REQUEST, **wrong}, [Sample(dense(1).SerializeToString())])
+        with pytest.raises(UsageError, match=r"has not the cores that the device's file asks for: .*4000"), \
+                kept(wrong.get("cores", ()), wrong.get("threads", 1)):
+            pass
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system keeps no process on a core")
+def test_all_threads_of_torch_are_kept_on_the_cores_and_let_go_again():
+    idle = threading.Event()
+    thread = threading.Thread(target=idle.wait)
+    thread.start()
+    allowed = os.sched_getaffinity(0)
+    core = min(allowed)
+    with kept([core], 1) as used:
+        assert used == [core] and os.sched_getaffinity(0) == os.sched_getaffinity(thread.native_id) == {core}
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(thread.native_id) == allowed
+    idle.set()
+    thread.join()
+
+
+def test_two_processes_take_turns_with_torch_too(monkeypatch):
+    import fcntl
+    taken = []
+    monkeypatch.setattr(fcntl, "flock", lambda file, how: taken.append(how))
+    module = torch.nn.Linear(3, 2)
+    inputs = (torch.rand(1, 3),)
+    traced = replace(record(module, inputs), network=Network(lambda: (module, inputs)))
+    Host({"name": "mine", "runtime": "torch", **QUICK}).cost(traced)
+    assert taken == [fcntl.LOCK_EX]
 
 
 def test_a_board_that_is_gone_fails_the_trial_and_not_the_run(fake_ssh, tmp_path, monkeypatch):

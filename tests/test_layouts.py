@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from archfab.deliver import moved, remeasured
+from archfab.deliver import lasting, moved
 from archfab.hardware.measuring import layouts
 from archfab.hardware.measuring.layouts import Ratio, compare, fitting, has_pictures, in_words
 from archfab.hardware.measuring.torch_timing import hidden_copies, in_order
@@ -257,16 +257,16 @@ def test_a_network_without_pictures_has_one_layout():
     assert not has_pictures(module) and layouts.torch_layouts(module, (torch.rand(1, 4),)) is None
 
 
-@pytest.mark.parametrize(("high", "equal", "goes"), [(0.5, True, True), (1.2, True, False), (0.5, False, False)])
-def test_an_onnx_graph_is_delivered_without_transposes_where_that_is_faster_and_equal(high, equal, goes, monkeypatch):
+@pytest.mark.parametrize("equal", [True, False])
+def test_an_onnx_graph_is_delivered_without_transposes_where_it_gives_the_same(equal, monkeypatch):
     model = model_of(REMOVABLE["an elementwise operator between"][0], SHAPE, ["y"], CONSTANTS)
-    monkeypatch.setattr(layouts, "compare", lambda *_: Ratio(0.4, 0.3, high, 1.0, 0.4))
+    monkeypatch.setattr(layouts, "compare", lambda *_: pytest.fail("a file hangs on no clock"))
     if not equal:
         other = model_of([helper.make_node("Relu", ["x"], ["y"])], SHAPE, ["y"])
         monkeypatch.setattr(layouts, "without_transposes", lambda _: (other, 2))
-    chosen, delivered = fitting(torch.nn.Identity(), model, (torch.rand(1, 3, 4, 5),))
-    assert chosen["transposes_removed"] == (2 if goes else 0)
-    assert count(delivered) == (0 if goes else 2)
+    chosen, delivered = fitting(torch.nn.Identity(), model, (torch.randn(1, 3, 4, 5),))
+    assert chosen["transposes_removed"] == (2 if equal else 0)
+    assert count(delivered) == (0 if equal else 2)
 
 
 # --- delivery
@@ -277,6 +277,5 @@ def test_measured_costs_are_no_difference_and_are_told_when_they_moved():
 
     then = {"latency_ms": cost(1, "measured"), "macs": cost(5, "counted")}
     close, far = ({"latency_ms": cost(value, "measured"), "macs": cost(5, "counted")} for value in (1.05, 2))
-    assert remeasured(then, close) == remeasured(then, far) == then
+    assert lasting(then) == lasting(close) == {"macs": then["macs"]}
     assert moved(then, close) == [] and moved(then, far) == ["latency_ms, measured: 1 then, 2 now"]
-    assert remeasured(then, {**close, "macs": cost(6, "counted")}) != then

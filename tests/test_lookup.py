@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archfab import nn
-from archfab.core import UsageError
+from archfab.core import BuildError, UsageError
 from archfab.estimators._bilevel import expected_cost
 from archfab.evaluate import load_device
 from archfab.hardware.kernels import fuse
@@ -82,14 +82,15 @@ def test_a_scale_multiplies_every_row_and_the_sum(tmp_path):
 def test_the_scale_is_the_mean_ratio_and_the_interval_holds_nine_of_ten():
     scale, factor = tabulate.scale_of([1.0, 2.0, 4.0])
     assert scale == pytest.approx(2.0)
-    assert math.log(factor, 2) == pytest.approx(2 * math.sqrt(4 / 3))
-    assert tabulate.scale_of([1.3]) == (pytest.approx(1.3), pytest.approx(1.3))
-    rng, held = np.random.default_rng(0), []
-    for _ in range(2000):
-        logs = rng.normal(0.3, 0.05, 13)
-        scale, factor = tabulate.scale_of(np.exp(logs[:12]))
-        held.append(scale / factor <= math.exp(logs[12]) <= scale * factor)
-    assert 0.88 <= np.mean(held) <= 0.97
+    assert math.log(factor, 2) == pytest.approx(2.92 * math.sqrt(4 / 3))      # Student's t
+    rng = np.random.default_rng(0)
+    for number in (2, 3, 5, 12):
+        held = []
+        for _ in range(2000):
+            logs = rng.normal(0.3, 0.05, number + 1)
+            scale, factor = tabulate.scale_of(np.exp(logs[:-1]))
+            held.append(scale / factor <= math.exp(logs[-1]) <= scale * factor)
+        assert 0.88 <= np.mean(held) <= 0.97
 
 
 def test_a_kernel_that_is_not_listed_is_named_and_takes_the_latency_away(tmp_path):
@@ -488,6 +489,36 @@ def test_a_kernel_during_which_the_machine_was_restless_is_measured_again(times,
     found = tabulate.tabulate(keys, Restless(times))
     assert len(found.milliseconds) == measured and len(found.not_measured) == 2 - measured
     assert all("did not hold still, 3 times" in why for why in found.not_measured.values())
+
+
+@pytest.mark.parametrize("settings, networks, message", [
+    ({**QUICK}, 1, "two random networks or more, not 1"),
+    ({"name": "torchy", "runtime": "torch"}, 2, "'torchy' runs torch; give host")])
+def test_what_tells_nothing_of_sums_is_refused_before_anything_is_measured(settings, networks, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        tabulate.make_device("here", tmp_path, Host(settings), blocks(), lambda _: pytest.fail("it is refused"),
+                             random.Random(0), networks)
+
+
+@pytest.mark.parametrize("listed, said", [(True, "did not hold still"), (False, "not listed, such as .*did not")])
+def test_a_table_that_cannot_be_checked_leaves_the_one_before_as_it_was(listed, said, tmp_path, monkeypatch):
+    space = blocks()
+    for file in ("here.csv", "here.toml"):
+        (tmp_path / file).write_text("before")
+
+    def measured(keys, *_):
+        some = list(keys) if listed else list(keys)[:1]
+        others = dict.fromkeys(list(keys)[len(some):], "it did not")
+        return tabulate.Tabulated(dict.fromkeys(some, 1.0), 0.1, others, {})
+
+    def restless(_, traced):
+        raise BuildError("does not hold still")
+    monkeypatch.setattr(tabulate, "tabulate", measured)
+    monkeypatch.setattr(Host, "cost", restless)
+    with pytest.raises(UsageError, match=f"fewer than two networks could be checked, for .*{said}"):
+        tabulate.make_device("here", tmp_path, Host(QUICK), space, lambda genotype: record_genotype(space, genotype, X),
+                             random.Random(0), 3)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"here.csv": "before", "here.toml": "before"}
 
 
 def test_a_place_that_measures_nothing_is_told(tmp_path, monkeypatch):

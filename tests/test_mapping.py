@@ -205,6 +205,12 @@ def test_a_file_in_zigzags_format_is_read(tmp_path):
     (lambda data: data["operational_array"].update(unit_energy=None), "unit_energy takes a number from 0 up, not None"),
     (lambda data: data["operational_array"].update(is_imc=True), "in-memory computing"),
     (lambda data: data["operational_array"].update(systolic_dimensions=["D9"]), "no dimension D9; it has D1, D2"),
+    (lambda data: data["memories"]["rf"].update(operands=[], ports=[]), "rf: it holds one operand or more"),
+    (lambda data: data["memories"]["rf"].update(operands=["I2", "I2"]), "rf: it holds one operand or more, each named"),
+    (lambda data: data["memories"]["rf"].update(force_double_buffering="no"), "is true or false, not 'no'"),
+    (lambda data: data["memories"]["rf"].update(loops=["K"]), "which needs an array that is even"),
+    (lambda data: data.update(even=1), "even is true or false, not 1"),
+    (lambda data: data["operational_array"].update(systolic_dimensions="D1"), "is a list, not 'D1'"),
     (lambda data: data.update(rules="mine"), "rules is one of zigzag, timeloop, not 'mine'"),
     (lambda data: data.update(unrolls={"D1": ["Z"]}), "no loop 'Z'; legal: B, G, K")])
 def test_a_wrong_file_is_refused_with_the_place(change, message):
@@ -234,3 +240,18 @@ def test_files_that_are_no_descriptions_are_refused(tmp_path, reference):
     (tmp_path / "ERT.yaml").write_text(text)
     with pytest.raises(UsageError, match="nothing of 'compute' of mac"):
         timeloop.read(folder / "arch.yaml", tmp_path / "ERT.yaml")
+
+
+def test_another_array_and_other_buffers_change_area_and_energy_with_them():
+    eyeriss = array("eyeriss-like")
+    wider = replace(eyeriss, array=(("D1", 28), ("D2", 12)))
+    glb, dram = (next(each for each in eyeriss.memories if each.name == name) for name in ("shared_glb", "dram"))
+    assert wider.area - glb.area == pytest.approx(2 * (eyeriss.area - glb.area))    # the buffer is there once
+    larger = eyeriss.resized(shared_glb=4 * glb.size)
+    grown = next(each for each in larger.memories if each.name == "shared_glb")
+    assert (grown.read, grown.write, grown.leakage) == (2 * glb.read, 2 * glb.write, 4 * glb.leakage)
+    assert larger.area - eyeriss.area == pytest.approx(3 * glb.area) and dram in larger.memories
+    assert larger.resized(shared_glb=glb.size) == eyeriss and array("tpu-like").resized(sram_2MB=2**20).area is None
+    for name in ("dram", "glb"):        # the one has no size here
+        with pytest.raises(UsageError, match=f"no memory {name} with a size; it has psum_spad, weights_spad"):
+            eyeriss.resized(**{name: 10})

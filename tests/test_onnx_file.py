@@ -103,6 +103,124 @@ def test_a_batch_of_any_size_is_one_and_other_axes_are_asked_for():
         record_onnx(open_, {"z": [9]})
 
 
+def macs_of(node, inputs, output, **more):
+    return record_onnx(model_of([node], inputs, {"y": output}, **more)).macs
+
+
+@pytest.mark.parametrize(("a", "b", "macs"), [
+    ((2, 3), (5, 3, 4), 120), ((1, 4, 2, 3), (5, 1, 3, 4), 480), ((5, 2, 3), (3, 4), 120), ((3,), (5, 3, 4), 60),
+    ((5, 2, 3), (3,), 30), ((7, 5, 2, 3), (5, 3, 4), 840)])
+def test_products_of_a_batch_are_as_many_as_the_outputs_say(a, b, macs):
+    """Each output is a sum over the axis that vanishes, whichever factor has the batch."""
+    out = (np.ones(a) @ np.ones(b)).shape
+    assert macs == np.prod(out) * a[-1]
+    assert macs_of(helper.make_node("MatMul", ["a", "b"], ["y"]), {"a": a, "b": b}, out) == macs
+
+
+@pytest.mark.parametrize(("equation", "a", "b", "macs"), [
+    ("ij,jk->ik", (2, 3), (3, 4), 24), ("...ij,...jk->...ik", (7, 2, 3), (7, 3, 4), 168),
+    ("b...i,io->b...o", (2, 5, 3), (3, 4), 120), ("...i,...i->...", (5, 1, 3), (6, 3), 90)])
+def test_sums_of_products_count_what_dots_stand_for(equation, a, b, macs):
+    out = np.einsum(equation, np.ones(a), np.ones(b)).shape
+    assert macs_of(helper.make_node("Einsum", ["a", "b"], ["y"], equation=equation), {"a": a, "b": b}, out) == macs
+
+
+def test_attention_is_counted_as_its_two_products():
+    flat = {"q": [2, 10, 128], "k": [2, 12, 32], "v": [2, 12, 32]}
+    node = helper.make_node("Attention", list(flat), ["y"], q_num_heads=8, kv_num_heads=2)
+    assert macs_of(node, flat, [2, 10, 128], opset=23) == 2 * 2 * 8 * 10 * 12 * 16
+    apart = {"q": [2, 8, 10, 16], "k": [2, 8, 12, 16], "v": [2, 8, 12, 16]}
+    workload = record_onnx(model_of([helper.make_node("Attention", list(apart), ["y"])], apart,
+                                    {"y": [2, 8, 10, 16]}, opset=23))
+    q, k = torch.zeros(2, 8, 10, 16), torch.zeros(2, 8, 12, 16)
+    (theirs,) = (op for op in record(Attending(), (q, k)).ops if op.kind == "attention")
+    assert workload.ops[0].loops == theirs.loops
+
+
+class Attending(torch.nn.Module):
+    def forward(self, q, k):
+        return torch.nn.functional.scaled_dot_product_attention(q, k, k)
+
+
+def test_weights_in_a_constant_are_parameters():
+    weight = numpy_helper.from_array(ones(4, 3), "v")
+    nodes = [helper.make_node("Constant", [], ["w"], value=weight),
+             helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)]
+    workload = record_onnx(model_of(nodes, {"x": [2, 3]}, {"y": [2, 4]}))
+    assert workload.params == 12 and [op.name for op in workload.ops] == ["Gemm"]
+
+
+def test_scales_and_zero_points_are_no_parameters():
+    constants = {"s": np.float32(0.1), "z": np.int8(0), "w": np.ones((4, 3, 3, 3), np.int8), "ws": ones(4),
+                 "wz": np.zeros(4, np.int8)}
+    first = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"])
+    apart = [first, helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+             helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
+             helper.make_node("Conv", ["xd", "wd"], ["y"])]
+    whole = [first, helper.make_node("QLinearConv", ["xq", "s", "z", "w", "ws", "wz", "s", "z"], ["yq"]),
+             helper.make_node("DequantizeLinear", ["yq", "s", "z"], ["y"])]
+    for nodes in (apart, whole):
+        workload = record_onnx(model_of(nodes, {"x": [1, 3, 8, 8]}, {"y": [1, 4, 6, 6]}, constants))
+        assert (workload.params, workload.macs) == (108, 36 * 108)
+        assert {b.dtype for b in workload.buffers if b.role == "parameter"} == {"int8"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_branches_are_listed_and_what_they_hold_is_counted(known):
+    def branch(name):
+        return helper.make_graph([helper.make_node("MatMul", ["x", name], [f"{name}y"])], name, [],
+                                 [helper.make_tensor_value_info(f"{name}y", TensorProto.FLOAT, [2, 4])],
+                                 [numpy_helper.from_array(ones(3, 4), name)])
+
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch("a"), else_branch=branch("b"))
+    model = model_of([node], {"x": [2, 3]} | ({} if known else {"c": []}), {"y": [2, 4]},
+                     {"c": np.array(True)} if known else {}, c=TensorProto.BOOL)
+    workload = record_onnx(model)
+    assert [(op.name, op.kind) for op in workload.ops] == [("If", "unknown")] and workload.params == 24
+    assert workload.inputs[0] in workload.ops[0].reads
+
+
+def test_an_operator_of_somebody_else_is_unknown_whatever_its_name():
+    node = helper.make_node("Relu", ["x"], ["y"], domain="somebody")
+    model = model_of([node], {"x": [2, 3]}, {"y": [2, 3]})
+    model.opset_import.append(helper.make_opsetid("somebody", 1))
+    assert record_onnx(model).ops[0].kind == "unknown"
+
+
+def test_functions_are_taken_apart():
+    two = helper.make_function("own", "Two", ["a"], ["b"], [helper.make_node("MatMul", ["a", "a"], ["b"])],
+                               [helper.make_opsetid("", 17)])
+    model = model_of([helper.make_node("Two", ["x"], ["y"], domain="own")], {"x": [3, 3]}, {"y": [3, 3]})
+    model.functions.append(two)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    workload = record_onnx(model)
+    assert [op.name for op in workload.ops] == ["MatMul"] and workload.macs == 27
+
+
+def test_sparse_weights_and_sequences():
+    sparse = model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [2, 3]}, {"y": [2, 4]})
+    sparse.graph.sparse_initializer.append(helper.make_sparse_tensor(
+        helper.make_tensor("w", TensorProto.FLOAT, [2], [1.0, 2.0]),
+        helper.make_tensor("at", TensorProto.INT64, [2], [0, 5]), [3, 4]))
+    assert (record_onnx(sparse).macs, record_onnx(sparse).params) == (24, 12)
+    nodes = [helper.make_node("SequenceConstruct", ["x", "x"], ["s"]),
+             helper.make_node("ConcatFromSequence", ["s"], ["y"], axis=0)]
+    with pytest.raises(UsageError, match="shape of 's' in the model is not known: it may be no tensor"):
+        record_onnx(model_of(nodes, {"x": [2, 3]}, {"y": [4, 3]}))
+
+
+@pytest.mark.parametrize(("shape", "message"), [
+    (None, "does not say the shape of the input 'x'; say it: --shape x=1x3x224x224"),
+    ([1, -1], r"is 1x\?, whose axis 1 .* --shape x=1x64,"), ([1, 3, "x"], "--shape x=1x3x64,"),
+    ([1, "h", "w"], "is 1xhxw, .* --shape x=1x64x64,")])
+def test_a_shape_that_is_open_is_asked_for(shape, message):
+    model = model_of([helper.make_node("Relu", ["x"], ["y"])], {"x": shape}, {"y": shape})
+    with pytest.raises(UsageError, match=message):
+        record_onnx(model)
+    axes = [5] * (len(shape) if shape else 2)
+    assert record_onnx(model, {"x": axes}).ops[0].shape == tuple(axes)
+
+
 def test_files_that_are_no_model_are_refused(tmp_path):
     with pytest.raises(UsageError, match="there is no file"):
         read_onnx(tmp_path / "none.onnx")

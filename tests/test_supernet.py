@@ -103,6 +103,7 @@ def test_a_run_with_shared_weights_that_is_killed_goes_on_to_the_same_end(tmp_pa
     assert log(tmp_path / "runs" / "one") == undisturbed(words, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_space_that_changed_since_is_refused_at_resume(tmp_path):
     file = tmp_path / "space.py"
     text = ("from archfab import nn, choose\n"
@@ -124,6 +125,7 @@ def test_lessons_make_the_loss_small(trained):
     assert last < first
 
 
+@pytest.mark.slow
 def test_enas_alternates_between_trials_and_lessons_on_the_controllers_networks(tmp_path):
     run = run_of(tmp_path / "enas", strategy="reinforce", trials=6, deliver=0, random=False,
                  options={"sampling": "policy", "every": 2, "lessons": 3, "check": 0})
@@ -325,7 +327,8 @@ def test_the_verdict_says_whether_shared_weights_rank_well(trained, alone, words
 
 # --- in other processes, bounded in time
 
-@pytest.mark.parametrize("fault", [pytest.param("nan", marks=pytest.mark.slow), "space", "damaged"])
+@pytest.mark.parametrize("fault", [pytest.param("nan", marks=pytest.mark.slow), "space",
+                                   pytest.param("damaged", marks=pytest.mark.slow)])
 def test_weights_gone_bad_between_two_lessons_are_said_at_resume_and_nothing_is_lost(trained, tmp_path, archfab, fault):
     folder = tmp_path / "runs" / "one"
     shutil.copytree(trained.folder, folder)

@@ -33,7 +33,8 @@ def task_of(name):
     return _made[name]
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=[] if name == "vision" else [pytest.mark.slow])
+                                        for name in NAMES])
 def run(request, tmp_path_factory):
     return archfab.search(request.param, strategy="random", device="cortex-m7", trials=2, deliver=1,
                           run=tmp_path_factory.mktemp(request.param) / "one", **SHORT)

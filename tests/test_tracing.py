@@ -1,6 +1,9 @@
 """Composed workloads: operator for operator those of the whole network, in every space and for awkward parts."""
 
+import gc
 import random
+import weakref
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -107,6 +110,123 @@ class Half(Twice):
     @staticmethod
     def assemble(builder, x, where, inner):
         return Half(builder.part(inner, x, where)[0]), x
+
+
+class Looking(Twice):
+    """A part that looks at what stands in it, at where it stands or at the genotype."""
+
+    def __init__(self, inner, by, where, genotype):
+        super().__init__(inner)
+        self.sees = {"class": lambda: isinstance(inner, torch.nn.Linear), "bias": lambda: hasattr(inner, "bias"),
+                     "parameters": lambda: len(list(self.parameters())) > 1, "place": lambda: "[2]" in where,
+                     "name": lambda: type(inner).__name__ == "Linear", "state": lambda: bool(inner.state_dict()),
+                     "genotype": lambda: genotype["act"] == "a", "get": lambda: genotype.get("act") == "a"}[by]()
+
+    def forward(self, x):
+        y = self.inner(x)
+        return torch.sigmoid(y) if self.sees else torch.tanh(y)
+
+    @staticmethod
+    def assemble(builder, x, where, inner, by):
+        module, y = builder.part(inner, x, where)
+        return Looking(module, by, where, builder.genotype), y
+
+
+@pytest.mark.parametrize("by", ["class", "bias", "parameters", "place", "name", "state", "genotype", "get"])
+def test_parts_that_look_at_what_stands_in_them(by):
+    inner = choose("kind", linear=nn.Linear(6), same=nn.Identity(), row=nn.Sequential(nn.Linear(6), nn.ReLU()))
+    alike = describe(Looking)(nn.Linear(6), by)
+    space = Space([nn.Linear(6), alike, alike, describe(Looking)(inner, by), choose("act", a=nn.ReLU(), b=nn.Tanh())])
+    assert same(space, (torch.zeros(4, 6),), 8)
+
+
+class Counting(Twice):
+    """A part that hands a number on beside the tensor."""
+
+    def forward(self, x):
+        for i in range(3):
+            x = self.inner(x, i)
+        return x
+
+    @staticmethod
+    def assemble(builder, x, where, inner):
+        module, y = builder.part(inner, (x, 0), where)
+        return Counting(module), y
+
+
+class Odd(torch.nn.Module):
+    def forward(self, x, i):
+        return x.relu() if i % 2 else x.tanh()
+
+
+@dataclass(frozen=True)
+class Box:
+    """Holds a tensor where nobody looks for one."""
+
+    held: torch.Tensor
+
+
+class Boxed(torch.nn.Module):
+    def forward(self, x):
+        return Box(x.relu())
+
+
+class Unboxed(torch.nn.Module):
+    def forward(self, box):
+        return box.held.tanh()
+
+
+class Named(torch.nn.Module):
+    def forward(self, x):
+        return {"whole": x.relu(), "left": x[:, :3], "size": 3}
+
+
+class Unnamed(torch.nn.Module):
+    def forward(self, row):
+        return row["whole"][:, :3] + row["left"].mul_(row["size"])
+
+
+def local(name):
+    """Two classes of one address."""
+    class Local(torch.nn.Module):
+        def forward(self, x):
+            return getattr(torch, name)(x)
+
+    return describe(Local)()
+
+
+@pytest.mark.parametrize("parts", [[describe(Counting)(describe(Odd)())], [describe(Boxed)(), describe(Unboxed)()],
+                                   [describe(Named)(), describe(Unnamed)()], [local("relu"), local("tanh")]],
+                         ids=["numbers", "boxes", "dictionaries", "namesakes"])
+def test_what_parts_hand_on_and_who_they_are(parts):
+    assert same(Space([nn.Linear(6, bias=choose("bias", True, False)), *parts, nn.ReLU()]), (torch.zeros(4, 6),))
+
+
+def test_a_tuple_is_handed_on_as_one():
+    """A row of parts hands on one value, so this network does not run, composed or whole."""
+    space = Space([nn.Linear(6), describe(Pair)(), describe(Apart)()])
+    for trial in (trace, record_genotype):
+        with pytest.raises(TypeError, match="missing 1 required"):
+            trial(space, {}, (torch.zeros(4, 6),))
+
+
+class Pair(torch.nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+class Apart(torch.nn.Module):
+    def forward(self, a, b):
+        return a + b
+
+
+def test_what_is_known_of_a_space_goes_with_it():
+    space = Space([nn.Linear(choose("width", 2, 3)), describe(Boxed)()])
+    trace(space, {"width": 2}, (torch.zeros(4, 6),))
+    gone = weakref.ref(_tracers[space])
+    del space
+    gc.collect()
+    assert gone() is None
 
 
 class Turned(torch.nn.Module):

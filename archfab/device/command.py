@@ -62,8 +62,9 @@ def add(one: argparse.ArgumentParser) -> None:
                 "archfab device table my-laptop --task vision --space mobile\n"
                 "archfab device table my-board --on board.toml --task vision --space mobile")
     made.add_argument("name", help="what the device is called from then on: --device NAME")
-    made.add_argument("--on", default="host", metavar="DEVICE", help="what measures: host, host-torch, or a .toml file "
-                                                                     "with model = \"host\" (default: %(default)s)")
+    made.add_argument("--on", default="host", metavar="DEVICE", help="what measures: host, or a .toml file with model ="
+                                                                     " \"host\", such as a board's (default: "
+                                                                     "%(default)s)")
     made.add_argument("--networks", type=int, default=12, help="random networks that are measured whole, to see how "
                                                                "far sums are off (default: %(default)s)")
     made.add_argument("--seed", type=int, default=0)
@@ -153,8 +154,16 @@ def show_added(document: Mapping[str, Any]) -> None:
 
 
 def show_tabulated(document: Mapping[str, Any]) -> None:
-    from archfab.device.tabulate import show_table_made
-    show_table_made(dict(document))
+    from archfab.terminal import say
+    ratios = sorted(row["ratio"] / document["scale"] for row in document["checked"])
+    say(f"{document['kernels']} kernels measured on {document['measured_on']}; a run takes "
+        f"{document['start_ms']:.4g} ms beside them")
+    say(f"{len(ratios)} of {document['drawn']} random networks have listed kernels only: whole they take "
+        f"{document['scale']:.3g} times the sum, which the table scales by; "
+        f"then {ratios[0]:.2f} to {ratios[-1]:.2f} of it")
+    for key, why in list(document["not_measured"].items())[:5]:
+        say(f"not measured: {key}: {why}")
+    say(f"{document['file']}; use it: --device {document['device']}")
 
 
 def show_next(document: Mapping[str, Any]) -> None:

@@ -29,23 +29,10 @@ def tabulate(name: str, naming: Naming, device: str, networks: int, seed: int, r
     folder.mkdir(parents=True, exist_ok=True)
     found = make_device(name, folder, quick(host), naming.bench.space, naming.bench.workload, random.Random(seed),
                         networks, tell)
-    return {"name": name, "measured_on": device, **found}
+    return {**found, "device": name, "file": found["device"], "measured_on": device}
 
 
 def tell(done: int, of: int) -> None:
     """Progress on standard error."""
     print(f"\rarchfab: {done} of {of} kernels measured", end="" if done < of else "\n", file=sys.stderr, flush=True)
 
-
-def show_table_made(document: dict[str, Any]) -> None:
-    """What was measured, and how far the sums are off."""
-    from archfab.terminal import say
-    ratios = sorted(row["ratio"] / document["scale"] for row in document["checked"])
-    say(f"{document['kernels']} kernels measured on {document['measured_on']}; a run takes "
-        f"{document['start_ms']:.4g} ms beside them")
-    say(f"{len(ratios)} of {document['drawn']} random networks have listed kernels only: whole they take "
-        f"{document['scale']:.3g} times the sum, which the table scales by; "
-        f"then {ratios[0]:.2f} to {ratios[-1]:.2f} of it")
-    for key, why in list(document["not_measured"].items())[:5]:
-        say(f"not measured: {key}: {why}")
-    say(f"{document['device']}; use it: --device {document['name']}")

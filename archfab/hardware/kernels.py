@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from archfab.hardware.loops import Loops
 from archfab.hardware.windows import Window
@@ -21,8 +21,7 @@ SEVERAL = {"LSTM", "GRU", "RNN", "Einsum"}
 """Operators with more than one matrix of weights."""
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """Operators that run as one: activations read and written, weights, work."""
 
     kind: str
@@ -86,7 +85,8 @@ def kernel_of(op: Op, workload: Workload) -> Kernel:
         weights.sort(key=lambda b: -buffers[b].elements)        # beside the matrix there is a bias or nothing
         weights, biases = weights[:1], weights[1:]
     return Kernel(op.kind, (op.name,), tuple(reads), op.writes, tuple(weights),
-                  sum([buffers[b].elements for b in biases]), op.macs, op.shape, op.detail, op.loops, op.window)
+                  sum([buffers[b].elements for b in biases]) if biases else 0, op.macs, op.shape, op.detail, op.loops,
+                  op.window)
 
 
 def joins(kernel: Kernel, before: Kernel, rules: Mapping[str, Collection[str]]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from archfab.hardware.operators import ATTENTION, CONVOLUTIONS
@@ -37,10 +38,7 @@ def loops_of(name: str, args: Any, out: Any) -> tuple[Loops, ...]:
         x, weight, stride, dilation, transposed, groups = args[0], args[1], args[3], args[5], args[6], args[8]
         return convolution(x.shape, weight.shape, out.shape, stride, dilation, transposed, groups)
     if name in ATTENTION:
-        q, k, v = args[:3]
-        heads = math.prod(q.shape[:-2])
-        return (Loops(groups=heads, outputs=k.shape[-2], inputs=q.shape[-1], height=q.shape[-2]),
-                Loops(groups=heads, outputs=v.shape[-1], inputs=k.shape[-2], height=q.shape[-2]))
+        return attention(*(each.shape for each in args[:3]))
     match name:
         case "mm" | "bmm" | "mv" | "dot":
             a, b = args[:2]
@@ -51,6 +49,14 @@ def loops_of(name: str, args: Any, out: Any) -> tuple[Loops, ...]:
         case _:
             return ()
     return (product_of(a.shape, b.shape),)
+
+
+def attention(q: Any, k: Any, v: Any) -> tuple[Loops, ...]:
+    """The nests of attention, by the shapes of queries, keys and values [..., length, depth]: for each query the
+    products with the keys, then with the values."""
+    heads = math.prod(q[:-2])
+    return (Loops(groups=heads, outputs=k[-2], inputs=q[-1], height=q[-2]),
+            Loops(groups=heads, outputs=v[-1], inputs=k[-2], height=q[-2]))
 
 
 def convolution(x: Any, weight: Any, out: Any, stride: Any, dilation: Any, transposed: bool,
@@ -70,8 +76,10 @@ def product_of(a: Any, b: Any) -> Loops:
     """The nest of a matrix product [..., n, k] x [..., k, m], of vectors too."""
     rows = a[-2] if len(a) > 1 else 1
     columns = b[-1] if len(b) > 1 else 1
-    return Loops(groups=int(math.prod(a[:-2])) if len(b) > 2 else 1, outputs=int(columns), inputs=int(a[-1]),
-                 height=int(rows if len(b) > 2 or len(a) < 3 else math.prod(a[:-1])))
+    groups = math.prod(map(max, zip_longest(a[:-2][::-1], b[:-2][::-1], fillvalue=1)))
+    if len(b) < 3:                              # one matrix for all
+        rows, groups = rows * groups, 1
+    return Loops(groups=int(groups), outputs=int(columns), inputs=int(a[-1]), height=int(rows))
 
 
 def padded(sizes: Any) -> tuple[int, int]:

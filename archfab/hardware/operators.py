@@ -109,8 +109,8 @@ ONNX_KINDS = {
                      "Softmax", "LogSoftmax", "Reciprocal", "Sin", "Cos", "Tan", "Erf", "PRelu", "Max", "Min", "Selu",
                      "Celu", "ThresholdedRelu", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Not",
                      "And", "Or", "Xor", "Round", "Floor", "Ceil", "Sign", "Shrink", "Mod", "IsNaN", "IsInf", "Sum",
-                     "Mean",
-                     "QuantizeLinear", "QLinearAdd", "QLinearMul", "QLinearSigmoid", "Sinh", "Cosh", "Asin", "Acos",
+                     "Mean", "QuantizeLinear", "DynamicQuantizeLinear", "QLinearAdd", "QLinearMul", "QLinearSigmoid",
+                     "Sinh", "Cosh", "Asin", "Acos",
                      "Atan", "Asinh", "Acosh", "Atanh", "BitwiseAnd", "BitwiseOr", "BitwiseNot", "Swish",
                      "Hardmax", "BiasGelu", "FastGelu", "QuickGelu"), "elementwise")}
 """What cost models distinguish among the operators of ONNX, beside convolutions."""

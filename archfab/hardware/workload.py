@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.utils import _pytree as pytree
@@ -44,8 +44,7 @@ class Buffer:
         return self.elements * (BITS.get(self.dtype, 0) or bits * (2 if self.dtype.startswith("complex") else 1)) / 8
 
 
-@dataclass(frozen=True)
-class Op:
+class Op(NamedTuple):
     """One operator as it was run: its kind, buffers read and written, multiply-accumulates."""
 
     name: str                       # the aten operator
@@ -72,11 +71,16 @@ class Workload:
 
     @property
     def macs(self) -> int:
-        return sum(op.macs for op in self.ops)
+        return sum([op.macs for op in self.ops])
 
     @property
     def params(self) -> int:
         return sum(buffer.elements for buffer in self.buffers if buffer.role == "parameter")
+
+    def sizes(self, bits: int) -> list[float]:
+        """The bytes of every buffer, see `Buffer.bytes_in`."""
+        width = {dtype: Buffer(1, "", dtype).bytes_in(bits) for dtype in {buffer.dtype for buffer in self.buffers}}
+        return [buffer.elements * width[buffer.dtype] for buffer in self.buffers]
 
 
 def record_genotype(space: Space, genotype: Genotype, example: tuple[Any, ...]) -> Workload:
@@ -132,8 +136,11 @@ class Recorder(TorchDispatchMode):
         self.buffers: list[Buffer] = []
         self._numbers: dict[int, int] = {}      # storage -> buffer
         self._held: list[Any] = []              # storages stay alive, so that their ids stay theirs
-        self._roles = {x.untyped_storage()._cdata: "state" for x in model.buffers()}
-        self._roles.update({x.untyped_storage()._cdata: "parameter" for x in model.parameters()})
+        parts = list(model.modules())
+        self._roles = {x.untyped_storage()._cdata: "state" for part in parts for x in part._buffers.values()
+                       if x is not None}
+        self._roles.update({x.untyped_storage()._cdata: "parameter" for part in parts
+                            for x in part._parameters.values() if x is not None})
         self.inputs = tuple(self._number(x) for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

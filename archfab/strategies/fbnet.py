@@ -51,7 +51,8 @@ class FBNet(Gradient):
         known = self.hints(self.likely())
         name = self.cost or ("latency_ms" if "latency_ms" in known else "macs")
         if name not in known:
-            raise unknown("figure", name, list(known), "(--cost; a device gives more: --device NAME)")
+            raise unknown("figure", name, list(known), "(--cost; a device gives more: --device NAME; of a device that "
+                          "runs each network nothing is known beforehand, so take a table of it: archfab device table)")
         return {"cost": self.costs(name, self.weight, form)} if self.progress >= self.warm else {}
 
 

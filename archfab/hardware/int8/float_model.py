@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from archfab.core import BuildError, UsageError
+from archfab.hardware.onnx_file import inlined
 
 LARGEST = 1 << 26       # elements of one value: what is larger is refused before memory runs out
 BYTES = 1 << 31         # of a whole file: protobuf's limit
@@ -84,7 +85,6 @@ def read(source: Any, calibration: Sequence[np.ndarray | Sequence[np.ndarray]] |
 def parsed(source: Any) -> Any:
     """The model as protobuf, functions inlined."""
     import onnx
-    import onnx.inliner
     try:
         if isinstance(source, str | Path):
             source = Path(source).read_bytes()
@@ -101,10 +101,7 @@ def parsed(source: Any) -> Any:
                          "onnx.save(onnx.load(PATH), NEW, save_as_external_data=False)")
     model = onnx.ModelProto()
     model.CopyFrom(source)
-    try:
-        return onnx.inliner.inline_local_functions(model) if model.functions else model
-    except Exception as error:
-        raise UsageError(f"the functions of this ONNX model cannot be inlined: {first_line(error)}") from None
+    return inlined(model)
 
 
 def checked(model: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from archfab.core import UsageError
@@ -74,6 +74,13 @@ class Memory:
     def port(self, operand: str, direction: str) -> Port | None:
         return next((port for port in self.ports if (operand, direction) in port.serves), None)
 
+    def resized(self, size: float) -> Memory:
+        """The same memory with another size, in bits: an access takes energy as the square root of the size, as a
+        memory's wires grow with its edge; area and leakage grow with the size. An estimate, no figure of a library."""
+        factor = size / self.size
+        return replace(self, size=size, read=self.read * factor ** 0.5, write=self.write * factor ** 0.5,
+                       area=None if self.area is None else self.area * factor, leakage=self.leakage * factor)
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -92,6 +99,15 @@ class Architecture:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def resized(self, **sizes: float) -> Architecture:
+        """The same array with memories of other sizes, in bits by name (see `Memory.resized`)."""
+        finite = [memory.name for memory in self.memories if memory.size < math.inf]
+        if stray := sorted(set(sizes) - set(finite)):
+            raise UsageError(f"accelerator '{self.name}' has no memory {stray[0]} with a size; it has "
+                             + ", ".join(finite))
+        return replace(self, memories=tuple(each.resized(sizes[each.name]) if each.name in sizes else each
+                                            for each in self.memories))
 
     @cached_property
     def units(self) -> int:
@@ -140,6 +156,8 @@ def problems(given: Architecture) -> Iterator[str]:
     for memory in given.memories:
         yield from (f"memory {memory.name}: {problem}" for problem in
                     (*memory_problems(memory, names), *unserved(memory, memory is given.memories[-1])))
+        if memory.loops is not None and not given.even:
+            yield f"memory {memory.name} names the loops that may stand there, which needs an array that is even"
     for operand in OPERANDS:
         if not given.levels(operand):
             yield f"no memory holds the operand {operand}"
@@ -162,6 +180,8 @@ def memory_problems(memory: Memory, names: list[str]) -> Iterator[str]:
             yield f"its {label} energy is {value} pJ; it takes a number from 0 up"
     if memory.area is not None and not 0 <= memory.area < math.inf:
         yield f"its area is {memory.area} mm2; it takes a number from 0 up"
+    if not memory.operands or len(set(memory.operands)) < len(memory.operands):
+        yield "it holds one operand or more, each named once"
     if stray := sorted(set(memory.operands) - set(OPERANDS)):
         yield f"there is no operand {stray[0]}; there are {', '.join(OPERANDS)}"
     if stray := sorted(set(memory.serves) - set(names)):

@@ -4,9 +4,10 @@ The format (zigzag-dse 3.9, MIT): `operational_array` with `dimensions`, `sizes`
 `memories`, innermost first, each with `size` (bit), `r_cost`, `w_cost` (pJ for one access of the port's largest word),
 `area`, `operands` (I1: inputs, I2: weights, O: outputs), `served_dimensions` and `ports` with their bits in a cycle and
 what they are allocated to: operand, and fh, tl, fl, th for from/to the higher/lower memory. A memory serves what the
-lower ones of its operands serve too, whether it says so or not. The format has no unit of areas: they count where
-`area_unit` is mm2. Further keys of ours: `rules`, `even`, `unrolls`; of a memory `word`, `leakage`, `loops` (see
-`architecture`).
+lower ones of its operands serve too, whether it says so or not. `dataflows`, `input_precision`, `latency`, `mem_type`
+are read past: every dataflow is searched, and a transfer takes as long as its port needs. The format has no unit of
+areas: they count where `area_unit` is mm2. Further keys of ours: `rules`, `even`, `unrolls`; of a memory `word`,
+`leakage`, `loops` (see `architecture`).
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def from_plain(data: Any, where: str) -> Architecture:
     table.only("name", "memories", "operational_array", "dataflows", "rules", "even", "unrolls", "area_unit",
                *NOTES)
     array, memories = table.table("operational_array"), table.table("memories")
-    if array.data.get("is_imc"):
+    if array.flag("is_imc"):
         raise UsageError(f"{where}: operational_array: in-memory computing (is_imc) is not modelled; an array of "
                          "multipliers is (is_imc: false)")
     array.only("dimensions", "sizes", "unit_energy", "unit_area", "systolic_dimensions", "is_imc", "input_precision",
@@ -78,9 +79,9 @@ def from_plain(data: Any, where: str) -> Architecture:
         str(table.data.get("name", where)), tuple(zip(map(str, names), sizes, strict=True)),
         array.number("unit_energy"), levels(memories, "area_unit" in table.data), RULES[rules],
         area(array, "unit_area") if "area_unit" in table.data else None,
-        systolic=tuple(map(str, array.data.get("systolic_dimensions", ()))),
+        systolic=tuple(map(str, array.list("systolic_dimensions"))) if "systolic_dimensions" in array.data else (),
         unrolls=tuple((str(name), loops(Table(unrolls, f"{where}: unrolls"), name)) for name in unrolls),
-        even=table.data.get("even") is True)
+        even=table.flag("even"))
 
 
 def levels(table: Table, areas: bool) -> tuple[Memory, ...]:
@@ -103,7 +104,7 @@ def memory(name: str, table: Table) -> Memory:
     """One memory of a file."""
     table.only("size", "r_cost", "w_cost", "area", "latency", "operands", "ports", "served_dimensions",
                "auto_cost_extraction", "mem_type", "force_double_buffering", "word", "leakage", "loops", *NOTES)
-    if table.data.get("auto_cost_extraction"):
+    if table.flag("auto_cost_extraction"):
         raise UsageError(f"{table.where}: auto_cost_extraction asks for CACTI, which is not run here; write r_cost and "
                          "w_cost in pJ, and area")
     operands = tuple(legal(table.where, "operand", str(each), OPERANDS) for each in table.list("operands"))
@@ -113,7 +114,7 @@ def memory(name: str, table: Table) -> Memory:
                   table.number("word", above=True) if "word" in table.data else 0.0,
                   table.number("leakage") if "leakage" in table.data else 0.0,
                   loops=loops(table, "loops") if "loops" in table.data else None,
-                  double_buffered=table.data.get("force_double_buffering") is True)
+                  double_buffered=table.flag("force_double_buffering"))
 
 
 def port(table: Table) -> Port:
@@ -172,6 +173,12 @@ class Table:
         found = self._get(key)
         if not isinstance(found, list | tuple):
             raise UsageError(f"{self.where}: {key} is a list, not {found!r}")
+        return found
+
+    def flag(self, key: str) -> bool:
+        found = self.data.get(key, False)
+        if not isinstance(found, bool):
+            raise UsageError(f"{self.where}: {key} is true or false, not {found!r}")
         return found
 
     def number(self, key: str, above: bool = False) -> float:

@@ -39,7 +39,7 @@ CORES = {core.name: core for core in (
     Core("cortex-m7", ("-mcpu=cortex-m7", FPU), "dsp", "mps2-an500",
          0, (64, 4 * MIB - 64), (0x20000000, 4 * MIB), (0x60000000, 16 * MIB)),
     Core("cortex-m33", ("-mcpu=cortex-m33", FPU), "dsp", "mps2-an505",
-         0x10000000, (0x10000040, 4 * MIB - 64), (0x38000000, 4 * MIB), (0x80000000, 16 * MIB)),
+         0x10000000, (0x10000040, 4 * MIB - 64), (0x38000000, 4 * MIB), (0x80000000, 16 * MIB), 50.0),
     Core("cortex-m55", ("-mcpu=cortex-m55", FPU), "mve", "mps3-an547",
          0, (0x60000000, 32 * MIB), (0x31000000, 4 * MIB), (0x64000000, 64 * MIB), 31.25))}
 

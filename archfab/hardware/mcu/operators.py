@@ -21,7 +21,7 @@ from archfab.hardware.mcu.writer import Writer
 OVERREAD = 16           # bytes behind its end that a kernel may read of a tensor, and ignores
 
 
-INT16_MAX = 2**15 - 1   # of the sizes in `af_layer`
+INT16_MAX = 2**15 - 1   # of the sizes in `af_layer` and `af_window`
 
 
 @dataclass
@@ -68,9 +68,7 @@ def layer(at: Place, sizes: dict[str, int], groups: int, weights: np.ndarray, pa
     assert quantised.data is not None and bias.data is not None
     if weights.size and weights.min() < -127:
         raise BuildError(f"{at.node.op} '{at.out.name}': a weight is -128; they are -127 to 127 in int8 networks")
-    if large := [name for name, size in sizes.items() if size > INT16_MAX]:
-        raise BuildError(f"{at.node.op} '{at.out.name}': {large[0].replace('_', ' ')} is {sizes[large[0]]}, and the "
-                         f"code takes {INT16_MAX} at most")
+    bounded(at, sizes)
     wide = weights.astype(np.int64)
     factors = np.float64(np.float32(x.scale[0])) * np.array(quantised.scale, np.float32).astype(np.float64)
     multiplier, shift = multipliers_of(np.broadcast_to(factors / scale_of(at.out), (len(wide),)))
@@ -89,6 +87,13 @@ def layer(at: Place, sizes: dict[str, int], groups: int, weights: np.ndarray, pa
                      channels=at.writer.array(np.concatenate(channels), "n"), **sizes, groups=groups,
                      depth=weights.shape[1], weights_a_group=packed[0].size, channels_a_group=channels[0].size,
                      in_zero=x.zero, out_zero=at.out.zero, low=low, high=high, slow=slow)
+
+
+def bounded(at: Place, sizes: dict[str, int]) -> None:
+    """Raises `BuildError` for a size that has no room in the structures of C."""
+    if large := [name for name, size in sizes.items() if size > INT16_MAX]:
+        raise BuildError(f"{at.node.op} '{at.out.name}': {large[0].replace('_', ' ')} is {sizes[large[0]]}, and the "
+                         f"code takes {INT16_MAX} at most")
 
 
 def geometry(at: Place, kernel: Sequence[int], inputs: int, outputs: int) -> dict[str, int]:
@@ -177,9 +182,11 @@ def pool(at: Place) -> Calls:
     _, out_height, out_width, _ = at.out.shape
     (kernel_height, kernel_width), (stride_y, stride_x) = at.node.options["kernel"], at.node.options["stride"]
     pad_y, pad_x, *_ = at.node.options["padding"]
-    one = at.struct("af_window", in_height=in_height, in_width=in_width, channels=channels, out_height=out_height,
-                    out_width=out_width, kernel_height=kernel_height, kernel_width=kernel_width, stride_y=stride_y,
-                    stride_x=stride_x, pad_y=pad_y, pad_x=pad_x)
+    sizes = {"in_height": in_height, "in_width": in_width, "channels": channels, "out_height": out_height,
+             "out_width": out_width, "kernel_height": kernel_height, "kernel_width": kernel_width,
+             "stride_y": stride_y, "stride_x": stride_x, "pad_y": pad_y, "pad_x": pad_x}
+    bounded(at, sizes)
+    one = at.struct("af_window", **sizes)
     kernel = {"average_pool_2d": "af_average_pool", "max_pool_2d": "af_max_pool"}[at.node.op]
     return Calls([f"{kernel}({one}, {{0}}, {{out}});"])
 

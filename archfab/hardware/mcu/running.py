@@ -49,8 +49,8 @@ def execute(graph: Graph, core: Core, cache: Cache, inputs: Sequence[np.ndarray]
     inputs = examples(graph) if inputs is None else inputs
     program = generate(graph, core, inputs)
     least = Sizes(program.constants, program.arena)
-    fits(least, {"flash_kb": core.flash[1] / 1024, "memory_kb": core.ram[1] / 1024}, f"simulated board {core.machine}")
     fits(least, room or {})
+    fits(least, {"flash_kb": core.flash[1] / 1024, "memory_kb": core.ram[1] / 1024}, f"simulated board {core.machine}")
     name = f"run-{digest(core, program.source, counter_digest())}"
     known = recalled(cache.read(name), program)
     if known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -80,8 +81,9 @@ def plugin(cache: Cache) -> Path:
 
 
 def counter_digest() -> str:
-    """A name for the way in which instructions are counted."""
-    return hashlib.sha256((HERE / "runtime/counter.c").read_bytes() + Path(__file__).read_bytes()).hexdigest()[:16]
+    """A name for the way in which instructions are counted, and for the host whose library counts them."""
+    parts = (platform.machine().encode(), (HERE / "runtime/counter.c").read_bytes(), Path(__file__).read_bytes())
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
 
 
 def symbol(elf: Path, name: str) -> int:
@@ -92,7 +94,7 @@ def symbol(elf: Path, name: str) -> int:
     return int(found[1], 16) & ~1
 
 
-LINE = re.compile(r"^\s*([0-9a-f]+):\t[0-9a-f ]+\t(\S+)\s*(.*)$", re.MULTILINE)
+LINE = re.compile(r"^ *([0-9a-f]+):\t[0-9a-f ]+\t(\S+)[ \t]*(.*)$", re.MULTILINE)
 
 
 def instructions(elf: Path, core: Core) -> dict[int, tuple[str, str]]:
@@ -103,7 +105,10 @@ def instructions(elf: Path, core: Core) -> dict[int, tuple[str, str]]:
 
 
 def histograms(counts: str, code: dict[int, tuple[str, str]], mark: int) -> tuple[Counter[str], ...]:
-    """How often each mnemonic ran between one mark and the next. Marks themselves are no part of the network."""
+    """How often each mnemonic ran between one mark and the next; marks and their calls are no part of the network.
+
+    :raises BuildError: where code ran that the disassembler did not see, so that the count would be wrong.
+    """
     order = sorted(code)
     index = {address: i for i, address in enumerate(order)}
     found: list[Counter[str]] = []
@@ -111,11 +116,13 @@ def histograms(counts: str, code: dict[int, tuple[str, str]], mark: int) -> tupl
         number, start, length, times = line.split()
         while len(found) <= int(number):
             found.append(Counter())
+        if int(number) == 0:        # what runs before the first mark is the start of the board
+            continue
         first = index.get(int(start, 16))
         if first is None:
-            continue
+            raise BuildError(f"code ran at 0x{start}, where the disassembler saw none, so it cannot be counted")
         for address in order[first:first + int(length)]:
             mnemonic, operands = code[address]
-            if not (mark <= address < mark + 4 or (mnemonic.startswith("bl") and "<af_mark>" in operands)):
+            if address != mark and "af_mark" not in operands:
                 found[int(number)][mnemonic] += int(times)
-    return tuple(found[1:])         # what ran before the first mark is the start of the board
+    return tuple(found[1:])

@@ -19,7 +19,7 @@ from archfab.hardware.mcu.cores import Core
 
 HERE = Path(__file__).parent
 PREFIX = "arm-none-eabi-"
-INSTALL = "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+INSTALL = "apt install gcc-arm-none-eabi qemu-system-arm"
 FLAGS = ("-mthumb", "-O2", "-std=c11", "-ffreestanding", "-ffunction-sections", "-fdata-sections", "-fno-builtin",
          "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror")
 STACK = 2048                    # bytes; the deepest call of a kernel needs a few hundred
@@ -61,9 +61,9 @@ def version() -> str:
 
 
 def digest(core: Core, *parts: str) -> str:
-    """A name for what comes of these texts, the kernels, the compiler and its options."""
+    """A name for what comes of these texts, the kernels, the compiler and how it is called."""
     found = hashlib.sha256(repr((version(), core, FLAGS, STACK, parts)).encode())
-    for path in sorted([*HERE.glob("kernels/*"), *HERE.glob("runtime/*")]):
+    for path in sorted([*HERE.glob("kernels/*"), *HERE.glob("runtime/*"), Path(__file__)]):
         found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()[:24]
 

@@ -40,7 +40,7 @@ def main(request: Mapping[str, Any], stream: Any) -> None:
     try:
         cores = pin(request.get("cores"), request["threads"])
     except OSError as error:
-        say({"fatal": "cores", "because": f"{error}; there are {os.cpu_count()}"})
+        say({"fatal": "cores", "because": str(error)})
         return
     try:
         import onnxruntime
@@ -68,11 +68,18 @@ def say(what: Mapping[str, Any]) -> None:
 
 def pin(cores: Sequence[int] | None, threads: int) -> list[int] | None:
     """Keeps this process, and the threads that it starts from now on, on some cores: those asked for, or as many as
-    there are threads. None where the system cannot do that."""
+    there are threads. None where the system cannot do that.
+
+    :raises OSError: where there are not these cores, or fewer than threads.
+    """
     if not hasattr(os, "sched_setaffinity"):
         return None
     allowed = sorted(os.sched_getaffinity(0))
     chosen = list(cores) if cores else allowed[-threads:]
+    if not set(chosen) <= set(allowed):
+        raise OSError(f"cores {chosen}, of {allowed}")
+    if threads > len(chosen):
+        raise OSError(f"{threads} threads on the cores {chosen}")
     os.sched_setaffinity(0, chosen)
     return chosen
 

@@ -149,7 +149,7 @@ def onnx_layouts(model: onnx.ModelProto, feed: Mapping[str, Any], threads: int =
         "nchw_ms": ratio.first_ms, "blocked_ms": ratio.second_ms, "ratio": asdict(ratio), "origin": "measured",
         "better": "blocked" if ratio.second_is_better else "nchw",
         "inserted": {kind: kinds[kind] for kind in sorted(HIDDEN_ONNX)},
-        "transposes": {"exported": count(model), "avoidable": saved, "rewrite": False}}
+        "transposes": {"exported": count(model), "avoidable": saved}}
     if saved:
         found["transposes"].update(rewriting(model, lean, feed, threads))
     return found
@@ -158,12 +158,16 @@ def onnx_layouts(model: onnx.ModelProto, feed: Mapping[str, Any], threads: int =
 def rewriting(model: onnx.ModelProto, lean: onnx.ModelProto, feed: Mapping[str, Any],
               threads: int = 1) -> dict[str, Any]:
     """A graph with fewer transposes beside the graph as it was: whether it gives the same, to the last bit, and how
-    long it takes. `rewrite` says that it is the same and faster."""
+    long it takes."""
+    ratio = compare(runner(model, feed, threads), runner(lean, feed, threads), threads)
+    return {"equal": alike(model, lean, feed), "ratio": asdict(ratio)}
+
+
+def alike(model: onnx.ModelProto, lean: onnx.ModelProto, feed: Mapping[str, Any]) -> bool:
+    """Whether two graphs give the same, to the last bit."""
     import numpy as np
-    before, after = runner(model, feed, threads), runner(lean, feed, threads)
-    equal = all(np.array_equal(one, two, equal_nan=True) for one, two in zip(before(), after(), strict=True))
-    ratio = compare(before, after, threads)
-    return {"equal": equal, "ratio": asdict(ratio), "rewrite": equal and ratio.second_is_better}
+    return all(np.array_equal(one, two, equal_nan=True)
+               for one, two in zip(runner(model, feed)(), runner(lean, feed)(), strict=True))
 
 
 def runner(model: onnx.ModelProto, feed: Mapping[str, Any], threads: int = 1,
@@ -202,20 +206,21 @@ def priced(row: Mapping[str, Any]) -> dict[str, Any]:
 
 # --- delivery
 
-def fitting(module: torch.nn.Module, model: onnx.ModelProto, inputs: tuple[Any, ...],
-            threads: int = 1) -> tuple[dict[str, Any], onnx.ModelProto]:
-    """The layout in which a network is delivered, as plain data, and its ONNX graph without the transposes that cost
-    time here and change nothing."""
+def fitting(module: torch.nn.Module, model: onnx.ModelProto, inputs: tuple[Any, ...], threads: int = 1,
+            samples: tuple[Any, ...] = ()) -> tuple[dict[str, Any], onnx.ModelProto]:
+    """The layout in which a network is delivered, as plain data, and its ONNX graph without the transposes that undo
+    each other, so long as it gives the same: that hangs on no clock, so that the same network is the same file.
+
+    :param inputs: which are timed. :param samples: on which graphs are compared; the same where none are given.
+    """
     from archfab.hardware.network import Network
     by_torch = torch_layouts(module, inputs, threads)
-    lean, saved = without_transposes(model)
     chosen: dict[str, Any] = {"torch": by_torch["better"] if by_torch else "nchw", "transposes_removed": 0}
     if by_torch and "ratio" in by_torch:
         chosen["nhwc_to_nchw"] = by_torch["ratio"]
-    if saved:
-        found = rewriting(model, lean, feed_of(model, Network(lambda: (module, inputs))), threads)
-        if found["rewrite"]:
-            return {**chosen, "transposes_removed": saved}, lean
+    lean, saved = without_transposes(model)
+    if saved and alike(model, lean, feed_of(model, Network(lambda: (module, samples or inputs)))):
+        return {**chosen, "transposes_removed": saved}, lean
     return chosen, model
 
 
@@ -235,11 +240,13 @@ def in_words(found: Mapping[str, Any]) -> list[str]:
     onnx_ = found["onnxruntime"]
     inserted = ", ".join(f"{number} {kind}" for kind, number in onnx_["inserted"].items() if number) or "none"
     lines.append(f"onnxruntime: NCHW {onnx_['nchw_ms']:.4g} ms, its blocked layout {onnx_['blocked_ms']:.4g} ms "
-                 f"({spread(onnx_['ratio'])}); reordering in the graph that it runs: {inserted}")
+                 f"({spread(onnx_['ratio'])}); better: {onnx_['better'].upper()}; reordering in the graph that it "
+                 f"runs: {inserted}")
     moves = onnx_["transposes"]
-    lines.append(f"transposes in the exported graph: {moves['exported']}, of which {moves['avoidable']} undo each other"
-                 + (f"; without them {spread(moves['ratio'])}, outputs {'equal' if moves['equal'] else 'NOT equal'}, "
-                    f"so they {'go' if moves['rewrite'] else 'stay'}" if "ratio" in moves else ""))
+    undone = f", of which {moves['avoidable']} undo each other" if moves["exported"] else ""
+    lines.append(f"transposes in the exported graph: {moves['exported']}{undone}"
+                 + (f"; without them {spread(moves['ratio'])}, outputs {'equal' if moves['equal'] else 'NOT equal'}: "
+                    f"delivered {'without' if moves['equal'] else 'with'} them" if "ratio" in moves else ""))
     total = sum(row["latency_ms"] for row in found["hidden"])
     lines.append(f"hidden copies and transposes: {len(found['hidden'])}, {total:.4g} ms")
     return lines

@@ -202,7 +202,7 @@ def one_at_a_time(place: Place) -> Iterator[None]:
 def lacking(place: Place, said: Mapping[str, Any]) -> str:
     """The message for a machine that has no Python that is new enough, no onnxruntime, or not those cores."""
     if said["fatal"] == "cores":
-        return f"{place.name} has not the cores that the device's file names ({said['because']})"
+        return f"{place.name} has not the cores that the device's file asks for: {said['because']}"
     if said["fatal"] == "python":
         return (f"{place.name} has Python {said['because']}, and measuring needs 3.8 or newer; name a newer one in the "
                 "device's file: python = \"/path/to/python3\"")

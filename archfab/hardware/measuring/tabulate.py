@@ -3,10 +3,12 @@ their sums are."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
 import random
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +31,8 @@ REORDERS = {"ReorderInput", "ReorderOutput"}
 BATCH = 40          # kernels that are sent at once
 IDLE = 20           # networks in a row without a kernel that is new, at least, until a space is known
 ATTEMPTS = 3        # at a kernel during which the machine did not hold still
+STUDENT = {2: 6.314, 3: 2.920, 4: 2.353, 5: 2.132}
+"""Deviations within which 90 % lie, of so few samples; 2 of more."""
 FLOOR = 1e-5        # milliseconds of a kernel that could not be told from nothing
 
 
@@ -124,72 +128,94 @@ def additivity(host: Host, device: Lookup, workloads: Iterable[Workload]) -> lis
 
 
 def scale_of(ratios: Sequence[float]) -> tuple[float, float]:
-    """The geometric mean of ratios, and the factor both ways within which a further one lies with about 90 %: two
-    standard deviations of their logarithms, times sqrt(1 + 1/n), or the largest that one is off by the mean of the
-    others, whichever is more."""
+    """The geometric mean of two ratios or more, and the factor both ways within which a further one lies with about
+    90 %: two standard deviations of their logarithms, more of few ratios (Student's t), times sqrt(1 + 1/n), or the
+    largest that one is off by the mean of the others, whichever is more."""
     logs, n = [math.log(ratio) for ratio in ratios], len(ratios)
     mean = sum(logs) / n
-    if n < 2:
-        return math.exp(mean), math.exp(abs(mean))
     deviation = math.sqrt(sum((log - mean) ** 2 for log in logs) / (n - 1))
     left_out = max(abs(log - (n * mean - log) / (n - 1)) for log in logs)
-    return math.exp(mean), math.exp(max(2 * deviation * math.sqrt(1 + 1 / n), left_out))
+    return math.exp(mean), math.exp(max(STUDENT.get(n, 2.0) * deviation * math.sqrt(1 + 1 / n), left_out))
 
 
 def make_device(name: str, folder: Path, host: Host, space: Space, workload: Callable[[Genotype], Workload],
                 rng: random.Random, networks: int = 12,
                 tell: Callable[[int, int], None] = lambda done, of: None) -> dict[str, Any]:
     """Measures a space's kernels on `host` and writes NAME.csv and NAME.toml, a `lookup` device that says how far sums
-    of its entries were off on some random networks; what was found, as plain data.
+    of its entries were off on some random networks; what was found, as plain data. Both files are written once all
+    is measured, or neither.
 
-    :raises UsageError: where no network could be checked, so that nothing can be said of the sums.
+    :raises UsageError: where the device runs no ONNX, or fewer than two networks could be checked, so that nothing can
+        be said of the sums.
     """
+    if host.options.runtime != "onnxruntime":
+        raise UsageError(f"kernels are measured one by one through onnxruntime, and '{host.name}' runs "
+                         f"{host.options.runtime}; give host, or a .toml file with model = \"host\"")
+    if networks < 2:
+        raise UsageError(f"how far sums are off takes two random networks or more, not {networks}")
     table = tabulate(kernels_of_space(space, workload, rng), host, tell)
     if not table.milliseconds:
         why = next(iter(table.not_measured.values()), "it has none")
         raise UsageError(f"none of the space's kernels could be measured: {why}")
-    path = folder / f"{name}.csv"
-    write_table(path, sorted(((key,), value) for key, value in table.milliseconds.items()))
-    said = f"archfab, every kernel of a space alone on {host.place.name}: {json.dumps(dict(table.machine))}"
+    machine = json.dumps(dict(table.machine), ensure_ascii=False)
+    said = f"archfab, every kernel of a space alone on {host.place.name}: {machine}"
     numbers: dict[str, Any] = {
         "name": name, "about": f"table of {len(table.milliseconds)} kernels measured on {host.place.name}",
-        "model": "lookup", "path": str(folder / f"{name}.toml"),
-        "table": {"file": path.name, "origin": "measured", "source": said},
+        "model": "lookup", "table": {"file": f"{name}.csv", "origin": "measured", "source": said},
         "start_ms": {"value": table.start_ms, "origin": "measured", "source": "a run of an empty network"},
         "error": {"latency_ms": {"low": 1.0, "high": 1.0, "origin": "calibrated", "source": "to be measured"}}}
-    drawn = [workload(space.sample(rng)) for _ in range(networks)]
-    checked = additivity(host, Lookup(numbers), drawn)
-    if not checked and all("latency_ms" in Lookup(numbers).cost(each).figures for each in drawn):
-        raise UsageError(f"no network could be checked, for {host.place.name} did not hold still; end other work there")
-    if not checked:
-        listed = Lookup(numbers).cost(drawn[0]).unknown
-        reasons = {str(key): why for key, why in table.not_measured.items()}
-        raise UsageError("no network could be checked, for each has kernels that are not listed, such as " + "; ".join(
-            f"{key} ({reasons.get(key, 'no network that was looked at has it')})" for key in listed[:3]))
+    rows = sorted(((key,), value) for key, value in table.milliseconds.items())
+    with tempfile.TemporaryDirectory() as draft:
+        write_table(Path(draft) / f"{name}.csv", rows)
+        sums = Lookup({**numbers, "path": str(Path(draft) / f"{name}.toml")})
+        checked = additivity(host, sums, drawn := list(itertools.islice(buildable(space, workload, rng), networks)))
+        if len(checked) < 2:
+            raise UsageError(unchecked(host, sums, drawn, table))
     scale, factor = scale_of([row["ratio"] for row in checked])
     words = f"of {len(checked)} random networks, whole ones measured to the sums of their kernels"
     numbers["scale"] = {"value": scale, "origin": "calibrated", "source": f"the mean ratio {words}"}
     numbers["error"]["latency_ms"].update(
         low=1 / factor, high=factor, source=f"two standard deviations of the logarithm of the ratio {words}")
+    write_table(folder / f"{name}.csv", rows)
     (folder / f"{name}.toml").write_text(toml_of(numbers), encoding="utf-8")
     return {"kernels": len(table.milliseconds), "start_ms": table.start_ms, "scale": scale, "checked": checked,
             "drawn": len(drawn), "not_measured": {str(key): why for key, why in table.not_measured.items()},
-            "table": str(path), "device": str(folder / f"{name}.toml")}
+            "table": str(folder / f"{name}.csv"), "device": str(folder / f"{name}.toml")}
+
+
+def buildable(space: Space, workload: Callable[[Genotype], Workload], rng: random.Random) -> Iterator[Workload]:
+    """Random networks of a space, for ever; those that cannot be built are left out."""
+    while True:
+        with contextlib.suppress(BuildError):
+            yield workload(space.sample(rng))
+
+
+def unchecked(host: Host, sums: Lookup, drawn: Sequence[Workload], table: Tabulated) -> str:
+    """Why too few networks could be measured beside the sums of their kernels."""
+    lacking = list(dict.fromkeys(key for each in drawn for key in sums.cost(each).unknown))
+    if not lacking:
+        return (f"fewer than two networks could be checked, for {host.place.name} did not hold still; end other work "
+                "there")
+    reasons = {str(key): why for key, why in table.not_measured.items()}
+    return ("fewer than two networks could be checked, for others have kernels that are not listed, such as "
+            + "; ".join(f"{key} ({reasons.get(key, 'no network that was looked at has it')})" for key in lacking[:3]))
 
 
 def toml_of(numbers: Mapping[str, Any]) -> str:
     """A device as TOML, whose texts and numbers are written as in JSON."""
-    lines = [f"{key} = {json.dumps(numbers[key])}" for key in ("about", "model")]
+    lines = [f"{key} = {json.dumps(numbers[key], ensure_ascii=False)}" for key in ("about", "model")]
     groups = {"table": numbers["table"], "start_ms": numbers["start_ms"], "scale": numbers["scale"],
               "error.latency_ms": numbers["error"]["latency_ms"]}
     for group, entries in groups.items():
-        lines += ["", f"[{group}]", *(f"{key} = {json.dumps(value)}" for key, value in entries.items())]
+        lines += ["", f"[{group}]",
+                  *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in entries.items())]
     return "\n".join(lines) + "\n"
 
 
 def quick(host: Host, seconds: float = 0.1) -> Host:
-    """The same device with less time for each network, for the many kernels of a table."""
+    """The same device with no more than so much time for each network, for the many kernels of a table."""
     import copy
     made = copy.copy(host)
-    made.settings = replace(host.settings, seconds=seconds, warmup=seconds)
+    made.settings = replace(host.settings, seconds=min(seconds, host.settings.seconds),
+                            warmup=min(seconds, host.settings.warmup))
     return made

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from archfab.core import UsageError
 from archfab.hardware.measuring.board import identity, middle, pin
 from archfab.hardware.measuring.timing import Settings, measure
 from archfab.hardware.workload import VIEWS, detail_of, kind_of, macs_of, tensors
@@ -23,25 +24,49 @@ ORDERED = {"conv", "pointwise", "depthwise", "norm", "pool"}
 
 
 def time_module(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], settings: Settings, threads: int = 1,
-                layout: str = "nchw") -> dict[str, Any]:
+                layout: str = "nchw", cores: Sequence[int] = ()) -> dict[str, Any]:
     """The timing of a module at inference (see `timing.summary`), of its operators, and what machine this is."""
-    with at_work(threads) as cores, laid_out(module, inputs, layout) as (model, x):
+    with kept(cores, threads) as used, at_work(threads), laid_out(module, inputs, layout) as (model, x):
         return {"timing": measure(lambda: model(*x), settings, threads), "operators": profile(model, x),
-                "machine": {**identity(), "torch": torch.__version__, "cores_used": cores, "threads": threads}}
+                "machine": {**identity(), "torch": torch.__version__, "cores_used": used, "threads": threads}}
 
 
 @contextlib.contextmanager
-def at_work(threads: int) -> Iterator[list[int] | None]:
-    """This process with so many threads of torch, on as many cores, and without gradients."""
-    before, allowed = torch.get_num_threads(), os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+def at_work(threads: int) -> Iterator[None]:
+    """This process with so many threads of torch and without gradients."""
+    before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
         with torch.no_grad():
-            yield pin(None, threads)
+            yield
     finally:
         torch.set_num_threads(before)
-        if allowed is not None:
-            os.sched_setaffinity(0, allowed)
+
+
+@contextlib.contextmanager
+def kept(cores: Sequence[int], threads: int) -> Iterator[list[int] | None]:
+    """This process, with the threads that it has and starts, on some cores or on as many as there are threads.
+
+    :raises UsageError: where there are not these cores, or fewer than threads.
+    """
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    try:
+        used = pin(cores, threads)
+    except OSError as error:
+        raise UsageError(f"this machine has not the cores that the device's file asks for: {error}") from None
+    try:
+        spread(used)
+        yield used
+    finally:
+        spread(allowed)
+
+
+def spread(cores: Iterable[int] | None) -> None:
+    """All threads of this process onto some cores: those of torch's pool stay, once they are there."""
+    if cores is not None:
+        for thread in os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else ["0"]:
+            with contextlib.suppress(OSError):      # it ended
+                os.sched_setaffinity(int(thread), cores)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from archfab.core import UsageError
 
@@ -11,8 +12,7 @@ Name = Hashable
 """What a buffer is called: any name, or its index where `sizes` is a sequence."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One operation. A step that only makes a view is none: see `Graph.views`."""
 
     reads: tuple[Name, ...]

@@ -30,7 +30,8 @@ def graph_of(kernels: Sequence[Kernel], workload: Workload, bits: int, keep_inpu
         written.update(kernel.writes)
         steps.append(Step(reads, kernel.writes, title(kernel) if names else "",
                           reads if same_place(kernel) else ()))
-    return Graph(steps, {b: math.ceil(workload.buffers[b].bytes_in(bits)) for b in written}, inputs,
+    sizes = workload.sizes(bits)
+    return Graph(steps, {b: math.ceil(sizes[b]) for b in written}, inputs,
                  [b for b in workload.outputs if b in written], keep_inputs)
 
 

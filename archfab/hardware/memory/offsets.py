@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 EXACT = 24
@@ -38,31 +39,78 @@ class Packing(NamedTuple):
 def packed(blocks: Sequence[Block], nodes: int = NODES) -> Packing:
     """The best packing that the greedy rules and, for few blocks, branch and bound find."""
     bound = most_at_once(blocks)
-    best: Packing | None = None
+    best = Packing(*around_the_peak(blocks), bound)
+    if best.bytes == bound:
+        return best
     for rule in RULES:
         found = in_turn(blocks, rule(blocks))
-        if best is None or found.bytes < best.bytes:
+        if found.bytes < best.bytes:
             best = Packing(found.offsets, found.bytes, bound)
         if best.bytes == bound:
             return best
-    assert best
     best = complaints(blocks, best)
     if best.bytes > bound and len(blocks) <= EXACT:
         return Branching(blocks, best, nodes).run()
     return best
 
 
+def held_at(blocks: Sequence[Block]) -> list[int]:
+    """The bytes that are held in each step."""
+    changes = [0] * (max([block.end for block in blocks], default=0) + 2)
+    for size, start, end in blocks:
+        changes[start] += size
+        changes[end + 1] -= size
+    return list(accumulate(changes[:-1]))
+
+
 def most_at_once(blocks: Sequence[Block]) -> int:
     """The most bytes that are held in one step."""
-    changes: dict[int, int] = {}
-    for size, start, end in blocks:
-        changes[start] = changes.get(start, 0) + size
-        changes[end + 1] = changes.get(end + 1, 0) - size
-    most = now = 0
-    for step in sorted(changes):
-        now += changes[step]
-        most = max(most, now)
-    return most
+    return max(held_at(blocks))
+
+
+def fullest_step(blocks: Sequence[Block]) -> int:
+    held = held_at(blocks)
+    return held.index(max(held))
+
+
+def around_the_peak(blocks: Sequence[Block]) -> tuple[tuple[int, ...], int]:
+    """Those of the fullest step on top of each other, then the others from there forwards and backwards in time, each
+    in the first gap between those that are alive with it; offsets, and the bytes of all.
+
+    For most networks it meets the bound as the rules do, in a fraction of their time.
+    """
+    fullest = fullest_step(blocks)
+    offsets, tops, there = [0] * len(blocks), [0], []
+    for i in sorted(range(len(blocks)), key=lambda i: -blocks[i].size):
+        size, start, end = blocks[i]
+        if start <= fullest <= end and size:
+            offsets[i] = tops[-1]
+            tops.append(tops[-1] + size)
+            there.append((offsets[i], tops[-1], start, end))
+    later = [(block.start, i) for i, block in enumerate(blocks) if block.start > fullest and block.size]
+    alive = there
+    for start, i in sorted(later):
+        alive = [each for each in alive if each[3] >= start]
+        tops.append(fitted(blocks[i], alive))
+        offsets[i] = tops[-1] - blocks[i].size
+    earlier = [(-block.end, i) for i, block in enumerate(blocks) if block.end < fullest and block.size]
+    alive = there
+    for end, i in sorted(earlier):
+        alive = [each for each in alive if each[2] <= -end]
+        tops.append(fitted(blocks[i], alive))
+        offsets[i] = tops[-1] - blocks[i].size
+    return tuple(offsets), max(tops)
+
+
+def fitted(block: Block, alive: list[tuple[int, int, int, int]]) -> int:
+    """Puts a block into the first gap between those that are alive, which are sorted by offset; its end."""
+    at = place = 0
+    for low, high, _, _ in alive:
+        if low - at >= block.size:
+            break
+        at, place = high, place + 1
+    alive.insert(place, (at, at + block.size, block.start, block.end))
+    return at + block.size
 
 
 def in_turn(blocks: Sequence[Block], turn: Sequence[int]) -> Packing:
@@ -98,14 +146,7 @@ def by_area(blocks: Sequence[Block]) -> list[int]:
 
 def from_the_peak(blocks: Sequence[Block]) -> list[int]:
     """Those of the fullest step first, then those next to it in time, and so on."""
-    last = max((block.end for block in blocks), default=0)
-    held = [0] * (last + 2)
-    for size, start, end in blocks:
-        held[start] += size
-        held[end + 1] -= size
-    for step in range(last + 1):
-        held[step + 1] += held[step]
-    fullest = max(range(last + 1), key=lambda step: held[step])
+    fullest = fullest_step(blocks)
     away = [max(block.start - fullest, fullest - block.end, 0) for block in blocks]
     return sorted(range(len(blocks)), key=lambda i: (away[i], -blocks[i].size))
 

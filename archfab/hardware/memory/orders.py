@@ -16,7 +16,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
-from itertools import count
+from itertools import accumulate, count
+from operator import eq
 from typing import NamedTuple
 
 from archfab.hardware.memory.segment import Segment, bits
@@ -39,23 +40,20 @@ class Order(NamedTuple):
 
 def best_order(segment: Segment, effort: int = EFFORT) -> Order:
     """The order with the least peak; where the search ends early, `bound` is less than `peak`."""
-    given = tuple(range(len(segment.before)))
-    bound, live = floor_of(segment), lives(segment, given)
-    peak = max([during for during, _ in live], default=bound)
-    if peak == bound:
-        return Order(given, peak, bound)
-    order: list[int] = []
-    highest = lowest = bound
-    start_live = at_rest(segment)
-    for start, end in pieces(segment):
-        most = max(during for during, _ in live[start:end])
-        if most <= highest:                             # as good as any order of this piece needs to be
-            order += given[start:end]
+    order = list(range(len(segment.before)))
+    live, start_live = lives(segment, order), at_rest(segment)
+    highest = lowest = start_live
+    ranges = [(max([during for during, _ in live[start:end]]), start, end) for start, end in pieces(segment)]
+    for most, start, end in sorted(ranges, reverse=True):
+        if most <= highest:                 # the given order is as good as that of any piece that is left needs to be
+            break
+        if end - start == 1:
+            highest = lowest = most
             continue
         part, unit = segment.part(start, end).scaled()
         base = (live[start - 1][1] if start else start_live) - unit * at_rest(part)
         found = solved(part, effort)
-        order += [start + k for k in found.steps]
+        order[start:end] = [start + k for k in found.steps]
         highest, lowest = max(highest, base + unit * found.peak), max(lowest, base + unit * found.bound)
     return Order(tuple(order), highest, lowest)
 
@@ -67,23 +65,35 @@ def at_rest(segment: Segment) -> int:
 
 def lives(segment: Segment, order: Sequence[int]) -> list[tuple[int, int]]:
     """For each step in an order, the bytes that are live while it runs and after it."""
-    news, ends = births(segment), deaths(segment)
-    left = [held.uses for held in segment.buffers]
-    live, found = at_rest(segment), []
-    for k in order:
-        kept = ~(1 << k)
-        saved = 0
+    number, live, found = len(order), at_rest(segment), []
+    news, gone, held = [0] * number, [0] * (number + 1), spans(segment, order)
+    for (start, end), (size, first, _, stays) in zip(held, segment.buffers, strict=True):
+        if first >= 0:
+            news[start] += size
+        gone[number if stays else end] += size
+    for at, k in enumerate(order):
+        during = live + news[at] + segment.scratch[k]
         for i in segment.over[k]:
-            if not left[i] & kept:
-                saved = segment.buffers[i].size
-        during = live + news[k] + segment.scratch[k] - saved
-        live += news[k]
-        for i in ends[k]:
-            left[i] &= kept
-            if not left[i]:
-                live -= segment.buffers[i].size
+            if held[i][1] == at:
+                during -= segment.buffers[i].size
+                break
+        live += news[at] - gone[at]
         found.append((during, live))
     return found
+
+
+def spans(segment: Segment, order: Sequence[int]) -> list[tuple[int, int]]:
+    """From which to which place in an order each buffer is held."""
+    number = len(order)
+    last = max(0, number - 1)
+    if all(map(eq, order, range(number))):
+        return [(first if first > 0 else 0, last if stays else uses.bit_length() - 1)
+                for _, first, uses, stays in segment.buffers]
+    place = [0] * number
+    for at, k in enumerate(order):
+        place[k] = at
+    return [(place[first] if first >= 0 else 0, last if stays else max([place[k] for k in bits(uses)]))
+            for _, first, uses, stays in segment.buffers]
 
 
 def births(segment: Segment) -> list[int]:
@@ -139,27 +149,34 @@ def floor_of(segment: Segment) -> int:
 
 
 def pieces(segment: Segment) -> Iterator[tuple[int, int]]:
-    """Ranges of steps, each ending in a step that all earlier ones lead to and all later ones come from."""
+    """Ranges of steps, each ending in a step that all earlier ones lead to and all later ones come from.
+
+    Such a step is one that no step before it waits to pass by, and no step after it can do without.
+    """
     number = len(segment.before)
-    earlier = [0] * number
+    follower, seen = [number] * number, 0           # the first step that each step leads to
     for k, mask in enumerate(segment.before):
-        for p in bits(mask):
-            earlier[k] |= earlier[p]
-        earlier[k] |= mask
-    common, cuts = -1, []
-    for k in reversed(range(number)):
-        if earlier[k] == (1 << k) - 1 and common >> k & 1:
-            cuts.append(k + 1)
-        common &= earlier[k]
-    start = 0
-    for end in [*reversed(cuts), *([] if cuts[:1] == [number] else [number])]:
-        yield start, end
-        start = end
+        for p in bits(mask & ~seen):
+            follower[p] = k
+        seen |= mask
+    nearest = [mask.bit_length() - 1 for mask in segment.before]        # the last step that each step comes from
+    least = [*accumulate(reversed(nearest), min, initial=number)][::-1]
+    start = waits = 0
+    for k in range(number):
+        if waits <= k <= least[k + 1]:
+            yield start, k + 1
+            start = k + 1
+        waits = max(waits, follower[k])
+    if start < number:
+        yield start, number
 
 
 @lru_cache(maxsize=4096)
 def solved(segment: Segment, effort: int) -> Order:
     """The least peak of a piece by minimax search over its down-sets."""
+    peak = max(during for during, _ in lives(segment, range(len(segment.before))))
+    if peak == floor_of(segment):
+        return Order(tuple(range(len(segment.before))), peak, peak)
     return Search(segment).run(effort)
 
 

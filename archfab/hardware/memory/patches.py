@@ -153,9 +153,9 @@ def patched(graph: Graph, kernels: Sequence[Kernel], workload: Workload, rows: S
     steps = list(graph.steps)
     first, last = steps[0], steps[len(kernels) - 1]
     if out not in first.writes:
-        steps[0] = replace(first, writes=(*first.writes, out))
+        steps[0] = first._replace(writes=(*first.writes, out))
     if image not in last.reads and not streams_input:
-        steps[len(kernels) - 1] = replace(last, reads=(*last.reads, image))
+        steps[len(kernels) - 1] = last._replace(reads=(*last.reads, image))
     return replace(graph, steps=steps, sizes=sizes)
 
 

@@ -31,6 +31,8 @@ def drawn(plan: Plan, graph: Graph, limit: int | None = None) -> Figure:
                   color=INK, fontsize=9)
     if limit is not None:
         axis.axhline(limit / 1024, color=LINE, linewidth=1.2, linestyle="--")
+        axis.annotate(f"room: {limit / 1024:.4g} KiB", (1, limit / 1024), xycoords=axis.get_yaxis_transform(),
+                      xytext=(-2, 3), textcoords="offset points", color=INK, fontsize=9, ha="right")
     axis.set_xlim(0, max(1, len(plan.order)))
     axis.set_ylim(0, 1.08 * max(plan.arena, limit or 0, 1) / 1024)
     axis.set_xlabel("kernel, as they run")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from archfab.hardware.memory.graph import Graph, Name
 from archfab.hardware.memory.offsets import NODES, Block, Packing, packed
-from archfab.hardware.memory.orders import EFFORT, Order, at_rest, best_order, lives
+from archfab.hardware.memory.orders import EFFORT, Order, at_rest, best_order, lives, spans
 from archfab.hardware.memory.segment import Segment, compiled
 
 
@@ -94,7 +94,7 @@ class Placed:
         every = {**number, **{view: number[graph.memory_of(view)] for view in graph.views
                               if graph.memory_of(view) in number}}
         live = tuple(during for during, _ in lives(self.segment, self.order)) or (at_rest(self.segment),)
-        ends = buffer_lives(self.segment, self.order)
+        ends = spans(self.segment, self.order)
         needing = [k for k in self.order if self.segment.scratch[k]]
         return Plan(self.order, {name: offset[self.block_of[i]] for name, i in every.items()},
                     {name: ends[i] for name, i in every.items()},
@@ -108,7 +108,7 @@ def _bytes(placed: Placed) -> int:
 
 def placed(segment: Segment, order: Order, nodes: int) -> Placed:
     """Buffers that are written in place of others share a block with them."""
-    ends = buffer_lives(segment, order.steps)
+    ends = spans(segment, order.steps)
     parent = taken_over(segment, order.steps)
     block_of, blocks = [0] * len(ends), list[Block]()
     for i in sorted(range(len(ends)), key=lambda i: ends[i]):
@@ -121,25 +121,6 @@ def placed(segment: Segment, order: Order, nodes: int) -> Placed:
             blocks.append(Block(size, start, end))
     blocks += [Block(segment.scratch[k], at, at) for at, k in enumerate(order.steps) if segment.scratch[k]]
     return Placed(segment, order.steps, block_of, blocks, packed(blocks, nodes))
-
-
-def buffer_lives(segment: Segment, order: Sequence[int]) -> list[tuple[int, int]]:
-    """From which to which place in an order each buffer is held."""
-    place = [0] * len(order)
-    for at, k in enumerate(order):
-        place[k] = at
-    last = max(0, len(order) - 1)
-    moved = list(order) != list(range(len(order)))
-    found = []
-    for _, first, uses, stays in segment.buffers:
-        if stays:
-            end = last
-        elif not moved:
-            end = uses.bit_length() - 1
-        else:
-            end = max(place[k] for k in range(uses.bit_length()) if uses >> k & 1)
-        found.append((place[first] if first >= 0 else 0, end))
-    return found
 
 
 def taken_over(segment: Segment, order: Sequence[int]) -> dict[int, int]:

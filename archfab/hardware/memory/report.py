@@ -24,7 +24,7 @@ def report(device: Device, workload: Workload, picture: bool = False) -> tuple[d
     graph = graph_of(kernels, workload, bits, runtime.keeps_input)
     plan = runtime.plan_graph(graph)
     found: dict[str, Any] = {"bits": bits, **document(plan, graph)}
-    said = sentences(plan, graph)
+    said = sentences(plan, graph, runtime.reorders)
     try:
         found["patches"] = [plain(split) for split in splits(kernels, workload, bits, runtime)]
         said += patch_sentences(found["patches"])
@@ -35,7 +35,7 @@ def report(device: Device, workload: Workload, picture: bool = False) -> tuple[d
     image = None
     if picture:
         from archfab.hardware.memory.picture import picture as png
-        image = png(plan, graph, None if limit is None or limit * 1024 > 4 * plan.arena else round(limit * 1024))
+        image = png(plan, graph, None if limit is None or limit * 1024 > 3 * plan.arena else round(limit * 1024))
     return {**found, "said": said}, image
 
 
@@ -85,12 +85,16 @@ def makers(graph: Graph) -> Mapping[Name, str]:
     return found
 
 
-def sentences(plan: Plan, graph: Graph) -> list[str]:
-    """What an engineer has to know who must fit a memory: how much, where, and what lies there."""
+def sentences(plan: Plan, graph: Graph, reorders: bool = True) -> list[str]:
+    """What an engineer has to know who must fit a memory: how much, where, and what lies there.
+
+    :param reorders: whether the plan was free to choose the order.
+    """
+    least = "the least that any order needs" if reorders else "the least in the network's own order"
     told = document(plan, graph)
     peak = told["peak"]
     lines = [f"{plan.arena:,} bytes ({plan.arena / 1024:.4g} KiB) hold all activations"
-             + (", the least that any order needs" if plan.gap == 0 else f", at most {plan.gap:.1%} above the least")
+             + (f", {least}" if plan.gap == 0 else f", at most {plan.gap:.1%} above the least")
              + ("; the kernels run in another order than the network's" if told["reordered"] else "")]
     if plan.order:
         lines.append(f"the peak is at kernel {peak['step']}: {peak['name']}, with {plan.peak:,} bytes:")

@@ -52,7 +52,8 @@ class Segment:
         steps = range(start, end)
         return Segment(tuple((self.before[k] & inside) >> start for k in steps), self.scratch[start:end],
                        tuple(number[self.into[k]] if self.over[k] else -1 for k in steps),
-                       tuple(tuple(number[i] for i in self.over[k]) for k in steps), tuple(buffers))
+                       tuple([tuple([number[i] for i in self.over[k] if not buffers[number[i]].stays]) for k in steps]),
+                       tuple(buffers))
 
 
 def bits(mask: int) -> list[int]:
@@ -85,7 +86,7 @@ def compiled(graph: Graph, in_place: bool = True, alignment: int = 1) -> tuple[S
     before, over = [], []
     for k, step in enumerate(graph.steps):
         bit, needs = 1 << k, 0
-        reads, writes = list(map(number, step.reads)), list(map(number, step.writes))
+        reads, writes = [number(name) for name in step.reads], [number(name) for name in step.writes]
         if fresh := len(numbers) - len(first):
             first += [k] * fresh
             for masks in (uses, writer, readers):
@@ -108,11 +109,12 @@ def compiled(graph: Graph, in_place: bool = True, alignment: int = 1) -> tuple[S
         over.append((writes[0], taken_by(step, number)) if writes and in_place and step.overwrites else (0, []))
     stays = set(map(number, graph.outputs)) | (set(inputs) if graph.keep_inputs else set())
     names = list(numbers)
-    sizes = [-(-graph.size(name) // alignment) * alignment for name in names]
+    exact = [graph.size(name) for name in names]
+    sizes = [-(-size // alignment) * alignment for size in exact]
     if late := [names[i] for i in range(len(first), len(names))]:
         raise UsageError(f"the output {late[0]!r} is neither written by a step nor an input")
     buffers = tuple(Held(sizes[i], first[i], uses[i], i in stays or not uses[i]) for i in range(len(names)))
-    taken = tuple(takes(over, buffers))
+    taken = tuple(takes(over, buffers, exact))
     return Segment(tuple(before), tuple(-(-step.scratch // alignment) * alignment for step in graph.steps),
                    tuple(over[k][0] if taken[k] else -1 for k in range(len(over))), taken, buffers), names
 
@@ -121,14 +123,18 @@ def taken_by(step: Step, number: Callable[[Name], int]) -> list[int]:
     if step.overwrites is not step.reads and not set(step.overwrites) <= set(step.reads):
         raise UsageError(f"the step '{step.name}' overwrites {step.overwrites!r}, which is not among what it reads, "
                          f"{step.reads!r}")
-    return list(map(number, step.overwrites))
+    if step.overwrites is step.reads:
+        return list(map(number, step.reads))
+    beside = {number(name) for name in step.reads if name not in step.overwrites}       # other views of one memory
+    return [i for i in map(number, step.overwrites) if i not in beside]
 
 
-def takes(over: Sequence[tuple[int, list[int]]], buffers: Sequence[Held]) -> Iterator[tuple[int, ...]]:
-    """Which buffers a step may turn into its first write: as large, and not needed when all steps have run."""
+def takes(over: Sequence[tuple[int, list[int]]], buffers: Sequence[Held],
+          exact: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Which buffers a step may turn into its first write: as large, before sizes are rounded to the alignment, and not
+    needed when all steps have run."""
     for k, (write, candidates) in enumerate(over):
         if not candidates or buffers[write].first != k:
             yield ()
             continue
-        size = buffers[write].size
-        yield tuple(i for i in candidates if i != write and buffers[i].size == size and not buffers[i].stays)
+        yield tuple([i for i in candidates if i != write and exact[i] == exact[write] and not buffers[i].stays])

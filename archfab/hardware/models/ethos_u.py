@@ -2,8 +2,9 @@
 
 Latency is Vela's own performance model: cycles of the NPU or of the busiest memory, layer by layer. Weights count
 only through their compression, so its interval runs from weights that compress best (all alike) to weights that do
-not compress (uniform noise); how far the model itself is from silicon, Arm does not say. Energy is not given: Vela
-has none. Operators that Vela leaves to the CPU have no cycles and are listed as unknown.
+not compress (uniform noise). How far the model is from silicon, Arm does not say; versions of Vela differ by more
+than some intervals (docs/int8.md). Energy is not given: Vela has none. Operators that Vela leaves to the CPU have
+no cycles and are listed as unknown.
 """
 
 from __future__ import annotations
@@ -62,10 +63,13 @@ class EthosU(Device):
         self._bounds: dict[str, tuple[Estimate, ...]] = {}
         self._known: dict[str, Costs] = {}
 
-    def cost(self, workload: Workload) -> Costs:
-        from archfab.hardware.int8.quantise import quantise
+    def ready(self) -> None:
         from archfab.hardware.int8.vela import version
         version()
+
+    def cost(self, workload: Workload) -> Costs:
+        from archfab.hardware.int8.quantise import quantise
+        self.ready()
         if workload.network is None:
             raise BuildError(f"device '{self.name}' compiles the network itself, and this workload has none: trace it "
                              "from a genotype, a task or an ONNX file")
@@ -95,11 +99,12 @@ class EthosU(Device):
         key = structure(graph)
         known = self._bounds.get(key)
         networks = [graph] if known is not None else [graph, refilled(graph, False), refilled(graph, True)]
-        found, *bounds = estimates([write(network) for network in networks], self._target())
+        found, *bounds = estimates([write(network) for network in networks], self.target())
         self._bounds[key] = known or tuple(bounds)
         return found, self._bounds[key]
 
-    def _target(self) -> Target:
+    def target(self) -> Target:
+        """The device in Vela's words."""
         from archfab.hardware.int8.vela import CONFIG, Target
         arena = self._texts.get("arena_kb")
         return Target(self._texts["accelerator"], self._texts["system_config"], self._texts["memory_mode"],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from archfab.core import BuildError, Cost, Costs, Device, UsageError, unknown
 from archfab.hardware.measuring.board import LEVELS, rapl
 from archfab.hardware.measuring.operators import added_up, described
-from archfab.hardware.measuring.remote import Place, Sample, ask
+from archfab.hardware.measuring.remote import Place, Sample, ask, one_at_a_time
 from archfab.hardware.measuring.timing import Settings
 
 if TYPE_CHECKING:
@@ -97,13 +97,17 @@ class Host(Device):
     def _by_torch(self, workload: Workload, network: Any) -> dict[str, Any]:
         from archfab.hardware.measuring.torch_timing import time_module
         key = f"{self.options} {self.settings} {workload.ops} {workload.buffers}"       # times do not hang on weights
-        if key not in _known:
-            if (module := network.module()) is None:
-                raise BuildError(f"the device '{self.name}' runs torch, and this network is an ONNX file alone; take "
-                                 "the device 'host'")
-            _known[key] = time_module(module, network.inputs(), self.settings, self.options.threads,
-                                      self.options.layout)
-        return _known[key]
+        if key in _known:
+            return _known[key]
+        if (module := network.module()) is None:
+            raise BuildError(f"the device '{self.name}' runs torch, and this network is an ONNX file alone; take the "
+                             "device 'host'")
+        with one_at_a_time(self.place):
+            found = time_module(module, network.inputs(), self.settings, self.options.threads, self.options.layout,
+                                self.options.cores)
+        if not found["timing"]["refused"]:
+            _known[key] = found
+        return found
 
     def found(self, samples: Sequence[Sample], bound: bool = False) -> list[dict[str, Any]]:
         """What `board.examine` finds of networks, or `{"error": ...}`; known ones from before, but for those whose
@@ -167,6 +171,17 @@ class Host(Device):
             raise UsageError(f"device '{self.name}': {low[0]} is a number above 0, not {above[low[0]]}")
         if not all(0 <= value < math.inf for value in (settings.warmup, settings.again, options.between)):
             raise UsageError(f"device '{self.name}': warmup, again and between are numbers from 0 up")
+        if any(core < 0 or isinstance(core, bool) for core in options.cores):
+            raise UsageError(f"device '{self.name}': cores are whole numbers from 0 up, not {list(options.cores)}")
+        defaults, other = Options(), ("layout",) if options.runtime == "onnxruntime" else ("optimisation", "profile")
+        if stray := [key for key in other if getattr(options, key) != getattr(defaults, key)]:
+            raise UsageError(f"device '{self.name}': {options.runtime} has no setting {stray[0]}; leave it out, or set "
+                             "the other runtime")
+        if stray := [key for key in ("python", "ssh_options") if not options.ssh
+                     and getattr(options, key) != getattr(defaults, key)]:
+            raise UsageError(f"device '{self.name}': {stray[0]} is of a board; name that too: ssh = \"USER@HOST\"")
+        if not options.python.strip():
+            raise UsageError(f"device '{self.name}': python is the name of a program on the board")
         if options.ssh.startswith("-") or any(each.isspace() for each in options.ssh):
             raise UsageError(f"device '{self.name}': ssh is USER@HOST, not {options.ssh!r}")
         if options.ssh and options.runtime == "torch":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from archfab.core import Cost, Costs, Device, UsageError
 from archfab.hardware.mcu.cycles import CLASSES, classes
-from archfab.hardware.numbers import check
+from archfab.hardware.numbers import check, group
 
 if TYPE_CHECKING:
     from archfab.hardware.int8.graph import Graph
@@ -45,9 +45,11 @@ class Mcu(Device):
         self._seconds = float(self._plain(numbers, "simulation_seconds", 300))
         self.sources = {"clock_mhz": numbers.get("clock_mhz", {}),
                         **({"power_w": numbers["power_w"]} if powered else {}),
-                        **self._group(numbers, "cycles", legal_classes(self.core)),
-                        **self._group(numbers, "capacity", COUNTS[:2]),
-                        **self._group(numbers, "error", (*TIMES, "assumed"))}
+                        **group(self.name, numbers, "cycles", legal_classes(self.core)),
+                        **group(self.name, numbers, "capacity", COUNTS[:2]),
+                        **group(self.name, numbers, "error", TIMES)}
+        if missing := [name for name in legal_classes(self.core) if f"cycles.{name}" not in self.sources]:
+            raise UsageError(f"device '{self.name}' says no cycles for {', '.join(missing)}")
         for key, entry in self.sources.items():
             self._check(key, entry)
         if missing := [name for name in self.figures if name in TIMES and f"error.{name}" not in self.sources]:
@@ -56,9 +58,15 @@ class Mcu(Device):
         self._clock = numbers["clock_mhz"]["value"] * 1e6
         self._power = numbers["power_w"]["value"] if powered else 0.0
         self._cycles = {name: entry["value"] for name, entry in numbers.get("cycles", {}).items()}
-        self._assumed = {name for name, entry in numbers.get("cycles", {}).items() if entry["origin"] == "analytic"}
         self._error = numbers.get("error", {})
         self.capacity = {name: float(entry["value"]) for name, entry in numbers.get("capacity", {}).items()}
+
+    def ready(self) -> None:
+        from archfab.hardware.mcu.simulator import compiler
+        from archfab.hardware.mcu.toolchain import PREFIX, tool
+        for name in (PREFIX + "gcc", "qemu-system-arm"):
+            tool(name)
+        compiler()
 
     def cost(self, workload: Workload) -> Costs:
         """The costs of the workload's network; the first time it is compiled and simulated, which takes seconds.
@@ -80,8 +88,7 @@ class Mcu(Device):
         figures = {"memory_kb": Cost.counted(done.sizes.ram / 1024), "flash_kb": Cost.counted(done.sizes.flash / 1024),
                    "instructions": Cost.counted(done.instructions), "macs": Cost.counted(macs),
                    "params": Cost.counted(params)}
-        figures = {**{name: self._figure(name, rows, done) for name in self.figures if name in TIMES}, **figures}
-        return Costs(figures, rows)
+        return Costs({name: self._figure(name, rows) for name in self.figures if name in TIMES} | figures, rows)
 
     def _rows(self, graph: Graph, done: Execution) -> list[dict[str, Any]]:
         """One row for each operator that has code."""
@@ -90,7 +97,7 @@ class Mcu(Device):
         for number, histogram in zip(done.nodes, done.histograms, strict=True):
             node = graph.nodes[number]
             read, out = [graph.tensors[i] for i in node.inputs], graph.tensors[node.outputs[0]]
-            cycles = self._counted(histogram)
+            cycles = sum(times * self._cycles[name] for name, times in classes(histogram).items())
             row = {"operator": node.op, "kind": kind_of(graph, number), "detail": detail_of(graph, number),
                    "shape": list(out.shape), "macs": macs_of(graph, node),
                    "bytes": sum(x.elements * (4 if x.dtype == "int32" else 1) for x in (*read, out)),
@@ -99,37 +106,16 @@ class Mcu(Device):
             rows.append(row | ({"energy_mj": row["latency_ms"] * self._power} if self._power else {}))
         return rows
 
-    def _counted(self, histogram: Mapping[str, int], assumed: bool = False) -> float:
-        """The cycles of instructions; with `assumed`, of the classes alone whose cycles nobody measured."""
-        return sum(times * self._cycles[name] for name, times in classes(histogram).items()
-                   if not assumed or name in self._assumed)
-
-    def _figure(self, name: str, rows: list[dict[str, Any]], done: Execution) -> Cost:
-        """The sum over the operators; its interval is wider by the cycles that rest on assumptions."""
-        error = self._error[name]
-        assumed = self._error.get("assumed", {"low": 1, "high": 1})
-        value = sum(row[name] for row in rows)
-        total = sum(row["cycles"] for row in rows)
-        share = sum(self._counted(each, True) for each in done.histograms) / total if total else 0.0
-        return Cost(value, error["origin"], error["low"] * value * (1 - share + share * assumed["low"]),
-                    error["high"] * value * (1 - share + share * assumed["high"]))
+    def _figure(self, name: str, rows: list[dict[str, Any]]) -> Cost:
+        """The sum over the operators, and how far off it can be."""
+        error, value = self._error[name], sum(row[name] for row in rows)
+        return Cost(value, error["origin"], error["low"] * value, error["high"] * value)
 
     def _plain(self, numbers: Mapping[str, Any], key: str, default: float) -> float:
         value = numbers.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise UsageError(f"device '{self.name}': {key} is a number above 0, not {value!r}")
         return value
-
-    def _group(self, numbers: Mapping[str, Any], group: str, legal: tuple[str, ...]) -> dict[str, Any]:
-        """The numbers of a table of tables, such as [cycles.load], by their full names."""
-        entries = numbers.get(group, {})
-        if not isinstance(entries, Mapping):
-            raise UsageError(f"device '{self.name}': {group} is a table of numbers, such as [{group}.{legal[0]}]")
-        if extra := [key for key in entries if key not in legal]:
-            raise UsageError(f"device '{self.name}': there is no {group}.{extra[0]}; legal: {', '.join(legal)}")
-        if group == "cycles" and (missing := [key for key in legal if key not in entries]):
-            raise UsageError(f"device '{self.name}' says no cycles for {', '.join(missing)}")
-        return {f"{group}.{key}": value for key, value in entries.items()}
 
     def _check(self, key: str, entry: Any) -> None:
         """Every number says its unit, origin and source, and is possible."""

@@ -29,6 +29,8 @@ UNCERTAIN = ("latency_ms", "energy_mj")
 ERRORS = (*UNCERTAIN, "assumed")        # assumed: on top, for the time in kinds whose utilisation nobody measured
 BIAS_BYTES = 4
 QUICK = 10      # the memory planner's effort: orders are nearly always as good as with more (benchmarks/memory.py)
+TABLES = ("utilisation", "error", "capacity", "saturation", "measured", "memory", "fusion")
+SETTINGS = ("name", "about", "model", "path", "bits", "asynchronous")
 RATES = ("peak_gmacs", "bandwidth_gb_s")       # [measured.peak_gmacs]: the fastest that anything was seen to run
 
 
@@ -39,6 +41,8 @@ class Roofline(Device):
 
     def __init__(self, numbers: Mapping[str, Any]) -> None:
         self.name = numbers["name"]
+        if extra := [key for key in numbers if key not in (*NUMBERS, *OPTIONAL, *TABLES, *SETTINGS)]:
+            raise unknown("number or table", extra[0], [*NUMBERS, *OPTIONAL, *TABLES], f"(device '{self.name}')")
         self.about = numbers.get("about", "")
         self.bits = numbers.get("bits", 32)
         if self.bits not in (4, 8, 16, 32):
@@ -55,7 +59,9 @@ class Roofline(Device):
         check_peaks(self.name, numbers, self.sources)
         self._peak, self._bandwidth, self._overhead, self._power = (numbers[key]["value"] for key in NUMBERS)
         self._start = numbers["start_us"]["value"] if "start_us" in numbers else 0.0
-        self._asynchronous = numbers.get("asynchronous") is True
+        self._asynchronous = numbers.get("asynchronous", False)
+        if not isinstance(self._asynchronous, bool):
+            raise UsageError(f"device '{self.name}': asynchronous is true or false, not {self._asynchronous!r}")
         self.runtime = Runtime.of(numbers)
         self._utilisation = {key: entry["value"] for key, entry in numbers.get("utilisation", {}).items()}
         self._saturation = {key: entry["value"] for key, entry in numbers.get("saturation", {}).items()}
@@ -73,7 +79,7 @@ class Roofline(Device):
 
     def cost(self, workload: Workload) -> Costs:
         kernels = fuse(workload, self.fusion)
-        sizes = [buffer.bytes_in(self.bits) for buffer in workload.buffers]
+        sizes = workload.sizes(self.bits)
         rows = self._rows(kernels, workload, sizes)
         memory = self.runtime.arena(kernels, workload, self.bits, QUICK) / 1024
         weights, biases = kept(kernels)
@@ -133,9 +139,9 @@ def check_peaks(device: str, numbers: Mapping[str, Any], sources: Mapping[str, A
     """What was measured is never above the peak: no utilisation above 1, no [measured] rate above its bound."""
     for key, entry in sources.items():
         if key.startswith("utilisation.") and not 0 < entry["value"] <= 1:
+            advice = f"; if it was measured so, the peak of {numbers['peak_gmacs']['value']} GMAC/s is too low"
             raise UsageError(f"device '{device}': {key} is a share of the peak, above 0 and at most 1, not "
-                             f"{entry['value']}; if it was measured so, the peak of {numbers['peak_gmacs']['value']} "
-                             "GMAC/s is too low")
+                             f"{entry['value']}{advice if entry['value'] else ''}")
         if key.startswith("measured.") and entry["value"] > (peak := numbers[key[9:]]["value"]):
             raise UsageError(f"device '{device}': its {key[9:]} of {peak} is below the {entry['value']} that was "
                              f"measured ({entry['source']}); one of the two is wrong")

@@ -90,11 +90,9 @@ def describe(kind: str, name: str) -> dict[str, Any]:
         return {"name": name, "about": _installed(kind)[name].value, "extra": None}
     path = HERE / KINDS[kind] / name
     if name in (own := _own(kind)):
-        return {"name": name, "about": _about(own[name]), "extra": None}
+        return _described(own[name])
     if path.with_name(f"{name}.toml").exists():
-        numbers = _read(path.with_name(f"{name}.toml"))
-        return {"name": name, "about": numbers["about"], "extra": describe("cost-models", numbers["model"])["extra"],
-                "model": numbers["model"]}
+        return _described(path.with_name(f"{name}.toml"))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     about = (ast.get_docstring(tree) or "").split("\n")[0]
@@ -177,12 +175,15 @@ def annotation(parameter: Parameter) -> str:
     return "str" if parameter.default in (None, Parameter.empty) else type(parameter.default).__name__
 
 
-def _about(path: Path) -> str:
-    """What a user's device says of itself; a broken file does not hide the others."""
+def _described(path: Path) -> dict[str, Any]:
+    """What a device file says of itself, and what its cost model needs; a broken file does not hide the others."""
     try:
-        return str(_read(path).get("about", ""))
+        numbers = _read(path)
+        model = str(numbers.get("model", ""))
+        return {"name": path.stem, "about": str(numbers.get("about", "")),
+                "extra": describe("cost-models", model)["extra"], "model": model}
     except UsageError as error:
-        return f"cannot be used: {error}"
+        return {"name": path.stem, "about": f"cannot be used: {error}", "extra": None, "model": ""}
 
 
 def _is_plugin(path: Path) -> bool:

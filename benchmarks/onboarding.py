@@ -33,7 +33,7 @@ from rows import missed, row, show
 
 from archfab.hardware.onboarding.choosing import chosen
 from archfab.hardware.onboarding.knowledge import Table, read_knowledge
-from archfab.hardware.onboarding.learning import NORMAL, doubted, learned
+from archfab.hardware.onboarding.learning import NORMAL, studied
 from archfab.hardware.onboarding.references import Reference, fitted, references
 from archfab.hardware.onboarding.rehearsal import factor_of, rehearse, spearman
 from archfab.hardware.onboarding.setting import Setting, family, setting_of
@@ -127,8 +127,7 @@ def score(table: Table, name: str, known: Sequence[Reference], draws: int, peer:
         any_ten = pool[:MEASURED]
         test = np.setdiff1d(there, np.concatenate([ten, any_ten]))
         step = 1.0 if whole else 0.0
-        model, by_chance = (learned(setting, networks, y[rows], step, doubted(setting, networks, y[rows], step)[0])
-                            for rows in (ten, any_ten) for networks in [table.networks.take(rows)])
+        model, by_chance = (studied(setting, table.networks.take(rows), y[rows], step)[0] for rows in (ten, any_ten))
         if draw < REHEARSED:
             factors.append(factor_of(rehearse(table.space, table.networks.take(ten), table.networks, known, [table],
                                               same, memo)))
@@ -137,7 +136,7 @@ def score(table: Table, name: str, known: Sequence[Reference], draws: int, peer:
         chance, _ = by_chance.predict(table.networks.take(test))
         gp, gp_chance = (plain.predict(rows, y[rows], test) if plain else np.full(len(test), np.nan)
                          for rows in (ten, any_ten))
-        true, half = y[test], NORMAL * factor * deviation
+        true, half = y[test], NORMAL * model.factor * factor * deviation
         found.append((spearman(value, true), within(value, true), np.mean(np.abs(value - true) <= half),
                       np.median(half / value), model.noise, spearman(value, true), spearman(chance, true),
                       *((spearman(gp, true), within(gp, true), spearman(gp_chance, true)) if plain

@@ -23,15 +23,16 @@ from archfab.device.networks import Naming
 from archfab.evaluate import load_device
 from archfab.hardware.models.learned import LearnedDevice
 from archfab.hardware.onboarding import posterior as posteriors
+from archfab.hardware.onboarding import rehearsal as rehearsals
 from archfab.hardware.onboarding import spaces
 from archfab.hardware.onboarding.choosing import NOISE, chosen
 from archfab.hardware.onboarding.files import toml
 from archfab.hardware.onboarding.knowledge import bundled, read_knowledge
-from archfab.hardware.onboarding.learning import learned
+from archfab.hardware.onboarding.learning import OFF, WORTH, learned, left_out, studied
 from archfab.hardware.onboarding.measurements import read_measurements
 from archfab.hardware.onboarding.posterior import Prior, learn, split, without_each
 from archfab.hardware.onboarding.references import above_zero, references, rooflines, usual
-from archfab.hardware.onboarding.rehearsal import spearman
+from archfab.hardware.onboarding.rehearsal import rehearse, spearman
 from archfab.hardware.onboarding.setting import family, setting_of
 from archfab.hardware.onboarding.terms import PLACE, TERMS, bill
 from archfab.hardware.workload import record, record_genotype
@@ -260,6 +261,9 @@ def test_more_measurements_leave_less_unknown_and_doubt_leaves_more():
     few, many = learn(prior, x[:4], y[:4]), learn(prior, x, y)
     assert (many.deviations(x, measured=False) < few.deviations(x, measured=False)).all()
     assert many.values(x) == pytest.approx(y, rel=0.02)
+    rounded = learn(prior, x, y, step=0.5)
+    assert rounded.deviations(x) ** 2 - rounded.deviations(x, measured=False) ** 2 == pytest.approx(
+        (rounded.noise * rounded.values(x)) ** 2 + 0.25 / 12)
     wrong = y.copy()
     wrong[3] *= 5
     trusting, doubting = learn(prior, x, wrong), learn(prior, x, wrong, trust=np.where(np.arange(12) == 3, 1e-4, 1))
@@ -445,6 +449,8 @@ def test_ten_chosen_measurements_make_a_device_that_knows_the_other_networks(min
 
 
 def test_the_device_is_known_by_name_and_says_what_it_was_made_of(mine, ten, knowledge, tmp_path, own_devices):
+    assert registry.describe("devices", "mine") == {"name": "mine", "about": mine["about"], "extra": None,
+                                                    "model": "learned"}
     assert "mine" in registry.names("devices")
     assert "10 measurements" in registry.describe("devices", "mine")["about"]
     numbers, device = registry.load("devices", "mine"), load_device("mine")
@@ -504,6 +510,56 @@ def test_an_outlier_is_found_named_and_hardly_used(ten, cells, knowledge, tmp_pa
     assert predicted("mine", measured(tmp_path / "all.csv", rows))["spearman"] > 0.95
     kept = add("kept", measured(tmp_path / "wrong.csv", wrong), [str(knowledge)], keep_outliers=True)
     assert not any(row["outlier"] for row in kept["checks"]) and kept["floor"] > document["floor"]
+
+
+def test_intervals_are_as_wide_as_the_devices_own_measurements_are_off():
+    table = next(table for table in bundled() if table.space == "nb201")
+    known = references([table])
+    setting = setting_of("nb201", table.networks, known, ["silver_4210r"])
+    networks, y = table.networks.take(range(0, 320, 20)), table.latencies["silver_4210r"][0:320:20]
+    odd = y * np.where(np.arange(len(y)) % 4 == 1, 1.8, 1.0)     # a device that is slow at something nobody foresees
+    (plain, none), (strange, doubts) = studied(setting, networks, y), studied(setting, networks, odd)
+    assert not none.outlier.any() and (none.trust == 1).all()
+    values, deviations = left_out(setting, networks, y, 0.0)
+    off = np.minimum(abs(y - values) / deviations, OFF)
+    assert plain.factor == pytest.approx(np.sqrt((WORTH + (off**2).sum()) / (WORTH + len(off))))
+    assert (doubts.trust[doubts.outlier] < 1).all()
+    width = [model.factor * (model.predict(table.networks)[1] / model.predict(table.networks)[0]).mean()
+             for model in (plain, strange)]
+    assert width[1] > 2 * width[0]
+
+
+def test_many_outliers_are_said_to_be_many(ten, knowledge, tmp_path):
+    wrong = [(idx, latency * {4: 8, 6: 9, 8: 7}.get(i, 1)) for i, (idx, latency) in enumerate(ten)]
+    document = add("mine", measured(tmp_path / "wrong.csv", wrong), [str(knowledge)])
+    several = sum(row["outlier"] for row in document["checks"])
+    assert several == 3 and any("are many" in note for note in document["notes"])
+
+
+def test_what_is_odd_by_less_than_an_outlier_is_trusted_less_and_widens_the_intervals():
+    table = next(table for table in bundled() if table.space == "nb201")
+    setting = setting_of("nb201", table.networks, references([table]), ["titanx_256"])
+    networks, y = table.networks.take(range(0, 320, 20)), table.latencies["titanx_256"][0:320:20].copy()
+    y[5] *= 1.25
+    model, doubts = studied(setting, networks, y)
+    assert doubts.off[5] > OFF and not doubts.outlier.any() and 0 < doubts.trust[5] < 0.7
+    assert (np.delete(doubts.trust, 5) == 1).all() and model.factor > 1
+
+
+def test_a_rehearsal_knows_nothing_of_the_device_that_it_rehearses(monkeypatch):
+    table = next(table for table in bundled() if table.space == "nb201")
+    known, left = references([table]), []
+
+    def noted(space, networks, some, without):
+        left.append((set(without), setting_of(space, networks, some, without)))
+        return left[-1][1]
+
+    monkeypatch.setattr(rehearsals, "setting_of", noted)
+    found = rehearse("nb201", table.networks.take(range(10)), table.networks, known, [table], ["fpga"])
+    assert len(found) == len(known) - 1 and not any(each.device == "fpga" for each in found)
+    for without, setting in left:
+        assert "fpga" in without and not without & set(setting.names)
+    assert {"2080ti_1", "2080ti_32", "2080ti_256", "fpga"} in [without for without, _ in left]
 
 
 def test_another_unit_under_the_name_of_ms_is_suspected(ten, knowledge, tmp_path):

@@ -26,10 +26,8 @@ from archfab.hardware.onboarding.learning import (
     Checked,
     Learned,
     checked,
-    doubted,
-    learned,
-    left_out,
     rescaled,
+    studied,
 )
 from archfab.hardware.onboarding.measurements import Measurements, read_measurements
 from archfab.hardware.onboarding.references import Reference, references
@@ -84,15 +82,11 @@ def add(name: str, file: str, knowledge: Sequence[str] = (), unit: str | None = 
     if len(latencies) < LEAST:
         raise too_few(len(latencies), known, subjects)
     networks, setting = subjects.networks, known.setting
-    trust, outlier, others = doubted(setting, networks, latencies, measured.step)
-    if keep_outliers:
-        trust, outlier = np.ones(len(latencies)), np.zeros(len(latencies), bool)
-        others = left_out(setting, networks, latencies, measured.step)
-    model = learned(setting, networks, latencies, measured.step, trust)
+    model, doubts = studied(setting, networks, latencies, measured.step, keep_outliers)
     rehearsed = rehearse(subjects.space, networks, known.candidates, known.devices, tables)
     model = rescaled(model, factor_of(rehearsed))
-    document = told(name, measured, subjects, latencies, known, model, checked(
-        model, networks, latencies, trust, outlier, others), rehearsed, knowledge)
+    document = told(name, measured, subjects, latencies, known, model,
+                    checked(model, networks, latencies, doubts), rehearsed, knowledge)
     path = save(folder, name, for_file(document, networks), model, setting.codes)
     return {**document, "file": str(path), "seconds": round(time.process_time() - began, 2)}
 
@@ -149,6 +143,10 @@ def told(name: str, measured: Measurements, subjects: Subjects, latencies: np.nd
     floor = math.hypot(model.noise, measured.step / math.sqrt(12) / float(np.median(latencies)))
     notes = [*measured.notes, *subjects.notes, *suspicions(subjects, latencies, known)]
     notes += [outlier_note(row) for row in rows if row.outlier]
+    several = sum(row.outlier for row in rows)
+    if several > 1 and 5 * several > len(rows):
+        notes.append(f"{several} outliers among {len(rows)} measurements are many: was the device busy with something "
+                     "else, or is it unlike all that are known? Measure those again, or more")
     if len(latencies) < USUAL:
         notes.append(f"{len(latencies)} networks were measured; {USUAL} are better")
     where = subjects.space or "the task's space" if subjects.table or not known.setting.space else ""
@@ -163,7 +161,7 @@ def told(name: str, measured: Measurements, subjects: Subjects, latencies: np.nd
         "noise": model.noise, "rounded_to_ms": measured.step if measured.step > 1e-3 * latencies.min() else 0.0,
         "repeats_spread": measured.spread, "floor": floor, "interval_factor": model.factor,
         "interval_half_width": float(np.median(NORMAL * model.factor * deviation / value)),
-        "expected": expectation(rehearsed, known.candidates, value, deviation, model.factor),
+        "expected": expectation(rehearsed, known.candidates, value, model.factor * deviation),
         "rehearsal": [{key: x for key, x in asdict(each).items() if key != "off"} for each in rehearsed],
         "checks": [asdict(row) for row in rows], "excluded": len(subjects.table.excluded) if subjects.table else 0,
         "next": upcoming(known, networks, SAID_NEXT, model), "notes": notes}
@@ -189,12 +187,13 @@ def suspicions(subjects: Subjects, latencies: np.ndarray, known: Known) -> list[
             "device again from a column named by its unit (latency_s, latency_us, latency_ms)"]
 
 
-def expectation(rehearsed: Sequence[Rehearsed], networks: Networks, value: np.ndarray, deviation: np.ndarray,
-                factor: float) -> dict[str, Any]:
+def expectation(rehearsed: Sequence[Rehearsed], networks: Networks, value: np.ndarray,
+                deviation: np.ndarray) -> dict[str, Any]:
     """The rank correlation to expect with other measurements, and how the known devices did in the rehearsal."""
-    found: dict[str, Any] = {"spearman": simulated(networks, value, factor * deviation),
+    found: dict[str, Any] = {"spearman": simulated(networks, value, deviation),
                              "by": "simulated measurements with the deviations that the ten leave and the noise"}
     if len(rehearsed) > 1:
+        factor = factor_of(rehearsed)
         found.update(
             rehearsed=len(rehearsed), rehearsed_spearman=float(np.mean([each.spearman for each in rehearsed])),
             rehearsed_worst=min(each.spearman for each in rehearsed),
@@ -214,8 +213,9 @@ def for_file(document: Mapping[str, Any], networks: Networks) -> dict[str, Any]:
                   "source": f"marginal likelihood of {said}, with what rounding adds at the median; no interval is "
                             "narrower, no ranking inside it means anything"},
         "interval": {"nominal": NOMINAL, "factor": float(f"{document['interval_factor']:.6g}"), "unit": "factor",
-                     "origin": "calibrated", "source": "the deviations of the posterior, times a factor from the "
-                     f"rehearsal on {len(document['rehearsal'])} known devices (1 where there are fewer than 5)"},
+                     "origin": "calibrated", "source": "the deviations of the posterior, times a factor from how "
+                     "far the measurements are from what the others say of them, and one from the rehearsal on "
+                     f"{len(document['rehearsal'])} known devices (1 where there are fewer than 5)"},
         "expected": {"value": float(f"{expected['spearman']:.4g}"), "unit": "Spearman's rank correlation",
                      "origin": "calibrated", "source": expected["by"]},
         "measured": [{"network": row["key"], "latency_ms": row["measured"],

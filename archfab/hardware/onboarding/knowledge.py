@@ -65,7 +65,7 @@ def read_knowledge(folders: Sequence[str | Path] = ()) -> list[Table]:
 
 @cache
 def bundled() -> tuple[Table, ...]:
-    """A sample of three public spaces on 31 devices (`bundled/README.md`)."""
+    """A sample of three public spaces on 34 device settings (`bundled/README.md`)."""
     return tuple(tables_of(sorted(BUNDLED.glob("*_latency_ms.csv.gz"))))
 
 

@@ -17,6 +17,7 @@ FAR = 3.0               # deviations from what the others say, beyond which a me
 OFF = 4.0               # deviations beyond which it is an outlier and named,
 RATIO = 1.3             # if it is off by that factor
 ROUNDS = 6
+WORTH = 10.0            # measurements that the deviations of the posterior are worth, against those of the device's own
 NEGLIGIBLE = 1e-3       # weight of a runtime that is left out
 
 
@@ -27,7 +28,7 @@ class Learned:
     posteriors: tuple[Posterior, ...]
     weights: tuple[float, ...]
     runtimes: tuple[int, ...]
-    factor: float = 1.0             # of the intervals, as a rehearsal on known devices has it
+    factor: float = 1.0             # of the intervals, as its own measurements and a rehearsal on known devices have it
 
     def predict(self, networks: Networks) -> tuple[np.ndarray, np.ndarray]:
         """Latencies in ms and their standard deviations, of another measurement."""
@@ -56,6 +57,17 @@ class Learned:
         """The relative deviation of a measurement around the latency, the floor of every interval."""
         return math.sqrt(sum(share * post.noise**2
                              for share, post in zip(self.weights, self.posteriors, strict=True)))
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """Each measurement against what the others say of it."""
+
+    values: np.ndarray      # what they say, ms
+    deviations: np.ndarray  # of a measurement around that, ms
+    off: np.ndarray         # by how many of them it is off
+    trust: np.ndarray       # 1: wholly
+    outlier: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -96,28 +108,43 @@ def left_out(setting: Setting, networks: Networks, latencies: np.ndarray, step: 
     return mean, np.sqrt(np.maximum(square - mean**2, 1e-18))
 
 
-def doubted(setting: Setting, networks: Networks, latencies: np.ndarray,
-            step: float) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """How far each measurement is trusted, whether it is an outlier, and what the others say of it. Trust falls with
-    the fourth power of how far a measurement is from what the others say, themselves trusted as far; to a fixed
-    point."""
-    trust = np.ones(len(latencies))
-    for _ in range(ROUNDS):
+def studied(setting: Setting, networks: Networks, latencies: np.ndarray, step: float = 0.0,
+            keep_outliers: bool = False) -> tuple[Learned, Doubts]:
+    """A device from its measurements: outliers found, unless they are to be kept, and the intervals as wide as its own
+    measurements are from what the others say of them."""
+    doubts = doubted(setting, networks, latencies, step, keep_outliers)
+    model = learned(setting, networks, latencies, step, doubts.trust)
+    off = np.minimum(doubts.off, OFF)[~doubts.outlier]
+    return replace(model, factor=math.sqrt((WORTH + float(off @ off)) / (WORTH + len(off)))), doubts
+
+
+def doubted(setting: Setting, networks: Networks, latencies: np.ndarray, step: float,
+            keep_outliers: bool = False) -> Doubts:
+    """Trust falls with the fourth power of how far a measurement is from what the others say, themselves trusted as
+    far; to a fixed point."""
+    def against_others(trust: np.ndarray) -> Doubts:
         values, deviations = left_out(setting, networks, latencies, step, trust)
         off = np.abs(latencies - values) / deviations
-        before, trust = trust, np.minimum(1.0, (FAR / np.maximum(off, FAR)) ** 4)
-        if np.abs(np.log(before / trust)).max() < 0.1:
+        return Doubts(values, deviations, off, trust,
+                      (off > OFF) & (np.abs(np.log(latencies / values)) > math.log(RATIO)))
+
+    found = against_others(np.ones(len(latencies)))
+    if keep_outliers:
+        return replace(found, outlier=np.zeros(len(latencies), bool))
+    for _ in range(ROUNDS):
+        trust = np.minimum(1.0, (FAR / np.maximum(found.off, FAR)) ** 4)
+        if np.abs(np.log(found.trust / trust)).max() < 0.1:
             break
-    outlier = (off > OFF) & (np.abs(np.log(latencies / values)) > math.log(RATIO))
-    return trust, outlier, (values, deviations)
+        found = against_others(trust)
+    return found
 
 
-def checked(model: Learned, networks: Networks, latencies: np.ndarray, trust: np.ndarray, outlier: np.ndarray,
-            others: tuple[np.ndarray, np.ndarray]) -> list[Checked]:
-    low, high = model.interval(*others)
-    return [Checked(key, float(latencies[i]), float(others[0][i]), float(low[i]), float(high[i]), float(trust[i]),
-                    bool(outlier[i])) for i, key in enumerate(networks.keys)]
+def checked(model: Learned, networks: Networks, latencies: np.ndarray, doubts: Doubts) -> list[Checked]:
+    low, high = model.interval(doubts.values, doubts.deviations)
+    return [Checked(key, float(latencies[i]), float(doubts.values[i]), float(low[i]), float(high[i]),
+                    float(doubts.trust[i]), bool(doubts.outlier[i])) for i, key in enumerate(networks.keys)]
 
 
 def rescaled(model: Learned, factor: float) -> Learned:
-    return replace(model, factor=factor)
+    """With intervals that are wider by a factor."""
+    return replace(model, factor=model.factor * factor)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from archfab.hardware.onboarding.knowledge import Table
-from archfab.hardware.onboarding.learning import NOMINAL, NORMAL, doubted, learned
+from archfab.hardware.onboarding.learning import NOMINAL, NORMAL, studied
 from archfab.hardware.onboarding.references import Reference
 from archfab.hardware.onboarding.setting import Setting, family, setting_of
 from archfab.hardware.onboarding.spaces import RUNTIMES, Networks
@@ -55,9 +55,9 @@ def rehearse(space: str, measured: Networks, others: Networks, known: Sequence[R
         left = tuple(sorted(same))
         setting = memo.get(left) or memo.setdefault(left, setting_of(space, others, some, same))
         y, step = taken(device, measured, space, table, 1)
-        model = learned(setting, measured, y, step, doubted(setting, measured, y, step)[0])
+        model, _ = studied(setting, measured, y, step)
         value, deviation = model.predict(looked)
-        found.append(scored(device.name, value, deviation, taken(device, looked, space, table, 2)[0]))
+        found.append(scored(device.name, value, model.factor * deviation, taken(device, looked, space, table, 2)[0]))
     return found
 
 

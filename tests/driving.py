@@ -5,8 +5,11 @@ import random
 from collections import deque
 from dataclasses import asdict, fields, is_dataclass
 
+import pytest
+
 from archfab import Space, registry
-from archfab.core import Event, Lesson, Limit, Trial
+from archfab.core import Event, Lesson, Limit, Trial, UsageError
+from archfab.evaluate import load_device
 from archfab.runs.store import Store
 
 TOY = registry.load("tasks", "toy")()
@@ -108,3 +111,11 @@ class Stop:
             if sum(event.kind == self.kind for event in log.events) == self.number:
                 raise KeyboardInterrupt
         return watch
+
+
+def refuses_device(folder, text, said):
+    """Whether a device file is refused with the words that say what is wrong in it."""
+    file = folder / "mine.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=said):
+        load_device(str(file))

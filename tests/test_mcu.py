@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from driving import refuses_device
 from mcu_graphs import Maker, everything, random_layers
 
 from archfab import registry
@@ -403,10 +404,7 @@ BAD = {
 def test_a_bad_device_file_says_which_number_is_wrong(fault, tmp_path):
     text, said = BAD[fault]
     assert text != GOOD
-    file = tmp_path / "mine.toml"
-    file.write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError, match=said):
-        load_device(str(file))
+    refuses_device(tmp_path, text, said)
 
 
 def test_a_class_that_is_missing_is_named():

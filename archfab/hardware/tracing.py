@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
 from archfab.core import Genotype, canonical
-from archfab.hardware.workload import Op, Recorder, Workload, faked, in_parts, record, tensors
+from archfab.hardware.workload import Op, Recorder, Workload, faked, in_parts, record, record_genotype, tensors
 from archfab.lowering.concrete import Builder, shapes_of
 from archfab.space import Space
 from archfab.space.descriptions import Description, encode
@@ -43,7 +43,7 @@ def trace(space: Space, genotype: Genotype, example: tuple[Any, ...]) -> Workloa
     space.check(genotype)
     if space not in _tracers:
         _tracers[space] = Tracer()
-    return _tracers[space].trace(space.root, genotype, example)
+    return _tracers[space].trace(space, genotype, example)
 
 
 @dataclass(frozen=True)
@@ -169,18 +169,17 @@ class Tracer(Builder):
         self.entangled: set[int] = set()
         self.whole = False          # networks of this space are no parts one after another
 
-    def trace(self, root: Any, genotype: Genotype, example: tuple[Any, ...]) -> Workload:
-        """The workload of a network of the space that the description is."""
+    def trace(self, space: Space, genotype: Genotype, example: tuple[Any, ...]) -> Workload:
+        """The workload of a network of the tracer's space."""
         self.genotype, self.inside, self.playing = genotype, 0, 0
         x = shapes_of(example)
         if not self.whole:
             try:
                 with self.mode, in_parts(), torch.no_grad():
-                    return self.recorded(self.part(root, x, ROOT)[0], tupled(x))
+                    return self.recorded(self.part(space.root, x, ROOT)[0], tupled(x))
             except Exception:
                 pass
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            found = record(Builder(genotype).part(root, x, ROOT)[0], faked(example))
+        found = record_genotype(space, genotype, example)
         self.whole = True
         return found
 

@@ -19,6 +19,7 @@ from archfab.comparison.command import add as add_comparison
 from archfab.core import Budget, UsageError
 from archfab.costing.command import add as add_cost
 from archfab.device.command import add as add_device
+from archfab.silicon.command import add as add_silicon
 from archfab.tabulation.command import add as add_table
 
 Extras = Mapping[str, Any]
@@ -153,6 +154,8 @@ def parser() -> argparse.ArgumentParser:
                True)
     add_cost(one)
     add_task(one)
+    add_silicon(verb("silicon", silicon, "the chip under the network: yield, die cost, ageing, carbon",
+                     "archfab silicon yield --model negative-binomial --d0 0.1 --alpha 2 --area-mm2 100"))
     return top
 
 
@@ -376,6 +379,10 @@ def device(asked: argparse.Namespace, options: Extras) -> int:
 def cost(asked: argparse.Namespace, options: Extras) -> int:
     from archfab.costing.command import carry_out, shown
     return answer(asked, carry_out(asked, options), shown)
+
+
+def silicon(asked: argparse.Namespace, _: Extras) -> int:
+    return answer(asked, asked.carry_out(asked), asked.shown)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ MAY = {
     "estimators": {"space", "learning", "lowering", "tables", "registry", "sampling", "hardware"},
     "surrogates": {"space", "metrics"}, "tables": {"space", "metrics"},
     "comparison": {"space", "metrics", "registry", "tables", "runs", "report", "drawing"},
-    "tasks": {"space", "nn", "learning", "registry", "tables", "metrics", "drawing"},
-    "hardware": {"space", "lowering", "exporting", "drawing"},
+    "tasks": {"space", "nn", "learning", "registry", "tables", "metrics", "drawing", "silicon"},
+    "hardware": {"space", "lowering", "exporting", "drawing", "silicon"},
+    "silicon": {"drawing", "metrics", "terminal"},
     "runs": {"metrics", "deliver", "report", "drawing"},
     "executors": {"evaluate"},
 }

@@ -1,0 +1,1 @@
+"""Bias temperature instability: how far thresholds shift, and what that does to timing."""

@@ -1,0 +1,1 @@
+"""Greenhouse gases of making a chip, of running it, and of a search itself."""

@@ -1,0 +1,1 @@
+"""The cheapest pathway to net zero under yearly budgets."""

@@ -1,0 +1,1 @@
+"""Wafer maps: reading, drawing and fitting them, and whether their failures cluster."""

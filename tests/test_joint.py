@@ -31,7 +31,7 @@ class Mine(Device):
         return made
 
     def cost(self, workload):
-        return Costs({"area_mm2": Cost(self.size, "analytic", self.size, self.size), "params": Cost.counted(workload.params)})
+        return Costs({"area_mm2": Cost.counted(self.size), "params": Cost.counted(workload.params)})
 
 export = Mine
 """
@@ -159,8 +159,9 @@ def test_a_decision_that_is_none_of_the_devices_is_refused(labels, said):
 
 @pytest.mark.parametrize(("given", "said"), [
     ({"arrays": [8]}, "no decision"), ({"array": []}, "list of different numbers"), ({"array": [8, 8]}, "different"),
-    ({"array": [8.5]}, "whole numbers"), ({"array": [8], "D1": [4]}, "take one of them"), ({"node_nm": [90]}, "no process"),
-    ({"dram_kb": [8]}, "no decision"), ([8], "is a table"), ({"sram_2MB_kb": [-1]}, "above 0")])
+    ({"array": [8.5]}, "whole numbers"), ({"array": [8], "D1": [4]}, "take one of them"),
+    ({"node_nm": [90]}, "no process"), ({"dram_kb": [8]}, "no decision"), ([8], "is a table"),
+    ({"sram_2MB_kb": [-1]}, "above 0")])
 def test_wrong_decisions_of_a_device_file_are_refused(given, said):
     numbers = {**registry.load("devices", "tpu-like-open"), "decisions": given}
     with pytest.raises(UsageError, match=said):

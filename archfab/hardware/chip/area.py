@@ -24,7 +24,7 @@ REGISTERS = 8192            # memories up to so many bits are made of registers,
 MULTIPLIER_SHARE = 0.8
 """Of a unit's area and energy that is the multiplier, which grows with the product of its operands' bits (Horowitz,
 ISSCC 2014: 8 bits .2 pJ, 32 bits 3.1 pJ); the rest, adder and registers, grows with their sum."""
-SRAM_BOUNDS = (1 / (3.8 * 0.65), 0.159 / (3.8 * 0.027))
+SRAM_BOUNDS = (0.127 / 0.65 / SRAM_UM2_PER_BIT, 42.64 / 2**28 * 1e6 / (SRAM_UM2_PER_BIT * 0.027 / 0.127))
 """From cells that fill 65 % of a memory to TSMC's 256 Mbit test chip in 7 nm, all of it counted (42.64 mm2; Chang et
 al., ISSCC 2017)."""
 LOGIC_BOUNDS = (0.5, 1.25)

@@ -132,7 +132,7 @@ class Quantising:
             self.weight_spread = nn.Parameter(spread_of(self.weight.detach(), True))
         if self.input_bits:
             self.input_spread = nn.Parameter(torch.tensor(math.log(2 * math.sqrt(2 / math.pi))))
-        self.register_buffer("seen", torch.tensor(False))       # type: ignore[attr-defined]
+        self.register_buffer("seen", torch.zeros(()))       # type: ignore[attr-defined]
 
     def rounded(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The input and the weights in their bits."""
@@ -158,7 +158,7 @@ class Quantising:
                 self.weight_spread.copy_(spread_of(self.weight, True))
             if self.input_bits:
                 self.input_spread.copy_(spread_of(x, False))
-            self.seen.fill_(True)
+            self.seen.fill_(1.0)
         self.started = True
 
     def extra_repr(self) -> str:

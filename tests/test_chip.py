@@ -101,3 +101,35 @@ def test_the_bundled_chips_say_where_every_number_of_their_silicon_comes_from():
 def test_a_wrong_table_of_silicon_is_refused(table, said):
     with pytest.raises(UsageError, match=said):
         silicon.read("mine", table)
+
+
+def of_bits(bits):
+    import torch
+
+    from archfab import nn
+    from archfab.hardware.tracing import trace
+    from archfab.space import Space
+    layers = [nn.ConvNormAct(16, 3, bits=bits), nn.ConvNormAct(16, 3, bits=bits, signed=False),
+              nn.Classifier(10, bits=bits, signed=False)]
+    return trace(Space(nn.Sequential(*layers)), {}, (torch.zeros(1, 4, 16, 16),))
+
+
+def test_fewer_bits_cost_less_energy_and_smaller_multipliers_where_the_chip_is_made_for_them():
+    from archfab.evaluate import load_device
+    open_, fixed = load_device("tpu-like-open"), load_device("tpu-like")
+    found = {bits: (open_.cost(of_bits(bits)).figures, fixed.cost(of_bits(bits)).figures) for bits in (2, 4, 8, None)}
+    for fewer, more in ((2, 4), (4, 8)):
+        for name in ("area_mm2", "energy_mj", "memory_kb"):
+            assert found[fewer][0][name].value < found[more][0][name].value, name
+        assert found[fewer][1]["area_mm2"] == found[more][1]["area_mm2"], "a chip that is there stays as it is"
+        assert found[fewer][1]["energy_mj"].value < found[more][1]["energy_mj"].value, "it moves fewer bits"
+    assert found[8][0]["area_mm2"] == found[None][0]["area_mm2"], "floating point numbers are taken as the device's 8"
+
+
+def test_operands_that_are_wider_than_the_multipliers_are_refused():
+    from archfab.core import BuildError
+    from archfab.evaluate import load_device
+    with pytest.raises(BuildError, match="16 bits"):
+        load_device("tpu-like").cost(of_bits(16))
+    with pytest.raises(BuildError, match="no mapping"):     # sums of 32 bits do not fit into registers of 16
+        load_device("tpu-like-open").cost(of_bits(16))

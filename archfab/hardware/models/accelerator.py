@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from archfab import registry
-from archfab.core import Cost, Costs, Device, Label, UsageError
+from archfab.core import BuildError, Cost, Costs, Device, Label, UsageError
 from archfab.hardware.chip import decisions, silicon
 from archfab.hardware.chip.area import floorplan, total, width_factor
-from archfab.hardware.kernels import Kernel, fuse
+from archfab.hardware.kernels import Kernel, fuse, operand_bits
 from archfab.hardware.mapping import zigzag
 from archfab.hardware.mapping.architecture import RULES, Architecture
 from archfab.hardware.mapping.evaluate import Evaluation, evaluate_all
@@ -98,8 +98,14 @@ class Accelerator(Device):
 
     def _width(self, kernels: Sequence[Kernel], workload: Workload) -> tuple[int, int]:
         """Bits of the multipliers' operands: the device's, or of the widest that the network has."""
-        if self.multipliers == "fixed":
-            return self.bits, self.bits
+        found = [operand_bits(kernel, workload.buffers, (self.bits, self.bits, self.bits))[:2] for kernel in kernels
+                 if kernel.loops]
+        widest = max((one for one, _ in found), default=self.bits), max((two for _, two in found), default=self.bits)
+        if self.multipliers == "network":
+            return widest
+        if max(widest) > self.bits:
+            raise BuildError(f"the network has operands of {max(widest)} bits, and the multipliers of {self.name} take "
+                             f"{self.bits}")
         return self.bits, self.bits
 
     def _die(self, width: tuple[int, int], figures: Mapping[str, Cost]) -> dict[str, Cost]:

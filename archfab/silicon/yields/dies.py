@@ -15,7 +15,7 @@ HOW = ("formula", "exact")
 
 
 def dies_per_wafer(area_mm2: Any = None, diameter_mm: float = 300.0, edge_mm: float = 0.0, scribe_mm: float = 0.0,
-                   width_mm: Any = None, height_mm: Any = None, how: str = "formula") -> Any:
+                   width_mm: Any = None, height_mm: Any = None, how: str = "formula", lanes: bool = True) -> Any:
     """How many whole dies a wafer holds.
 
     The formula is pi d^2/4S - pi d/sqrt(2S) (de Vries, IEEE Trans. Semicond. Manuf. 2005, compares it with others),
@@ -25,6 +25,7 @@ def dies_per_wafer(area_mm2: Any = None, diameter_mm: float = 300.0, edge_mm: fl
     :param area_mm2: of a square die; or give `width_mm` and `height_mm`. Numbers or arrays.
     :param edge_mm: the ring at the wafer's edge on which no part of a die may lie.
     :param scribe_mm: the width of the lane between two dies.
+    :param lanes: of `exact`: whether the half of the lane around a die has to lie on the usable wafer too.
     :returns: a float or an array; 0 where no die fits.
     :raises UsageError: negative or zero sizes, an edge that leaves nothing, both area and sides.
     """
@@ -36,7 +37,7 @@ def dies_per_wafer(area_mm2: Any = None, diameter_mm: float = 300.0, edge_mm: fl
         return plain(np.where(np.hypot(width, height) > diameter, 0.0, np.clip(found, 0.0, None)))
     if how == "exact":
         pairs = np.stack(np.broadcast_arrays(width, height), -1)
-        counts = [float(best_grid(w, h, diameter_mm, edge_mm, scribe_mm).dies) for w, h in pairs.reshape(-1, 2)]
+        counts = [float(best_grid(w, h, diameter_mm, edge_mm, scribe_mm, lanes).dies) for w, h in pairs.reshape(-1, 2)]
         return plain(np.array(counts).reshape(pairs.shape[:-1]))
     raise UsageError(f"no way '{how}' to count dies; legal: {', '.join(HOW)}")
 

@@ -18,8 +18,8 @@ from archfab.silicon.carbon.uncertain import Term
 
 KINDS = ("die", "dram", "flash", "disk", "given")
 MEMORY_SPREAD = 0.5
-"""Half of the 95 % interval of a gram per gigabyte, as a share: an assumption. ACT's bill of the Dell R740 and the maker's
-own assessment of its drives (3,373 kg) are a factor of three apart, so it is no small one."""
+"""Half of the 95 % interval of a gram per gigabyte, as a share: an assumption. ACT's bill of the Dell R740 and the
+maker's own assessment of its drives (3,373 kg) are a factor of three apart, so it is no small one."""
 LEGAL = ("name", "kind", "count", "area_mm2", "node", "yield", "fab_grid", "abatement", "packages", "package_g",
          "dies_per_wafer", "type", "capacity_gb", "grams", "uncertainty_percent", "source")
 NEEDS = {"die": ("area_mm2", "node", "yield"), "dram": ("type", "capacity_gb", "yield"),

@@ -1,4 +1,5 @@
-"""CodeCarbon's tables, read from the files of the installed package; the package, which reports home, is never imported."""
+"""CodeCarbon's tables, read from the files of the installed package; the package, which reports home, is never
+imported."""
 
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ def load(name: str) -> Any:
 
 
 def read_grids() -> tuple[str, list[Row]]:
-    """Its version, and every grid that its tables tell of: countries, states of the USA, provinces of Canada and China, zones
-    of the Nordic grid, and regions of clouds (gcp/us-central1)."""
+    """Its version, and every grid that its tables tell of: countries, states of the USA, provinces of Canada and
+    China, zones of the Nordic grid, and regions of clouds (gcp/us-central1)."""
     version = metadata.version(PACKAGE)
     rows: list[Row] = [(code, entry["country_name"], int(entry["year"]), float(entry["carbon_intensity"]),
                         f"codecarbon {version}, {MIX} (Our World in Data, CC BY 4.0)")
@@ -104,8 +105,8 @@ def clouds(version: str) -> list[Row]:
     if not (path := optional("cloud/impact.csv")):
         return []
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return [(f"{row['provider']}/{row['region']}", f"{row['providerName']} {row['region']}", None, float(row["impact"]),
-                 f"codecarbon {version}, cloud/impact.csv: {row['source']}")
+        return [(f"{row['provider']}/{row['region']}", f"{row['providerName']} {row['region']}", None,
+                 float(row["impact"]), f"codecarbon {version}, cloud/impact.csv: {row['source']}")
                 for row in csv.DictReader(file) if row["impact"]]
 
 

@@ -1,4 +1,5 @@
-"""What making a die emits, by ACT: the fab's electricity, its gases, the materials, shared by the dies that are good."""
+"""What making a die emits, by ACT: the fab's electricity, its gases, the materials, shared by the dies that are
+good."""
 
 from __future__ import annotations
 
@@ -15,11 +16,12 @@ from archfab.silicon.nodes import Node, node
 
 ACT_YIELD = 0.875               # what ACT takes where nobody knows
 PACKAGE_G = 150.0               # of one integrated circuit's package, by ACT
-FAB_GRID = Grid("TWN", "Taiwan", None, 583.0, 583.0 * 0.8, 583.0 * 1.2, "ACT (Gupta et al., ISCA 2022), location Taiwan")
+FAB_GRID = Grid("TWN", "Taiwan", None, 583.0, 583.0 * 0.8, 583.0 * 1.2, "ACT (Gupta et al., ISCA 2022), location "
+                                                                        "Taiwan")
 ABATEMENT = 0.97                # the share of the gases that the fab destroys
 SPREADS = {"energy of the fab (EPA)": 0.2, "materials (MPA)": 0.5, "packaging": 0.5}
-"""Half of the 95 % interval as a share of the value: assumptions, for ACT gives none. That of the gases is what lies between
-95 and 99 % abatement."""
+"""Half of the 95 % interval as a share of the value: assumptions, for ACT gives none. That of the gases is what lies
+between 95 and 99 % abatement."""
 
 Number = Any                    # a number or an array of them
 
@@ -41,8 +43,8 @@ def carbon_per_area_g_cm2(*, node_nm: str | float | Node, yield_: Number, grid_g
                           abatement: float = ABATEMENT) -> Number:
     """Grams of CO2e that a cm2 of good die cost.
 
-    ACT (Gupta et al., ISCA 2022): CPA = (CI_fab EPA + GPA + MPA) / Y; CI_fab in g/kWh, EPA in kWh/cm2, GPA and MPA in g/cm2
-    by node. Takes arrays of yields and of grids.
+    ACT (Gupta et al., ISCA 2022): CPA = (CI_fab EPA + GPA + MPA) / Y; CI_fab in g/kWh, EPA in kWh/cm2, GPA and MPA in
+    g/cm2 by node. Takes arrays of yields and of grids.
 
     :raises UsageError: of a yield that is not above 0 and up to 1, of an abatement outside what is known, 0.95 to 0.99.
     """
@@ -54,11 +56,12 @@ def carbon_per_area_g_cm2(*, node_nm: str | float | Node, yield_: Number, grid_g
 
 def embodied_carbon_g(*, area_mm2: Number, node_nm: str | float | Node, yield_: Number,
                       grid_g_kwh: Number = FAB_GRID.g_kwh, abatement: float = ABATEMENT, packages: Number = 1.0,
-                      package_g: float = PACKAGE_G, dies_per_wafer: Number | None = None, wafer_mm: float = 300.0) -> Number:
+                      package_g: float = PACKAGE_G, dies_per_wafer: Number | None = None,
+                      wafer_mm: float = 300.0) -> Number:
     """Grams of CO2e to make one good die and its packages.
 
-    ACT (Gupta et al., ISCA 2022): area CPA + packages 150 g. With `dies_per_wafer`, each die is charged its share of the whole
-    wafer, edge and scribe lines included, in place of its own area. Takes arrays.
+    ACT (Gupta et al., ISCA 2022): area CPA + packages 150 g. With `dies_per_wafer`, each die is charged its share of
+    the whole wafer, edge and scribe lines included, in place of its own area. Takes arrays.
 
     :raises UsageError: of an area, a yield or a number of dies that is not possible.
     """
@@ -84,11 +87,13 @@ def charged_mm2(area_mm2: Number, dies_per_wafer: Number | None = None, wafer_mm
 
 def embodied_terms(area_mm2: float, node_nm: str | float | Node, yield_: float, making: Making = Making(),
                    called: str = "the die") -> list[Term]:
-    """The parts of a die's embodied carbon, electricity, gases, materials and packaging, each with what is uncertain of it."""
+    """The parts of a die's embodied carbon, electricity, gases, materials and packaging, each with what is uncertain
+    of it."""
     check_yield(yield_)
     made = as_node(node_nm)
     if not 0 <= making.yield_spread < math.inf:
-        raise UsageError(f"the yield's spread is {making.yield_spread!r}; half of its 95 % interval as a share of it, from 0")
+        raise UsageError(f"the yield's spread is {making.yield_spread!r}; half of its 95 % interval as a share of "
+                         "it, from 0")
     if not (0 <= making.packages < math.inf and 0 <= making.package_g < math.inf):
         raise UsageError(f"{making.packages} packages of {making.package_g} g are not possible; numbers from 0 up")
     per_cm2 = float(charged_mm2(area_mm2, making.dies_per_wafer, making.wafer_mm)) / 100 / yield_

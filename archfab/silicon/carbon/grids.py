@@ -1,4 +1,5 @@
-"""What a kWh of a grid emits: tables of countries, regions and years, from the user's CSV, CodeCarbon's files or our own few."""
+"""What a kWh of a grid emits: tables of countries, regions and years, from the user's CSV, CodeCarbon's files or our
+own few."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ from archfab.core import UsageError, unknown
 from archfab.silicon.carbon.codecarbon import installed, read_grids
 
 SPREAD = 0.2
-"""Half of the 95 % interval of a grid's figure of which nobody says more, as a share of it: ACT's figures of seven countries
-are within 20 % of Our World in Data's, Google's of its regions are half of the time (benchmarks/silicon_carbon.py)."""
+"""Half of the 95 % interval of a grid's figure of which nobody says more, as a share of it: ACT's figures of seven
+countries are within 20 % of Our World in Data's, Google's of its regions are half of the time
+(benchmarks/silicon_carbon.py)."""
 MOST = 2500.0               # g/kWh: more than any fuel emits
 COLUMNS = {                 # what a column is called, by us and by those who publish such tables
     "place": ("place", "iso_code", "code", "country_code", "zone_key", "zone id"),
@@ -28,8 +30,8 @@ COLUMNS = {                 # what a column is called, by us and by those who pu
 
 @dataclass(frozen=True)
 class Grid:
-    """What a kWh from one grid emitted in one year, location-based, with its interval and source; and the residual mix, which
-    is what is left when others have taken what they bought, where the table tells."""
+    """What a kWh from one grid emitted in one year, location-based, with its interval and source; and the residual
+    mix, which is what is left when others have taken what they bought, where the table tells."""
 
     place: str                  # ISO 3166 alpha-3, or what the table calls it; with a region: USA/california
     name: str
@@ -71,7 +73,8 @@ class Table:
         return tuple(dict.fromkeys(grid.place for grid in self.grids))
 
     def find(self, place: str, year: int | None = None) -> Grid:
-        """The grid of a country (its ISO code or name) or of a region (USA/california); of the newest year unless one is asked.
+        """The grid of a country (its ISO code or name) or of a region (USA/california); of the newest year unless one
+        is asked.
 
         :raises UsageError: names what is near, or the years there are.
         """
@@ -91,7 +94,8 @@ class Table:
             if grid.year == year:
                 return grid
         years = ", ".join(str(grid.year) for grid in sorted(found, key=lambda grid: grid.year or 0))
-        raise UsageError(f"{self.source} tells of {found[0].name} in {years}, not in {year}; leave the year out for the "
+        raise UsageError(f"{self.source} tells of {found[0].name} in {years}, not in {year}; leave the year out for "
+                         "the "
                          "newest, or give a table of your own with --grids FILE.csv")
 
 
@@ -131,7 +135,8 @@ def with_spread(place: str, name: str, year: int | None, g_kwh: float, source: s
 
 
 def grid_of(text: str | float, year: int | None = None, file: str | Path | None = None) -> Grid:
-    """A grid as a user names it: a number of g/kWh, an ISO code, a country's name, or a region such as USA/california."""
+    """A grid as a user names it: a number of g/kWh, an ISO code, a country's name, or a region such as
+    USA/california."""
     try:
         number = float(text)
     except ValueError:
@@ -147,8 +152,9 @@ def check(g_kwh: float, what: str) -> None:
 
 
 def read_csv(path: Path) -> Table:
-    """A table of grids: a column `place` and one `g_kwh`; also `name`, `region`, `year`, `low`, `high`, `residual_g_kwh`,
-    `source`. The column names of Our World in Data, CodeCarbon and electricityMap's yearly averages are understood.
+    """A table of grids: a column `place` and one `g_kwh`; also `name`, `region`, `year`, `low`, `high`,
+    `residual_g_kwh`, `source`. The column names of Our World in Data, CodeCarbon and electricityMap's yearly averages
+    are understood.
 
     :raises UsageError: names the line and what is wrong.
     """
@@ -167,12 +173,14 @@ def read_csv(path: Path) -> Table:
     if not grids:
         raise UsageError(f"the grid table {path} has no line with a figure")
     if positive and max(positive) < 3:
-        raise UsageError(f"every figure of {path} is below 3 g/kWh, which no table of grids is: these look like kg/kWh; "
+        raise UsageError(f"every figure of {path} is below 3 g/kWh, which no table of grids is: these look like "
+                         "kg/kWh; "
                          "multiply them by 1,000")
     seen: dict[tuple[str, int | None], float] = {}
     for grid in grids:
         if seen.setdefault((grid.place.casefold(), grid.year), grid.g_kwh) != grid.g_kwh:
-            raise UsageError(f"{path} gives {grid.place} in {grid.year} twice: {seen[grid.place.casefold(), grid.year]:g} "
+            raise UsageError(f"{path} gives {grid.place} in {grid.year} twice: "
+                             f"{seen[grid.place.casefold(), grid.year]:g} "
                              f"and {grid.g_kwh:g} g/kWh; keep one")
     return Table(path.name, grids)
 

@@ -12,7 +12,7 @@ from archfab.silicon.carbon.bill import Bill, bill_terms
 from archfab.silicon.carbon.embodied import PARTS, Making, embodied_terms
 from archfab.silicon.carbon.grids import Grid
 from archfab.silicon.carbon.uncertain import Term, Total, ratio_interval, total
-from archfab.silicon.carbon.use import (DAYS, check_pue, operational_carbon_g, years_of_growth, years_until)
+from archfab.silicon.carbon.use import DAYS, check_pue, operational_carbon_g, years_of_growth, years_until
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Product:
 
 @dataclass(frozen=True)
 class Footprint:
-    """A product's emissions in grams with 95 % intervals; by part; over the years; and when use overtakes manufacture."""
+    """A product's emissions in grams with 95 % intervals; by part; over the years; and when use overtakes
+    manufacture."""
 
     embodied: Total
     operational: Total
@@ -103,11 +104,12 @@ def overtaking(made: Total, a_year: Total, change: float) -> tuple[float | None,
     if a_year.value <= 0:
         return None, None, None
     low, high = ratio_interval(made, a_year)
-    return tuple(years_until(each, change) for each in (made.value / a_year.value, low, high))    # type: ignore[return-value]
+    return years_until(made.value / a_year.value, change), years_until(low, change), years_until(high, change)
 
 
 def over_the_years(product: Product, points: int = 101) -> dict[str, Any]:
-    """What has been emitted by each moment of the life, in grams, with the interval of the sum: for a picture and a CSV."""
+    """What has been emitted by each moment of the life, in grams, with the interval of the sum: for a picture and a
+    CSV."""
     import numpy as np
     found = footprint_of(product)
     years = np.linspace(0, product.years, points)
@@ -123,11 +125,11 @@ def over_the_years(product: Product, points: int = 101) -> dict[str, Any]:
 
 
 def check_product(product: Product) -> None:
-    for name, value, floor in (("energy of an inference in mJ", product.energy_mj, 0.0), ("idle power in W", product.idle_w, 0.0),
-                               ("number of inferences a day", product.inferences_per_day, 0.0),
-                               ("energy of what is replaced in mJ", product.replaces_mj or 0.0, 0.0),
-                               ("spread of the energy", product.energy_spread, 0.0)):
-        if not floor <= value < math.inf:
+    for name, value in (("energy of an inference in mJ", product.energy_mj), ("idle power in W", product.idle_w),
+                        ("number of inferences a day", product.inferences_per_day),
+                        ("energy of what is replaced in mJ", product.replaces_mj or 0.0),
+                        ("spread of the energy", product.energy_spread)):
+        if not 0 <= value < math.inf:
             raise UsageError(f"the {name} is {value:g}; it is a finite number from 0 up")
     if not 0 < product.years < 1000:
         raise UsageError(f"a life of {product.years:g} years is not possible; above 0, in years")

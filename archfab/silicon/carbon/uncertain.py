@@ -15,9 +15,9 @@ DRAWS = 20_000
 
 @dataclass(frozen=True)
 class Term:
-    """One product of a sum: its value, and its uncertain factors by name, each with half of its 95 % interval as a share of
-    its value (the percentage of the IPCC Guidelines, divided by 100). Terms with a factor of the same name share it: what
-    is wrong with one grid figure is wrong wherever it is used."""
+    """One product of a sum: its value, and its uncertain factors by name, each with half of its 95 % interval as a
+    share of its value (the percentage of the IPCC Guidelines, divided by 100). Terms with a factor of the same name
+    share it: what is wrong with one grid figure is wrong wherever it is used."""
 
     value: float
     spreads: Mapping[str, float] = field(default_factory=dict)
@@ -25,7 +25,8 @@ class Term:
 
 @dataclass(frozen=True)
 class Total:
-    """A sum with its 95 % interval, its standard deviation, and the share of its variance that each factor explains alone."""
+    """A sum with its 95 % interval, its standard deviation, and the share of its variance that each factor explains
+    alone."""
 
     value: float
     low: float
@@ -65,11 +66,13 @@ def squares_of(terms: Sequence[Term]) -> dict[str, float]:
     for term in terms:
         for name, spread in term.spreads.items():
             if not 0 <= spread < math.inf:
-                raise UsageError(f"the uncertainty of {name} is {spread!r}; give half of its 95 % interval as a share of "
+                raise UsageError(f"the uncertainty of {name} is {spread!r}; give half of its 95 % interval as a "
+                                 "share of "
                                  "its value, from 0 up")
             square = (spread / Z) ** 2
             if squares.setdefault(name, square) != square:
-                raise UsageError(f"{name} has two uncertainties, {Z * math.sqrt(squares[name]):.4g} and {spread:.4g}; one "
+                raise UsageError(f"{name} has two uncertainties, {Z * math.sqrt(squares[name]):.4g} and "
+                                 f"{spread:.4g}; one "
                                  "factor has one: give the other another name")
     return squares
 

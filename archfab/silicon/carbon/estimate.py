@@ -1,0 +1,124 @@
+"""The energy of a computation that nobody measured, by Green Algorithms: cores, memory and GPUs by their power."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from archfab.core import UsageError
+from archfab.silicon.carbon.codecarbon import installed, tdp_table
+from archfab.silicon.carbon.uncertain import Term
+from archfab.silicon.carbon.use import check_pue
+
+CORE_W = 12.0               # Green Algorithms' core of a processor of which nothing is known
+MEMORY_W_GB = 0.3725        # Green Algorithms (Lannelongue et al., Advanced Science 2021)
+CORE_UNKNOWN, CORE_KNOWN, MEMORY, PUE = 0.8, 0.4, 0.5, 0.3
+"""Half of the 95 % interval, as a share: of a core of unknown power (Green Algorithms' table of 70 processors goes
+from 3.8 to 23.8 W a core), of one whose thermal design power is known (an assumption), of memory (an assumption), of
+an unknown PUE (the survey's data centres: about 1.1 to 2)."""
+NOISE = re.compile(r"\((?:r|tm)\)|\b(?:intel|amd|cpu|processor|with radeon.*|\d+-core)\b|@.*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Core:
+    """The power of one busy core, how far it may be off, and how it is known."""
+
+    watts: float
+    spread: float
+    how: str
+    most_w: float | None = None         # of the whole processor
+
+
+def energy_terms(*, core: Core, core_hours: float, hours: float, memory_gb: float, gpu_w: float = 0.0,
+                 ) -> dict[str, Term]:
+    """kWh of a computation, before what its data centre adds: processor, memory and GPU.
+
+    Green Algorithms (Lannelongue et al. 2021): E = t (n P u + mem 0.3725 W/GB) PUE; `core_hours` is t n u. Two
+    threads on one core do not draw twice its power, so the processor never draws more than its thermal design power,
+    where that is known.
+
+    :raises UsageError: of what is below 0.
+    """
+    for name, value in (("core hours", core_hours), ("hours", hours), ("memory in GB", memory_gb),
+                        ("GPU's power in W", gpu_w), ("power of a core in W", core.watts)):
+        if not 0 <= value < math.inf:
+            raise UsageError(f"the {name} cannot be {value:g}; a finite number from 0 up")
+    processor_kwh = core.watts * core_hours / 1000
+    if core.most_w is not None:
+        processor_kwh = min(processor_kwh, core.most_w * hours / 1000)
+    return {"processor": Term(processor_kwh, {"power of a core": core.spread}),
+            "memory": Term(MEMORY_W_GB * memory_gb * hours / 1000, {"power of memory": MEMORY}),
+            "gpu": Term(gpu_w * hours / 1000, {"power of the GPU": CORE_KNOWN})}
+
+
+def run_energy_kwh(*, hours: float, cores: float, core_w: float, usage: float = 1.0, memory_gb: float = 0.0,
+                   pue: float = 1.56) -> float:
+    """kWh of a computation by Green Algorithms: E = t (n P u + mem 0.3725 W/GB) PUE, P in W for each core.
+
+    :raises UsageError: of what is not possible.
+    """
+    check_pue(pue)
+    if not 0 <= usage <= 1:
+        raise UsageError(f"a usage of {usage:g} is not possible; a share from 0 to 1")
+    terms = energy_terms(core=Core(core_w, 0.0, "given"), core_hours=hours * cores * usage, hours=hours,
+                         memory_gb=memory_gb)
+    return math.fsum(term.value for term in terms.values()) * pue
+
+
+def core_of(tdp_w: float | None = None, cores: int | None = None, cpuinfo: str | None = None) -> Core:
+    """The power of a core: as the user says it, from CodeCarbon's table of thermal design powers, or unknown.
+
+    :raises UsageError: of numbers that are not possible, and of one without the other.
+    """
+    if cpuinfo is None:
+        path = Path("/proc/cpuinfo")
+        cpuinfo = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    name, found, guest = processor_of(cpuinfo)
+    if tdp_w is not None:
+        count = cores or (None if guest else found)
+        if not 0 < tdp_w < 3000:
+            raise UsageError(f"a thermal design power of {tdp_w:g} W is not possible; one processor has about 5 to "
+                             "500 W")
+        if count is None:
+            raise UsageError("--tdp-w is of the whole processor, and this machine does not tell how many cores that "
+                             "has "
+                             "(it is a virtual one); say so with --cores")
+        if count < 1:
+            raise UsageError(f"{count} cores are none")
+        return Core(tdp_w / count, CORE_KNOWN, f"{tdp_w:g} W for {count} cores, given by the user", tdp_w)
+    if cores is not None:
+        raise UsageError("--cores is of use together with --tdp-w alone: their quotient is the power of a core")
+    named = {plain(each): (each, watts) for each, watts in tdp_table().items()}.get(plain(name) or "none")
+    if named and found and not guest:
+        return Core(named[1] / found, CORE_KNOWN, f"{named[1]:g} W ({named[0]}, CodeCarbon's table) for {found} cores",
+                    named[1])
+    because = "a virtual machine does not tell how many cores the whole has" if named and guest else \
+        f"'{name or 'this processor'}' is not in CodeCarbon's table" if installed() else \
+        "the table of processors comes with pip install 'archfab[carbon]'"
+    return Core(CORE_W, CORE_UNKNOWN, f"Green Algorithms' {CORE_W:g} W for a core of which nothing is known: "
+                                      f"{because}; "
+                "--tdp-w and --cores say more")
+
+
+def processor_of(cpuinfo: str) -> tuple[str, int | None, bool]:
+    """The processor's name, the cores of all sockets, and whether this is a virtual machine, which may not know."""
+    name, sockets, guest = "", {}, False
+    socket = "0"
+    for line in cpuinfo.splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key == "model name":
+            name = value
+        elif key == "physical id":
+            socket = value
+        elif key == "cpu cores" and value.isdigit():
+            sockets[socket] = int(value)
+        elif key == "flags":
+            guest = guest or "hypervisor" in value.split()
+    return name, sum(sockets.values()) or None, guest
+
+
+def plain(name: str) -> str:
+    """A processor's name without what makers and kernels put around it."""
+    return " ".join(NOISE.sub(" ", name).casefold().split())

@@ -1,0 +1,161 @@
+"""The inventory of an organisation: scopes 1 to 3, scope 2 both ways, with intervals, and nothing counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from archfab.core import UsageError
+from archfab.silicon.carbon.entries import LEGAL, READERS, Line, use_of
+from archfab.silicon.carbon.grids import grid_table
+from archfab.silicon.carbon.reading import Entry, read_toml
+from archfab.silicon.carbon.scope2 import KINDS, Instrument, Use, location_terms, market_terms
+from archfab.silicon.carbon.uncertain import DRAWS, Term, Total, draw, total
+
+BOTH = ("location", "market")
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Every source of emissions of an organisation in a year."""
+
+    organisation: str
+    year: int
+    lines: tuple[Line, ...]                 # scopes 1 and 3, and biogenic CO2 beside them
+    uses: tuple[Use, ...] = ()              # scope 2
+    instruments: tuple[Instrument, ...] = ()
+    source: str = ""                        # of the grids
+
+    def notes(self) -> list[str]:
+        """What a reader has to be told."""
+        return [*(f"{use.name}: the grid of {use.grid.name} as it was in {use.grid.year}" for use in self.uses
+                  if use.grid.year not in (None, self.year)), *market_terms(self.uses, self.instruments, self.year)[1]]
+
+    def terms(self, method: str) -> dict[str, tuple[str, str, list[Term]]]:
+        """By name: scope, category and terms in kg CO2e; of scope 2 by one of the two methods."""
+        bought = location_terms(self.uses) if method == "location" else \
+            market_terms(self.uses, self.instruments, self.year)[0]
+        return {**{line.name: (line.scope, line.category, list(line.terms)) for line in self.lines},
+                **{name: ("2", f"bought energy, {method}-based", terms) for name, terms in bought.items()}}
+
+
+@dataclass(frozen=True)
+class Sums:
+    """An inventory added up by one method of scope 2, in kg CO2e."""
+
+    whole: Total
+    scopes: Mapping[str, Total]
+    categories: Mapping[tuple[str, str], Total]
+    lines: Mapping[str, Total]
+    placed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def read_inventory(path: str | Path, grids: str | Path | None = None) -> Inventory:
+    """An inventory from TOML: `organisation`, `year`, and tables [[activity]], [[energy]], [[instrument]], [[chips]],
+    [[cloud]], [[sold]].
+
+    :raises UsageError: names the table and what is wrong; where a thing seems to be counted twice, names both.
+    """
+    data = Entry(f"the inventory {path}", read_toml(path, "the inventory"),
+                 ("organisation", "year", "energy", "instrument", *READERS))
+    year, table = data.whole("year", 1990, 2100), grid_table(grids)
+    lines: list[Line] = []
+    covers: dict[str, str] = {}
+    for kind, read in READERS.items():
+        for number, each in enumerate(data.tables(kind), 1):
+            entry = Entry(f"{kind} {number} of {path}", each, LEGAL[kind])
+            named = Entry(f"{entry.where} ('{entry.text('name')}')", each, LEGAL[kind])
+            lines.append(read(named, table, Path(path).parent))
+            claim(covers, entry, f"{kind} '{lines[-1].name}'")
+    uses = []
+    for number, each in enumerate(data.tables("energy"), 1):
+        entry = Entry(f"energy {number} of {path}", each, LEGAL["energy"])
+        uses.append(use_of(entry, table, year))
+        claim(covers, entry, f"energy '{uses[-1].name}'")
+    instruments = tuple(instrument_of(Entry(f"instrument {number} of {path}", each, LEGAL["instrument"]), year)
+                        for number, each in enumerate(data.tables("instrument"), 1))
+    found = Inventory(data.text("organisation"), year, tuple(lines), tuple(uses), instruments, table.source)
+    check_names(found)
+    market_terms(found.uses, found.instruments, year)
+    if not lines and not uses:
+        raise UsageError(f"{path} has nothing in it; write [[activity]], [[energy]], [[chips]], [[cloud]] or "
+                         "[[sold]] tables")
+    return found
+
+
+def instrument_of(entry: Entry, year: int) -> Instrument:
+    kind = entry.text("kind")
+    if kind not in KINDS:
+        raise UsageError(f"{entry.where}: kind is '{kind}'; legal: {', '.join(KINDS)}. Offsets and credits are no "
+                         "instruments "
+                         "of scope 2: they change no kWh's emissions (archfab silicon plan has a ledger for them)")
+    if kind == "certificate" and entry.data.get("retired") is not True:
+        raise UsageError(f"{entry.where}: a certificate counts once it is retired for you, for until then it can be "
+                         "sold on; "
+                         "say retired = true")
+    return Instrument(entry.text("name"), kind, entry.number("kwh", above=True), entry.number("g_kwh", high=2500.0),
+                      entry.text("market"), entry.whole("year", 1990, 2100) if "year" in entry else year,
+                      entry.text("serial", ""))
+
+
+def claim(covers: dict[str, str], entry: Entry, called: str) -> None:
+    """Each thing that emits (a meter, a machine, a contract) is covered by one line."""
+    for thing in entry.texts("covers"):
+        if thing in covers:
+            raise UsageError(f"double counting: '{thing}' is covered by {covers[thing]} and by {called}; a thing "
+                             "that emits is "
+                             "counted in one place")
+        covers[thing] = called
+
+
+def check_names(found: Inventory) -> None:
+    names: set[str] = set()
+    alike: dict[Any, str] = {}
+    every: list[Line | Use | Instrument] = [*found.lines, *found.uses, *found.instruments]
+    for line in every:
+        if line.name in names:
+            raise UsageError(f"two entries are named '{line.name}'; give each its own name, and count it once")
+        names.add(line.name)
+        if isinstance(line, Line) and not line.covers and alike.setdefault(line.alike, line.name) != line.name:
+            raise UsageError(f"double counting? '{line.name}' and '{alike[line.alike]}' say the same: scope, amount "
+                             "and factor. "
+                             "If they are two things, say so with covers = [\"what it is\"] in one of them")
+
+
+def add_up(found: Inventory, method: str = "market", draws: int | None = None, seed: int = 0) -> Sums:
+    """The totals of an inventory by one method of scope 2; biogenic CO2 is beside the scopes and in no total.
+
+    Intervals by exact moments, or by Monte Carlo of so many draws (IPCC Guidelines 2006, volume 1, chapter 3,
+    approach 2).
+    """
+    if method not in BOTH:
+        raise UsageError(f"scope 2 is {' or '.join(BOTH)}-based, not '{method}'")
+    by_name = found.terms(method)
+    drawn: dict[int, Any] = {}
+    if draws is not None:
+        import numpy as np
+        if draws < 1000:
+            raise UsageError(f"{draws} draws are too few for a 95 % interval; 1,000 or more ({DRAWS} is good)")
+        flat = [term for _, _, terms in by_name.values() for term in terms]
+        drawn = {id(term): row for term, row in zip(flat, draw(flat, np.random.default_rng(seed), draws), strict=True)}
+
+    def added(terms: Sequence[Term]) -> Total:
+        exact = total(terms)
+        if not drawn or not terms:
+            return exact
+        import numpy as np
+        low, high = np.quantile(sum(drawn[id(term)] for term in terms), (0.025, 0.975))
+        return Total(exact.value, float(low), float(high), exact.deviation, exact.shares)
+
+    scopes: dict[str, list[Term]] = {}
+    categories: dict[tuple[str, str], list[Term]] = {}
+    for scope, category, terms in by_name.values():
+        scopes.setdefault(scope, []).extend(terms)
+        categories.setdefault((scope, category), []).extend(terms)
+    counted = [term for scope, terms in scopes.items() if scope != "outside" for term in terms]
+    return Sums(added(counted), {scope: added(scopes[scope]) for scope in sorted(scopes)},
+                {key: added(categories[key]) for key in sorted(categories)},
+                {name: added(terms) for name, (_, _, terms) in by_name.items()},
+                {name: (scope, category) for name, (scope, category, _) in by_name.items()})

@@ -1,0 +1,136 @@
+"""A product over its life: what making it emitted, what using it emits, when the one overtakes the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from archfab.core import Cost, UsageError
+from archfab.silicon.carbon.bill import Bill, bill_terms
+from archfab.silicon.carbon.embodied import PARTS, Making, embodied_terms
+from archfab.silicon.carbon.grids import Grid
+from archfab.silicon.carbon.uncertain import Term, Total, ratio_interval, total
+from archfab.silicon.carbon.use import DAYS, check_pue, operational_carbon_g, years_of_growth, years_until
+
+
+@dataclass(frozen=True)
+class Product:
+    """A chip in use: what is made, and what it does every day for so many years."""
+
+    area_mm2: float
+    node_nm: str | float
+    yield_: float
+    energy_mj: float                        # of one inference
+    inferences_per_day: float
+    years: float
+    grid: Grid
+    pue: float
+    making: Making = field(default_factory=Making)
+    idle_w: float = 0.0                     # drawn all the time, beside the inferences
+    grid_change: float = 0.0                # of the grid's intensity, as a share, a year
+    energy_spread: float = 0.0              # half of the 95 % interval of the energy of an inference, as a share of it
+    rest: Bill | None = None                # what else it is made of
+    replaces_mj: float | None = None        # an inference on what it replaces
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """A product's emissions in grams with 95 % intervals; by part; over the years; and when use overtakes
+    manufacture."""
+
+    embodied: Total
+    operational: Total
+    both: Total
+    parts: Mapping[str, float]
+    yearly_g: float                         # of use, in the first year's grid
+    break_even_years: tuple[float | None, float | None, float | None] | None   # value, low, high; None: never
+    payback_years: tuple[float | None, float | None, float | None] | None
+    inferences: float
+
+    def figures(self) -> dict[str, Cost]:
+        """As figures of a network on a device: `embodied_g`, `operational_g`, `carbon_g`."""
+        return {name: Cost(each.value, "analytic", each.low, each.high) for name, each in (
+            ("embodied_g", self.embodied), ("operational_g", self.operational), ("carbon_g", self.both))}
+
+
+def footprint_of(product: Product) -> Footprint:
+    """What a product emits from the fab to its last day.
+
+    :raises UsageError: of a number that is not possible, saying which.
+    """
+    check_product(product)
+    embodied = embodied_terms(product.area_mm2, product.node_nm, product.yield_, product.making)
+    parts = dict(zip(PARTS, (term.value for term in embodied), strict=True))
+    if product.rest is not None:
+        rest = bill_terms(product.rest)
+        for name, terms in rest.items():
+            parts[name] = parts.get(name, 0.0) + math.fsum(term.value for term in terms)
+        embodied = [*embodied, *(term for terms in rest.values() for term in terms)]
+    first = yearly(product, product.energy_mj)
+    operational = use_terms(product, first, float(years_of_growth(product.years, product.grid_change)))
+    for name, term in zip(("inferences", "idle"), operational, strict=True):
+        parts[name] = term.value
+    made, used = total(embodied), total(operational)
+    payback = None
+    if product.replaces_mj is not None:
+        saved = yearly(product, product.replaces_mj)[0] - first[0]
+        payback = overtaking(made, total([Term(max(0.0, saved), spreads(product))]), product.grid_change)
+    return Footprint(made, used, total([*embodied, *operational]), parts, math.fsum(first),
+                     overtaking(made, total(use_terms(product, first, 1.0)), product.grid_change), payback,
+                     product.inferences_per_day * DAYS * product.years)
+
+
+def yearly(product: Product, energy_mj: float) -> tuple[float, float]:
+    """Grams in a year on today's grid: of the inferences, and of the power that is drawn all the time."""
+    inferences = float(operational_carbon_g(energy_mj=energy_mj, inferences=product.inferences_per_day * DAYS,
+                                            grid_g_kwh=product.grid.g_kwh, pue=product.pue))
+    return inferences, product.idle_w * DAYS * 24 / 1000 * product.pue * product.grid.g_kwh
+
+
+def spreads(product: Product) -> dict[str, float]:
+    return {product.grid.factor: product.grid.spread, "energy of an inference": product.energy_spread}
+
+
+def use_terms(product: Product, first: Sequence[float], years: float) -> list[Term]:
+    both = spreads(product)
+    idle = {name: spread for name, spread in both.items() if name != "energy of an inference"}
+    return [Term(first[0] * years, both), Term(first[1] * years, idle)]
+
+
+def overtaking(made: Total, a_year: Total, change: float) -> tuple[float | None, float | None, float | None]:
+    """After how many years what is emitted (or saved) each year adds up to what was made, with its interval."""
+    if a_year.value <= 0:
+        return None, None, None
+    low, high = ratio_interval(made, a_year)
+    return years_until(made.value / a_year.value, change), years_until(low, change), years_until(high, change)
+
+
+def over_the_years(product: Product, points: int = 101) -> dict[str, Any]:
+    """What has been emitted by each moment of the life, in grams, with the interval of the sum: for a picture and a
+    CSV."""
+    import numpy as np
+    found = footprint_of(product)
+    years = np.linspace(0, product.years, points)
+    embodied = embodied_terms(product.area_mm2, product.node_nm, product.yield_, product.making)
+    if product.rest is not None:
+        embodied += [term for terms in bill_terms(product.rest).values() for term in terms]
+    first = yearly(product, product.energy_mj)
+    sums = [total([*embodied, *use_terms(product, first, float(each))])
+            for each in years_of_growth(years, product.grid_change)]
+    return {"years": years, "embodied": np.full(points, found.embodied.value),
+            "operational": np.array([each.value - found.embodied.value for each in sums]),
+            "low": np.array([each.low for each in sums]), "high": np.array([each.high for each in sums])}
+
+
+def check_product(product: Product) -> None:
+    for name, value in (("energy of an inference in mJ", product.energy_mj), ("idle power in W", product.idle_w),
+                        ("number of inferences a day", product.inferences_per_day),
+                        ("energy of what is replaced in mJ", product.replaces_mj or 0.0),
+                        ("spread of the energy", product.energy_spread)):
+        if not 0 <= value < math.inf:
+            raise UsageError(f"the {name} is {value:g}; it is a finite number from 0 up")
+    if not 0 < product.years < 1000:
+        raise UsageError(f"a life of {product.years:g} years is not possible; above 0, in years")
+    check_pue(product.pue)

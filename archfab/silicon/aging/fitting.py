@@ -1,0 +1,236 @@
+"""Models fitted to measured shifts: least squares, noise that grows with the signal, bootstrap, AIC and BIC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from archfab.core import UsageError
+from archfab.silicon.aging.conditions import Array
+from archfab.silicon.aging.measurements import Measurements
+from archfab.silicon.aging.model import Model, Parameter
+from archfab.silicon.aging.parameters import ParameterSet
+
+STARTS: dict[str, dict[str, tuple[float, ...]]] = {
+    "power-law": {"n": (0.1, 0.2)}, "reaction-diffusion": {"n": (0.1, 0.2), "beta": (0.2, 0.6)},
+    "hole-trapping": {"t0_s": (1e-6, 1e-2), "ratio": (1.0, 30.0)},
+    "two-component": {"tc_s": (1.0, 100.0), "ratio": (1.0, 10.0)}}
+"""Where searches begin, besides the defaults."""
+BEST_STARTS, ROUNDS, CHORDS, SETTLED, ANGLES = 2, 3, 6, 0.03, 181
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """A parameter: its value, its own 95 % interval, and the interval that holds together with those of all others."""
+
+    value: float
+    low: float
+    high: float
+    low_jointly: float
+    high_jointly: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model fitted to measurements. `noise_mv` and `noise_share`: standard deviation = sqrt(mv^2 + (share shift)^2);
+    `device_share`: how much devices differ. `held`: why a parameter was not fitted. `forecast_mv`: the root mean square
+    miss in the last decade of stress by a fit of the stress before it."""
+
+    model: str
+    values: Mapping[str, float]
+    estimates: Mapping[str, Estimated]
+    held: Mapping[str, str]
+    noise_mv: float
+    noise_share: float
+    device_share: float
+    rms_mv: float
+    aic: float
+    bic: float
+    rows: int
+    forecast_mv: float | None
+    replicates: tuple[Mapping[str, float], ...] = field(repr=False, default=())
+
+    def as_set(self, name: str) -> ParameterSet:
+        return ParameterSet(name, self.model, self.values, f"fitted to {self.rows} measurements of {name}", "fitted",
+                            self.replicates)
+
+
+def to_line(parameter: Parameter, value: float) -> float:
+    """A parameter on the scale on which it is fitted: a logarithm where it is positive."""
+    return math.log(value) if parameter.scale == "log" else value
+
+
+def from_line(parameter: Parameter, place: float) -> float:
+    return math.exp(min(max(place, -100.0), 100.0)) if parameter.scale == "log" else place
+
+
+class Problem:
+    """A model, measurements, and which of the parameters the measurements can tell."""
+
+    def __init__(self, model: Model, data: Measurements) -> None:
+        self.model, self.data = model, data
+        self.held = {}
+        for each in model.parameters:
+            if each.held:
+                self.held[each.name] = "set, not fitted"
+            elif each.needs == "overdrive" and len(data.overdrives) < 2:
+                self.held[each.name] = "all stress has one overdrive"
+            elif each.needs == "kelvin" and len(data.temperatures) < 2:
+                self.held[each.name] = "all stress has one temperature"
+            elif each.needs == "recovery" and not data.recovering.any() and (data.duty[data.short] == 1).all():
+                self.held[each.name] = "no recovery was measured"
+        self.free = [each for each in model.parameters if each.name not in self.held]
+        self.fixed = {each.name: each.default for each in model.parameters if each.name in self.held}
+        if len(data.rows) <= len(self.free) + 2:
+            raise UsageError(f"{len(data.rows)} measurements cannot tell the {len(self.free)} parameters of {model.name} "
+                             "and the noise; give more")
+
+    def values(self, line: Sequence[float] | Array) -> dict[str, float]:
+        found = {each.name: from_line(each, float(place)) for each, place in zip(self.free, line, strict=True)}
+        return {each.name: found.get(each.name, self.fixed.get(each.name, each.default))
+                for each in self.model.parameters}
+
+    def predicted(self, line: Sequence[float] | Array) -> Array:
+        with np.errstate(all="ignore"):
+            return np.nan_to_num(self.data.predicted(self.model, self.values(line)), nan=1e9, posinf=1e9, neginf=-1e9)
+
+    def starts(self, sigma: Array) -> list[Array]:
+        """Shapes to begin from, each with the amplitude that fits best, the best first."""
+        grid, found = STARTS.get(self.model.name, {}), []
+        for shape in product(*([(name, value) for value in values] for name, values in grid.items())):
+            values = {each.name: each.default for each in self.model.parameters} | dict(shape) | self.fixed
+            shift = self.data.predicted(self.model, values)
+            scale = max(1e-9, float((shift * self.data.dvth_mv / sigma ** 2).sum() / (shift ** 2 / sigma ** 2).sum()))
+            values |= {name: values[name] * scale for name in self.model.amplitudes if name not in self.held}
+            line = np.array([to_line(each, values[each.name]) for each in self.free])
+            found.append((float((((self.predicted(line) - self.data.dvth_mv) / sigma) ** 2).sum()), line))
+        return [line for _, line in sorted(found, key=lambda each: each[0])[:BEST_STARTS]]
+
+    def solved(self, start: Array, target: Array, sigma: Array) -> Any:
+        return least_squares(lambda line: (self.predicted(line) - target) / sigma, start, method="trf", x_scale="jac",
+                             max_nfev=100, ftol=1e-10, xtol=1e-10, gtol=1e-10)
+
+
+def noise_of(residuals: Array, shift: Array) -> tuple[float, float]:
+    """The noise's two parts by maximum likelihood: one in mV, one as a share of the shift. Their ratio is searched as an
+    angle; the size that is best for a ratio is known."""
+    size = float(np.sqrt((shift ** 2).mean())) or 1.0
+    angle = np.linspace(0, np.pi / 2, ANGLES)[:, None]
+    parts = np.cos(angle) ** 2 + (np.sin(angle) * shift / size) ** 2 + 1e-12
+    scale = (residuals ** 2 / parts).mean(axis=1) + 1e-18
+    best = int(np.argmin(np.log(parts).mean(axis=1) + np.log(scale)))
+    root = float(np.sqrt(scale[best]))
+    return root * float(np.cos(angle[best, 0])), root * float(np.sin(angle[best, 0])) / size
+
+
+def fit(model: Model, data: Measurements, samples: int = 200, seed: int = 0, forecast: bool = True) -> Fit:
+    """A model's parameters by weighted least squares, on scales on which they are unbounded, with bootstrap intervals.
+
+    Where the file gives no sigma, noise is sqrt(s^2 + (r dVth)^2), found by maximum likelihood in turns with the fit.
+    Bootstrap samples have standardised residuals, drawn anew, and differences between devices as large as found; each
+    is fitted from the optimum with the derivatives there, and in full where that does not settle.
+
+    :raises UsageError: too few measurements.
+    """
+    problem, target = Problem(model, data), data.dvth_mv
+    known = data.sigma_mv
+    sigma = known if known is not None else np.sqrt(0.05 ** 2 + 0.01 + (0.05 * target) ** 2)
+    best = min((problem.solved(start, target, sigma) for start in problem.starts(sigma)), key=lambda found: found.cost)
+    noise = (0.0, 0.0)
+    for _ in range(ROUNDS if known is None else 0):
+        shift = problem.predicted(best.x)
+        noise = noise_of(target - shift, shift)
+        sigma = np.sqrt(noise[0] ** 2 + (noise[1] * shift) ** 2 + 1e-12)
+        best = problem.solved(best.x, target, sigma)
+    shift, number, free = problem.predicted(best.x), len(target), len(problem.free)
+    residuals = (target - shift) / sigma
+    surprise = float((np.log(2 * np.pi * sigma ** 2) + residuals ** 2).sum())
+    count = free + (2 if known is None else 0)
+    differs = device_share(data, target, shift, sigma)
+    lines = bootstrap(problem, best, residuals, shift, sigma, differs, samples, np.random.default_rng(seed))
+    return Fit(model.name, problem.values(best.x), intervals(problem, best.x, lines), problem.held, *noise, differs,
+               float(np.sqrt(((target - shift) ** 2).mean())), surprise + 2 * count,
+               surprise + count * math.log(number), number, forecast_mv(model, data) if forecast else None,
+               tuple(problem.values(line) for line in lines))
+
+
+def device_share(data: Measurements, target: Array, shift: Array, sigma: Array) -> float:
+    """How much devices differ in the size of their shift, beyond what noise makes: a standard deviation, as a share."""
+    if len(data.devices) < 3:
+        return 0.0
+    scales, errors = [], []
+    for device in range(len(data.devices)):
+        mine = data.device == device
+        weight = float((shift[mine] ** 2 / sigma[mine] ** 2).sum())
+        scales.append(float((shift[mine] * target[mine] / sigma[mine] ** 2).sum()) / weight - 1)
+        errors.append(1 / weight)
+    return math.sqrt(max(0.0, float(np.mean(np.square(scales))) - float(np.mean(errors))))
+
+
+def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma: Array, differs: float, samples: int,
+              rng: np.random.Generator) -> list[Array]:
+    """The parameters of bootstrap samples, on the scales on which they are fitted."""
+    back = np.linalg.pinv(best.jac, rcond=1e-10)
+    error = np.sqrt(np.maximum(np.einsum("ij,ij->i", back, back), 1e-30))
+    data, number = problem.data, len(residuals)
+    drawn_from = (residuals - residuals.mean()) * math.sqrt(number / max(1, number - len(problem.free)))
+    if data.sigma_mv is not None:                       # what the file says of its noise counts, if the fit agrees
+        drawn_from = drawn_from / max(1e-9, float(np.sqrt((drawn_from ** 2).mean()))) * max(
+            1.0, float(np.sqrt((drawn_from ** 2).mean())))
+    lines = []
+    for _ in range(samples):
+        scale = 1 + differs * rng.standard_normal(len(data.devices))
+        target = shift * scale[data.device] + sigma * rng.choice(drawn_from, number)
+        line, move = best.x.copy(), np.inf
+        for _ in range(CHORDS):
+            step = back @ ((target - problem.predicted(line)) / sigma)
+            move = float(np.abs(step / error).max())
+            line = line + np.clip(step, -1.0, 1.0)
+            if move < SETTLED:
+                break
+        if move >= SETTLED or not np.isfinite(line).all():
+            line = least_squares(lambda at, aim=target: (problem.predicted(at) - aim) / sigma, best.x, x_scale="jac",
+                                 max_nfev=25, ftol=1e-6, xtol=1e-6).x
+        lines.append(line)
+    return lines
+
+
+def intervals(problem: Problem, best: Array, lines: Sequence[Array]) -> dict[str, Estimated]:
+    """95 % intervals of each parameter, alone and jointly, from the deviations of bootstrap samples."""
+    away = np.abs(np.array(lines) - best)
+    spread = np.maximum(np.sqrt((away ** 2).mean(axis=0)), 1e-12)
+    alone = np.quantile(away, 0.95, axis=0)
+    jointly = float(np.quantile((away / spread).max(axis=1), 0.95)) * spread
+    return {each.name: Estimated(*(from_line(each, float(best[i] + part)) for part in (
+        0.0, -alone[i], alone[i], -max(jointly[i], alone[i]), max(jointly[i], alone[i]))))
+        for i, each in enumerate(problem.free)}
+
+
+def forecast_mv(model: Model, data: Measurements) -> float | None:
+    """How far the last decade of stress is missed by a fit of the stress before it; None where that is too little."""
+    parts = data.without_last_decade()
+    if parts is None:
+        return None
+    early, late = parts
+    try:
+        found = fit(model, early, samples=2, forecast=False)
+    except UsageError:
+        return None
+    missed = data.predicted(model, found.values)[late] - data.dvth_mv[late]
+    return float(np.sqrt((missed ** 2).mean()))
+
+
+def compared(models: Sequence[Model], data: Measurements, samples: int, seed: int,
+             said: Callable[[str], None] = lambda name: None) -> list[Fit]:
+    """Each model fitted, the least AIC first."""
+    fits = []
+    for model in models:
+        said(model.name)
+        fits.append(fit(model, data, samples, seed))
+    return sorted(fits, key=lambda each: each.aic)

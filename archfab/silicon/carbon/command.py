@@ -23,8 +23,14 @@ def add(word: Word) -> None:
                 "--years 4 --grid FRA --pue 1.2 --png life.png", carbon, showing.show_carbon)
     made.add_argument("--area-mm2", type=float, required=True, help="of the die")
     made.add_argument("--node", required=True, metavar="NM", help="process node: 28, 14, 7, 5, 3")
-    made.add_argument("--yield", type=float, required=True, dest="yield_", metavar="SHARE",
-                      help="good dies as a share of all (archfab silicon yield; ACT takes 0.875 where nobody knows)")
+    made.add_argument("--yield", type=float, dest="yield_", metavar="SHARE", help="good dies as a share of all "
+                                                                                  "(default: "
+                      "by --model, --d0 and --alpha, as archfab silicon yield says; ACT takes 0.875)")
+    made.add_argument("--model", default="negative-binomial", metavar="NAME",
+                      help="of the yield (default: %(default)s)")
+    made.add_argument("--d0", type=float, metavar="PER_CM2", help="killing defects per cm2 (default: the node's)")
+    made.add_argument("--alpha", type=float, metavar="A", help="of negative-binomial: small is clustered")
+    made.add_argument("--layers", type=float, metavar="N", help="of bose-einstein")
     made.add_argument("--yield-uncertainty", type=float, default=0.0, metavar="PERCENT",
                       help="half of the yield's 95 %% interval")
     made.add_argument("--energy-mj", type=float, required=True, help="of one inference (archfab cost ... --device ...)")
@@ -42,9 +48,15 @@ def add(word: Word) -> None:
     made.add_argument("--fab-grid", default=None, metavar="GRID", help="of the fab (default: ACT's Taiwan, 583 g/kWh)")
     made.add_argument("--abatement", type=float, default=0.97, metavar="SHARE",
                       help="of its gases that the fab destroys, 0.95 to 0.99 (default: %(default)s)")
+    made.add_argument("--charge-wafer", action="store_true",
+                      help="the whole wafer, edge and scribe lanes included, is charged to its dies (default: the "
+                           "die's "
+                           "own area alone, as ACT does)")
     made.add_argument("--dies-per-wafer", type=float, metavar="N",
-                      help="charges the whole wafer, edge included, to its dies (default: the die's own area alone)")
+                      help="of --charge-wafer (default: counted on the best grid, square dies)")
     made.add_argument("--wafer-mm", type=float, default=300.0, help="diameter (default: 300)")
+    made.add_argument("--edge-mm", type=float, default=3.0, help="ring without dies (default: 3)")
+    made.add_argument("--scribe-mm", type=float, default=0.1, help="lane between two dies (default: 0.1)")
     made.add_argument("--bill", type=Path, metavar="FILE", help="what else it is made of: a TOML file of [[part]] "
                                                                 "tables")
     made.add_argument("--replaces-mj", type=float, metavar="MJ",
@@ -126,6 +138,7 @@ def carbon(asked: argparse.Namespace) -> Document:
             "parts_g": dict(found.parts), "yearly_g": found.yearly_g,
             **{name: each and dict(zip(("value", "low", "high"), each, strict=True)) for name, each in never.items()},
             "uncertainty": dict(found.both.shares), "origin": "analytic", "years": product.years,
+            "yield": product.yield_, "dies_per_wafer": product.making.dies_per_wafer,
             "grid": plain_grid(product.grid), "fab_grid": plain_grid(product.making.grid), "pue": product.pue,
             "csv": asked.csv and str(asked.csv), "png": asked.png and str(asked.png)}
 
@@ -136,12 +149,44 @@ def product_of(asked: argparse.Namespace) -> Product:
     from archfab.silicon.carbon.grids import grid_of
     from archfab.silicon.carbon.product import Product
     fab = FAB_GRID if asked.fab_grid is None else grid_of(asked.fab_grid, None, asked.grids)
-    making = Making(fab, asked.abatement, asked.packages, PACKAGE_G, asked.dies_per_wafer, asked.wafer_mm,
-                    asked.yield_uncertainty / 100)
-    return Product(asked.area_mm2, asked.node, asked.yield_, asked.energy_mj, asked.inferences_per_day, asked.years,
+    good, spread = yield_of(asked)
+    making = Making(fab, asked.abatement, asked.packages, PACKAGE_G, dies_of(asked), asked.wafer_mm, spread)
+    return Product(asked.area_mm2, asked.node, good, asked.energy_mj, asked.inferences_per_day, asked.years,
                    grid_of(asked.grid, asked.year, asked.grids), asked.pue, making, asked.idle_w,
                    asked.grid_change / 100, asked.energy_uncertainty / 100,
                    read_bill(asked.bill) if asked.bill else None, asked.replaces_mj)
+
+
+def yield_of(asked: argparse.Namespace) -> tuple[float, float]:
+    """The yield, and half of its 95 % interval as a share of it: as it was given, or by a model of defects."""
+    from archfab.silicon.nodes import interval, node
+    from archfab.silicon.yields.models import good_die_yield
+    if asked.yield_ is not None:
+        if asked.d0 is not None or asked.alpha is not None or asked.layers is not None:
+            raise UsageError("the yield is given, and what it would follow from too; leave out --yield, or --d0, "
+                             "--alpha "
+                             "and --layers")
+        return asked.yield_, asked.yield_uncertainty / 100
+
+    def good(d0: float) -> float:
+        return float(good_die_yield(asked.area_mm2, d0, asked.alpha, asked.model, asked.layers))
+
+    value = good(node(asked.node).d0_per_cm2 if asked.d0 is None else asked.d0)
+    if asked.d0 is not None:
+        return value, asked.yield_uncertainty / 100
+    low, high = (good(node(asked.node).d0_per_cm2 * factor) for factor in interval("d0_per_cm2"))
+    return value, max(abs(low - high) / 2 / value, asked.yield_uncertainty / 100)
+
+
+def dies_of(asked: argparse.Namespace) -> float | None:
+    """How many dies share the wafer; None where the die is charged its own area alone."""
+    from archfab.silicon.yields.dies import dies_per_wafer
+    if not asked.charge_wafer:
+        if asked.dies_per_wafer is not None:
+            raise UsageError("--dies-per-wafer is of --charge-wafer: say that too")
+        return None
+    return asked.dies_per_wafer or float(dies_per_wafer(asked.area_mm2, asked.wafer_mm, asked.edge_mm, asked.scribe_mm,
+                                                        how="exact"))
 
 
 def bill(asked: argparse.Namespace) -> Document:

@@ -37,6 +37,7 @@ class Making:
     dies_per_wafer: float | None = None     # charges the whole wafer to its dies; None: the die's own area alone
     wafer_mm: float = 300.0
     yield_spread: float = 0.0               # half of the 95 % interval of the yield, as a share of it
+    area_spread: float = 0.0                # and of the area
 
 
 def carbon_per_area_g_cm2(*, node_nm: str | float | Node, yield_: Number, grid_g_kwh: Number = FAB_GRID.g_kwh,
@@ -91,14 +92,11 @@ def embodied_terms(area_mm2: float, node_nm: str | float | Node, yield_: float, 
     of it."""
     check_yield(yield_)
     made = as_node(node_nm)
-    if not 0 <= making.yield_spread < math.inf:
-        raise UsageError(f"the yield's spread is {making.yield_spread!r}; half of its 95 % interval as a share of "
-                         "it, from 0")
     if not (0 <= making.packages < math.inf and 0 <= making.package_g < math.inf):
         raise UsageError(f"{making.packages} packages of {making.package_g} g are not possible; numbers from 0 up")
     per_cm2 = float(charged_mm2(area_mm2, making.dies_per_wafer, making.wafer_mm)) / 100 / yield_
     gases = gases_g_cm2(made, making.abatement)
-    yielding = {f"yield of {called}": making.yield_spread}
+    yielding = {f"yield of {called}": making.yield_spread, f"area of {called}": making.area_spread}
     return [
         Term(per_cm2 * making.grid.g_kwh * made.epa_kwh_per_cm2,
              {"energy of the fab (EPA)": SPREADS["energy of the fab (EPA)"], making.grid.factor: making.grid.spread,

@@ -53,6 +53,12 @@ class Grid:
         return f"grid of {self.name}{f' in {self.year}' if self.year else ''}"
 
     @classmethod
+    def about(cls, g_kwh: float, name: str, source: str) -> Grid:
+        """A figure of a grid of which nobody says how far it is off."""
+        check(g_kwh, "a grid's intensity")
+        return cls("", name, None, float(g_kwh), g_kwh * (1 - SPREAD), g_kwh * (1 + SPREAD), source)
+
+    @classmethod
     def given(cls, g_kwh: float, source: str = "given by the user") -> Grid:
         """A figure without a place, taken as exact.
 

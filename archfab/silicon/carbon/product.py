@@ -82,6 +82,28 @@ def footprint_of(product: Product) -> Footprint:
                      product.inferences_per_day * DAYS * product.years)
 
 
+def die_carbon(*, area_mm2: float, node_nm: str | float, yield_: float, energy_mj: float, inferences: float,
+               grid_g_kwh: float, fab_g_kwh: float, pue: float, dies_per_wafer: float | None = None,
+               area_spread: float = 0.0, yield_spread: float = 0.0, energy_spread: float = 0.0) -> dict[str, Cost]:
+    """What one die of a search emits, in grams with 95 % intervals: `embodied_g`, `operational_g`, their sum
+    `carbon_g`.
+
+    `embodied_carbon_g` and `operational_carbon_g` by their equations; spreads are halves of 95 % intervals as shares.
+
+    :raises UsageError: of a number that is not possible, saying which.
+    """
+    check_pue(pue)
+    made = embodied_terms(area_mm2, node_nm, yield_, Making(
+        Grid.about(fab_g_kwh, "the fab", "given"), dies_per_wafer=dies_per_wafer, area_spread=area_spread,
+        yield_spread=yield_spread))
+    grid = Grid.about(grid_g_kwh, "use", "given")
+    used = [Term(float(operational_carbon_g(energy_mj=energy_mj, inferences=inferences, grid_g_kwh=grid_g_kwh,
+                                            pue=pue)),
+                 {grid.factor: grid.spread, "energy of an inference": energy_spread})]
+    return {name: Cost(each.value, "analytic", each.low, each.high) for name, each in (
+        ("embodied_g", total(made)), ("operational_g", total(used)), ("carbon_g", total([*made, *used])))}
+
+
 def yearly(product: Product, energy_mj: float) -> tuple[float, float]:
     """Grams in a year on today's grid: of the inferences, and of the power that is drawn all the time."""
     inferences = float(operational_carbon_g(energy_mj=energy_mj, inferences=product.inferences_per_day * DAYS,

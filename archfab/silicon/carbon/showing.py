@@ -57,6 +57,9 @@ def show_carbon(document: Mapping[str, Any]) -> None:
         say(f"an inference: {document['carbon_per_inference_ug']:.4g} ug CO2e, manufacture included")
     say(f"grid of use: {grid_line(document['grid'])}, PUE {document['pue']:g}; of the fab: "
         f"{grid_line(document['fab_grid'])}")
+    charged = "its own area alone" if document["dies_per_wafer"] is None else \
+        f"a {document['dies_per_wafer']:g}th of the wafer"
+    say(f"yield {document['yield']:.4g}, charged {charged}")
     show_doubts(document["uncertainty"])
     show_written(document)
 

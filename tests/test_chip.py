@@ -133,3 +133,76 @@ def test_operands_that_are_wider_than_the_multipliers_are_refused():
         load_device("tpu-like").cost(of_bits(16))
     with pytest.raises(BuildError, match="no mapping"):     # sums of 32 bits do not fit into registers of 16
         load_device("tpu-like-open").cost(of_bits(16))
+
+
+FIGURES = ("area_mm2", "good_die_yield", "die_cost_usd", "embodied_carbon_g", "carbon_g", "end_of_life_latency_ms")
+
+
+def figures_of(device, labels=None, bits=8):
+    from archfab.evaluate import load_device
+    return load_device(device).decided(labels or {}).cost(of_bits(bits)).figures
+
+
+def test_the_figures_of_a_die_are_those_of_the_parts_that_know_them():
+    """Recomputed by hand from the area, the 28 nm node and the table of the device file."""
+    found = figures_of("tpu-like")
+    mm2, low, high = (getattr(found["area_mm2"], name) for name in ("value", "low", "high"))
+
+    def good(area, d0):
+        return (1 + d0 * area / 100 / 10) ** -10
+
+    def dies(area):
+        cell = (math.sqrt(area) + 0.1) ** 2
+        return math.pi * 294**2 / (4 * cell) - math.pi * 294 / math.sqrt(2 * cell)
+
+    assert found["good_die_yield"].value == pytest.approx(good(mm2, 0.07))
+    assert found["good_die_yield"].low == pytest.approx(good(high, 0.07 * 1.6))
+    assert found["good_die_yield"].high == pytest.approx(good(low, 0.07 * 0.7))
+    assert found["die_cost_usd"].value == pytest.approx(2891 / dies(mm2) / good(mm2, 0.07))
+    assert found["die_cost_usd"].high == pytest.approx(2891 / dies(high) / good(high, 0.07 * 1.6))
+    wafer_cm2 = math.pi * 15**2
+    made = (583 * 0.9 + 175 - (175 - 100) * 0.5 + 500) * wafer_cm2 / dies(mm2) / good(mm2, 0.07) + 150
+    assert found["embodied_carbon_g"].value == pytest.approx(made)
+    used = found["energy_mj"].value / 3.6e9 * 86400 * 365.25 * 10 * 475
+    assert found["carbon_g"].value == pytest.approx(made + used)
+    assert 1.0 < found["end_of_life_latency_ms"].value / found["latency_ms"].value < 1.2
+
+
+@pytest.mark.parametrize("labels", [{}, {"node_nm": 7}, {"array": 8, "sram_2MB_kb": 64, "node_nm": 5}])
+def test_every_figure_of_a_die_has_an_interval_around_it(labels):
+    found = figures_of("tpu-like-open", labels)
+    for name in FIGURES:
+        assert found[name].low < found[name].value < found[name].high, name
+        assert found[name].origin == "analytic"
+    from archfab.evaluate import load_device
+    assert set(FIGURES) <= set(load_device("tpu-like-open").figures) >= set(found)
+    energy = found["energy_mj"]
+    if "node_nm" in labels:
+        assert energy.low < energy.value, "energies of another node are doubtful on both sides"
+
+
+def test_a_smaller_chip_yields_more_and_costs_and_emits_less():
+    small, large = (figures_of("tpu-like-open", {"array": array, "sram_2MB_kb": kb, "node_nm": 28})
+                    for array, kb in ((8, 64), (32, 2048)))
+    assert small["good_die_yield"].value > large["good_die_yield"].value
+    for name in ("die_cost_usd", "embodied_carbon_g"):
+        assert small[name].value < large[name].value
+
+
+def test_a_description_without_a_process_says_its_own_area_alone():
+    found = figures_of("eyeriss-like")
+    assert "area_mm2" in found and not set(FIGURES[1:]) & set(found)
+
+
+def test_costs_say_what_chip_they_are_of():
+    from archfab.evaluate import load_device
+    said = load_device("tpu-like-open").decided({"array": 8, "node_nm": 7}).cost(of_bits(4)).notes["die"]
+    assert said.startswith("7 nm, 8 x 8 multipliers of 4 x 4 bits: ") and "pads and interfaces 2 mm2" in said
+
+
+def test_a_die_that_is_larger_than_a_wafer_is_none():
+    from archfab.core import BuildError
+    huge = replace(silicon.read("tpu-like", given()), overhead_mm2=1e5)
+    plan = area.floorplan(TPU, huge.node, overhead_mm2=huge.overhead_mm2)
+    with pytest.raises(BuildError, match="fits on a wafer"):
+        huge.figures(area.total(plan), None, figures_of("tpu-like")["energy_mj"])

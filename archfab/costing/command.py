@@ -69,6 +69,8 @@ def shown(document: Mapping[str, Any]) -> None:
     show_table(["cost", "value", "low", "high", "origin", *(["room"] if room else [])],
                [[name, row["value"], row["low"], row["high"], row["origin"], *([room.get(name, "")] if room else [])]
                 for name, row in document["costs"].items()], f"on {document['device']}")
+    if die := document["notes"].get("die"):
+        say(f"die: {die}")
     for name, most in room.items():
         if document["costs"].get(name, {"value": 0})["value"] > most:
             say(f"it does not fit: {name} is {document['costs'][name]['value']:.4g}, and {document['device']} has room "

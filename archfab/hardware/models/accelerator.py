@@ -18,7 +18,7 @@ from typing import Any
 from archfab import registry
 from archfab.core import BuildError, Cost, Costs, Device, Label, UsageError
 from archfab.hardware.chip import decisions, silicon
-from archfab.hardware.chip.area import floorplan, total, width_factor
+from archfab.hardware.chip.area import Area, floorplan, total, width_factor
 from archfab.hardware.kernels import Kernel, fuse, operand_bits
 from archfab.hardware.mapping import zigzag
 from archfab.hardware.mapping.architecture import RULES, Architecture
@@ -27,6 +27,7 @@ from archfab.hardware.mapping.network import Step, run
 from archfab.hardware.mapping.search import OBJECTIVES
 from archfab.hardware.memory.runtime import Runtime
 from archfab.hardware.workload import Workload
+from archfab.silicon.nodes import interval
 
 KEYS = ("name", "path", "about", "model", "architecture", "objective", "bits", "partial_bits", "multipliers",
         "clock_mhz", "silicon", "decisions")
@@ -52,6 +53,7 @@ class Accelerator(Device):
         if "decisions" in numbers:
             self.decisions = decisions.read(self.name, numbers["decisions"], self.architecture, bool(self.silicon))
         self.labels: Mapping[str, Any] = {}
+        self.doubt = (1.0, 1.0)     # factors around energies on the chip, where another node's were taken
         self.sources = sources(numbers)
         self.figures = ("cycles", *(("latency_ms",) if self.clock else ()), "energy_mj", "memory_kb", "utilisation",
                         *(("area_mm2",) if self.silicon or self.architecture.area is not None else ()),
@@ -72,6 +74,7 @@ class Accelerator(Device):
             made.silicon = self.silicon.at(made.labels.get("node_nm"))
             shrunk = made.silicon.node.switching_energy / self.silicon.node.switching_energy
             made.architecture = decisions.scaled(made.architecture, shrunk, shrunk)
+            made.doubt = interval("switching_energy") if shrunk != 1 else (1.0, 1.0)
         return made
 
     def cost(self, workload: Workload) -> Costs:
@@ -83,8 +86,12 @@ class Accelerator(Device):
                              (self.bits, self.bits, self.bits, self.partial_bits))
         cycles, energy = sum(step.cycles for step in steps), sum(step.energy for step in steps)
         others = [self._counted_as(rules, steps, architecture) for rules in RULES]
+        inside = sum(cost.energy - cost.by_level()[architecture.memories[-1].name] for step in steps
+                     for *_, cost in step.mapped)
+        least, most = (inside * (factor - 1) for factor in self.doubt)
         figures = {"cycles": around(cycles, [found for found, _ in others]),
-                   "energy_mj": around(energy / 1e9, [found / 1e9 for _, found in others])}
+                   "energy_mj": around(energy / 1e9, [(found + more) / 1e9 for _, found in others
+                                                      for more in (least, most)])}
         if self.clock:
             figures["latency_ms"] = around(cycles / self.clock / 1e3, [found / self.clock / 1e3 for found, _ in others])
         memory = Runtime().arena(kernels, workload, self.bits) / 1024
@@ -92,9 +99,25 @@ class Accelerator(Device):
         macs = sum(layer.macs for step in steps for layer, *_ in step.mapped)
         figures["utilisation"] = around(macs / max(1.0, cycles) / self.architecture.units,
                                         [macs / max(1.0, found) / self.architecture.units for found, _ in others])
-        figures.update(self._die(width, figures))
+        plan = self.floorplan(width)
+        if self.silicon:
+            figures.update(self.silicon.figures(total(plan), figures.get("latency_ms"), figures["energy_mj"]))
+        elif (area := self.architecture.area) is not None:
+            figures["area_mm2"] = Cost(area, "analytic", area, area)
         figures.update(macs=Cost.counted(workload.macs), params=Cost.counted(workload.params))
-        return Costs(figures, [self._row(step) for step in steps], unknown)
+        return Costs(figures, [self._row(step) for step in steps], unknown, self._notes(width, plan))
+
+    def floorplan(self, width: tuple[int, int]) -> list[Area]:
+        """The parts of the chip with multipliers of this width; empty where its process is not known."""
+        return floorplan(self.architecture, self.silicon.node, width, self.silicon.overhead_mm2) if self.silicon else []
+
+    def _notes(self, width: tuple[int, int], plan: Sequence[Area]) -> dict[str, Any]:
+        """The chip that the costs are of, in words."""
+        if not self.silicon:
+            return {}
+        array = " x ".join(str(size) for _, size in self.architecture.array)
+        return {"die": f"{self.silicon.node.name} nm, {array} multipliers of {width[0]} x {width[1]} bits: "
+                + ", ".join(f"{part.part} {part.mm2:.3g}" for part in plan) + " mm2"}
 
     def _width(self, kernels: Sequence[Kernel], workload: Workload) -> tuple[int, int]:
         """Bits of the multipliers' operands: the device's, or of the widest that the network has."""
@@ -107,14 +130,6 @@ class Accelerator(Device):
             raise BuildError(f"the network has operands of {max(widest)} bits, and the multipliers of {self.name} take "
                              f"{self.bits}")
         return self.bits, self.bits
-
-    def _die(self, width: tuple[int, int], figures: Mapping[str, Cost]) -> dict[str, Cost]:
-        """What the chip's silicon comes to; of a description without a process, its area where that is known."""
-        if self.silicon:
-            area = total(floorplan(self.architecture, self.silicon.node, width, self.silicon.overhead_mm2))
-            return self.silicon.figures(area, figures.get("latency_ms"), figures["energy_mj"])
-        area_mm2 = self.architecture.area
-        return {} if area_mm2 is None else {"area_mm2": Cost(area_mm2, "analytic", area_mm2, area_mm2)}
 
     def _counted_as(self, rules: str, steps: Sequence[Step], architecture: Architecture) -> tuple[float, float]:
         """Cycles and pJ of the same mappings, counted by other rules."""

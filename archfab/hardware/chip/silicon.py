@@ -1,6 +1,6 @@
 """What a chip's silicon comes to: how many dies are good, what one costs, how slow it gets, what it emits.
 
-The table `silicon` of a device file says the process node and how the product is used; everything else is of the node
+The table `silicon` of a device file says the process node and how the product is used; all else is of the node
 (`silicon/nodes.toml`). Yield and cost lie between area and defects at their best together and at their worst; carbon has
 the 95 % interval of what errs independently.
 """

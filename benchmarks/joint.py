@@ -1,0 +1,158 @@
+"""A network searched together with its chip, beside a network searched for a chip that is given.
+
+    python benchmarks/joint.py --png docs/joint-search.png --csv benchmarks/results/joint-2-cores.csv
+
+Three ways to a network and a chip for it, on the digits, within the same latency:
+the chip is given (`tpu-like`) and the network is searched; then, of the networks that came of it, each gets the chip that is
+cheapest for it; network, bit widths and chip (array, buffer, width of multipliers, process node) are searched together
+(`tpu-like-open`). Each search has so many trials, and every network whose die cost is compared is trained in full and
+scored on test images. Runs are kept, and gone on with when they were interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rows import row, show
+
+import archfab
+from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, png
+from archfab.evaluate import Workbench, load_device
+from archfab.runs import Run
+from archfab.space import network_of
+
+FIXED, OPEN = "tpu-like", "tpu-like-open"
+
+
+class Member(NamedTuple):
+    """A delivered network on its chip: test error with its interval, USD of a good die with its interval."""
+
+    error: float
+    low: float
+    high: float
+    usd: float
+    cheapest: float
+    dearest: float
+    genotype: Any
+
+
+def searched(device: str, asked: argparse.Namespace) -> Run:
+    folder = asked.runs / f"{device}-{asked.seed}"
+    if (folder / "run.sqlite").exists():
+        run = Run(folder)
+        return run if run.finished else archfab.resume(folder)
+    return archfab.search(
+        "vision", space="bits", device=device, minimize=["error", "die_cost_usd"], limits=[asked.limit],
+        strategy=asked.strategy, trials=asked.trials, deliver=asked.deliver, random=False, seed=asked.seed, run=folder,
+        trial_budget=archfab.Budget(epochs=asked.epochs), full_budget=archfab.Budget(epochs=asked.full_epochs))
+
+
+def members(run: Run) -> list[Member]:
+    """The delivered networks, by test error."""
+    found = []
+    for member in run.front:
+        if member.delivered:
+            cost, error = member.figures["die_cost_usd"], member.plain()["test_error"]
+            low, high = interval(error)
+            found.append(Member(error, low, high, cost["value"], cost["low"], cost["high"], member.genotype))
+    return sorted(found)
+
+
+def interval(error: float, images: int = 359) -> tuple[float, float]:
+    """95 % interval of an error on so many images (Wilson)."""
+    z, n = 1.96, images
+    middle = (error + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (error * (1 - error) / n + z * z / (4 * n * n)) ** 0.5
+    return min(error, middle - half), max(error, middle + half)
+
+
+def refitted(run: Run, limit: str) -> list[Member]:
+    """The networks of a run, each on the cheapest chip on which it keeps the limit."""
+    from archfab.core import BuildError, Limit
+    bench, device, bound = Workbench(run.spec), load_device(OPEN), Limit.parse(limit)
+    chips = [dict(zip(device.decisions, labels, strict=True)) for labels in itertools.product(*device.decisions.values())]
+    found = []
+    for member in members(run):
+        workload, best = bench.workload(network_of(member.genotype)), None
+        for chip in chips:
+            try:
+                costs = device.decided(chip).cost(workload).figures
+            except BuildError:
+                continue
+            if not bound.excess({name: cost.value for name, cost in costs.items()}):
+                usd = costs["die_cost_usd"]
+                if best is None or usd.value < best.usd:
+                    best = member._replace(usd=usd.value, cheapest=usd.low, dearest=usd.high, genotype={
+                        **member.genotype, **{f"device.{name}": label for name, label in chip.items()}})
+        if best is not None:
+            found.append(best)
+    return sorted(found)
+
+
+def cheapest(found: Sequence[Member], error: float) -> Member | None:
+    """The cheapest die with at most this test error."""
+    return min((member for member in found if member.error <= error), key=lambda member: member.usd, default=None)
+
+
+def measure(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    fixed, joint = searched(FIXED, asked), searched(OPEN, asked)
+    given, chosen, after = members(fixed), members(joint), refitted(fixed, asked.limit)
+    best = given[0]
+    rows = [row("chip given: test error", best.error, "share of 359 images", peers={"low": best.low, "high": best.high}),
+            row("chip given: die cost", best.usd, "USD", peers={"low": best.cheapest, "high": best.dearest})]
+    for name, found in (("searched together", chosen), ("chip fitted afterwards", after)):
+        for words, level in (("at no more test error", best.error), ("within its 95 % interval", best.high)):
+            if at := cheapest(found, level):
+                rows.append(row(f"{name}: die cost {words}, of the given chip's", at.usd / best.usd, "share",
+                                0.5 if found is chosen else None, peers={"test error": at.error, "USD": at.usd}))
+            else:
+                rows.append(row(f"{name}: die cost {words}, of the given chip's", float("inf"), "share", 0.5))
+    rows.append(row("searched together: trials that trained no network anew",
+                    sum("the same network" in each["note"] for each in joint.trials()), "trials"))
+    if asked.png:
+        asked.png.write_bytes(picture(given, after, chosen))
+    for member in chosen:
+        print(f"{member.error:.4f} {member.usd:.3f} USD", {name: label for name, label in member.genotype.items()
+                                                           if "device" in name or "bits" in name})
+    return rows
+
+
+def picture(given: Sequence[Member], after: Sequence[Member], chosen: Sequence[Member]) -> bytes:
+    """Test error over die cost, with intervals."""
+    figure, (axis,) = new_figure()
+    for found, color, name in ((given, OTHER, "chip given, network searched"),
+                               (after, LINE, "the same networks, each on its cheapest chip"),
+                               (chosen, FOUND, "network, bits and chip searched together")):
+        axis.errorbar([m.usd for m in found], [100 * m.error for m in found], fmt="o", color=color, label=name,
+                      yerr=[[100 * (m.error - m.low) for m in found], [100 * (m.high - m.error) for m in found]],
+                      elinewidth=1, markersize=6)
+    axis.set_xscale("log")
+    axis.set_xlabel("cost of a good die (USD)", color=INK)
+    axis.set_ylabel("error on test images (%)", color=INK)
+    axis.legend(frameon=False)
+    return png(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--epochs", type=float, default=6)
+    parser.add_argument("--full-epochs", type=float, default=60)
+    parser.add_argument("--deliver", type=int, default=6)
+    parser.add_argument("--strategy", default="auto")
+    parser.add_argument("--limit", default="latency_ms<=0.05")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=Path("runs/joint"))
+    parser.add_argument("--png", type=Path)
+    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    show(measure(asked), asked.json, asked.csv, "recipes/joint-search.sh")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from archfab.core import UsageError
@@ -42,6 +44,7 @@ class Reader:
         self.numbers: dict[str, int] = {}       # tensor -> buffer
         self.constant: set[str] = set()
         self.graph = model.graph
+        self.readers = Counter(name for node in self.graph.node for name in node.input)
         no_parameters = {node.input[i] for node in model.graph.node for i in NO_PARAMETERS.get(node.op_type, ())
                          if i < len(node.input)}
         for name, each, code in weights(model.graph):
@@ -77,7 +80,11 @@ class Reader:
                 if fixed:
                     self.constant.add(name)
                 alike = first is not None and self.buffers[first].elements == math.prod(self.shape(name))
-                if alike and first is not None:
+                rounds = node.op_type == "QuantizeLinear"
+                if rounds and first is not None and self.readers[inputs[0]] == 1:       # it is kept rounded alone
+                    self.buffers[first] = replace(self.buffers[first], dtype=self.type(name)[1])
+                    self.numbers[name] = first
+                elif alike and first is not None and not rounds:
                     self.numbers[name] = first
                 else:
                     self.number(name, "state" if fixed else "activation")

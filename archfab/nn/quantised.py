@@ -73,7 +73,7 @@ def quantise(x: torch.Tensor, spread: torch.Tensor, low: int, high: int, per_cha
 def plain(x: torch.Tensor, spread: torch.Tensor, low: int, high: int, per_channel: bool) -> torch.Tensor:
     """The same in torch's own operators."""
     step = step_of(x, spread, high, per_channel)
-    return torch.round(x / step).clamp(low, high) * step
+    return (x / step).round_().clamp_(low, high).mul_(step)
 
 
 def step_of(x: torch.Tensor, spread: torch.Tensor, high: int, per_channel: bool) -> torch.Tensor:
@@ -90,20 +90,21 @@ def _(x: torch.Tensor, spread: torch.Tensor, low: int, high: int, per_channel: b
 def remember(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     """Keeps what the gradient needs."""
     x, spread, ctx.low, ctx.high, ctx.per_channel = inputs
-    ctx.save_for_backward(x, spread)
+    ctx.save_for_backward(x, spread, output)
 
 
 def gradient(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     """Of x straight through between the outermost levels; of the step as LSQ's equation 3, times 1 / sqrt(N high)
-    (section 2.2), with N the weights of a channel, or the inputs of one sample."""
-    x, spread = ctx.saved_tensors
+    (section 2.2), with N the weights of a channel, or the inputs of one sample.
+
+    The step times equation 3 is y - x between the outermost levels, and y beyond them.
+    """
+    x, spread, y = ctx.saved_tensors
     step = step_of(x, spread, ctx.high, ctx.per_channel)
-    v = x / step
-    inside = (v > ctx.low) & (v < ctx.high)
-    slope = g * torch.where(inside, torch.round(v) - v, v.clamp(ctx.low, ctx.high))
-    scale = 1 / math.sqrt(max(1, x[0].numel()) * ctx.high)
+    inner = g * ((x > ctx.low * step) & (x < ctx.high * step))
+    slope = g * y - inner * x
     total = slope.flatten(1).sum(1) if ctx.per_channel else slope.sum()
-    return g * inside, (total * scale * step.reshape(spread.shape)), None, None, None
+    return inner, total / math.sqrt(max(1, x[0].numel()) * ctx.high), None, None, None
 
 
 quantise.register_autograd(gradient, setup_context=remember)

@@ -305,6 +305,11 @@ def simply(kind: str) -> Translation:
     return lambda operator, network: one(kind, operator)
 
 
+def rounding(operator: Operator, network: Float) -> list[Operator]:
+    raise NoForm("the network rounds to few bits itself, and this device rounds all networks to 8 its own way; give it "
+                 "the network without nn.Quantised, in floating point")
+
+
 TRANSLATIONS: dict[str, Translation] = {
     "Conv": conv, "ConvTranspose": conv_transpose,
     "Gemm": gemm, "MatMul": matmul, "BatchNormalization": batch_norm, "Add": arithmetic("add"),
@@ -315,4 +320,4 @@ TRANSLATIONS: dict[str, Translation] = {
     "GlobalAveragePool": global_pool("mean"), "GlobalMaxPool": global_pool("reduce_max"),
     "ReduceMean": reduce("mean"), "ReduceMax": reduce("reduce_max"), "Erf": simply("erf"), "Sqrt": simply("sqrt"),
     "Reciprocal": simply("inverse"), "Neg": negative, "Sum": added, "Max": bound("low"),
-    "Min": bound("high"), **MOVES}
+    "Min": bound("high"), **dict.fromkeys(("Round", "QuantizeLinear", "DequantizeLinear"), rounding), **MOVES}

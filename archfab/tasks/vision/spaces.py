@@ -47,14 +47,14 @@ def stage(i: int, width: Any, stride: int) -> Any:
 def bits(size: int, classes: int) -> Description:
     """Stages of blocks of few bits: width, depth, and the kind, kernel and bits of each block are decided.
 
-    The first and the last layer have 8 bits, as is usual (Esser et al., ICLR 2020). Every block ends in a ReLU, so
-    that no later block has negative inputs and all its levels are of use.
+    The first and the last layer have at least 4 bits (Esser et al., ICLR 2020, give them 8). Every block ends in a
+    ReLU, so that no later block has negative inputs and all its levels are of use.
     """
     width = choose("width", 8, 12, 16, 24, 32)
     halvings = reductions(size) - (1 if size >= 64 else 0)
     stages = [quantised_stage(i, width * (i + 1), 2 if i else 1) for i in range(halvings + 1)]
-    return nn.Sequential(nn.ConvNormAct(width, 3, 2 if size >= 64 else 1, bits=8), *stages,
-                         nn.Classifier(classes, bits=8, signed=False))
+    return nn.Sequential(nn.ConvNormAct(width, 3, 2 if size >= 64 else 1, bits=choose("stem.bits", 4, 6, 8)), *stages,
+                         nn.Classifier(classes, bits=choose("head.bits", 4, 6, 8), signed=False))
 
 
 def quantised_stage(i: int, width: Any, stride: int) -> Any:

@@ -3,9 +3,9 @@
     python benchmarks/joint.py --png docs/joint-search.png --csv benchmarks/results/joint-2-cores.csv
 
 Three ways to a network and a chip for it, on the digits, within the same latency:
-the chip is given (`tpu-like`) and the network is searched; then, of the networks that came of it, each gets the chip that is
-cheapest for it; network, bit widths and chip (array, buffer, width of multipliers, process node) are searched together
-(`tpu-like-open`). Each search has so many trials, and every network whose die cost is compared is trained in full and
+the chip is given (`tpu-like`) and the network is searched; then, of the networks that came of it, each gets the chip
+that is cheapest for it; network, bit widths and chip (array, buffer, width of multipliers, process node) are searched
+together (`tpu-like-open`). Each search has so many trials, and every network whose die cost is compared is trained in full and
 scored on test images. Runs are kept, and gone on with when they were interrupted.
 """
 
@@ -74,7 +74,8 @@ def refitted(run: Run, limit: str) -> list[Member]:
     """The networks of a run, each on the cheapest chip on which it keeps the limit."""
     from archfab.core import BuildError, Limit
     bench, device, bound = Workbench(run.spec), load_device(OPEN), Limit.parse(limit)
-    chips = [dict(zip(device.decisions, labels, strict=True)) for labels in itertools.product(*device.decisions.values())]
+    chips = [dict(zip(device.decisions, labels, strict=True))
+             for labels in itertools.product(*device.decisions.values())]
     found = []
     for member in members(run):
         workload, best = bench.workload(network_of(member.genotype)), None
@@ -102,7 +103,8 @@ def measure(asked: argparse.Namespace) -> list[dict[str, Any]]:
     fixed, joint = searched(FIXED, asked), searched(OPEN, asked)
     given, chosen, after = members(fixed), members(joint), refitted(fixed, asked.limit)
     best = given[0]
-    rows = [row("chip given: test error", best.error, "share of 359 images", peers={"low": best.low, "high": best.high}),
+    rows = [row("chip given: test error", best.error, "share of 359 images",
+                peers={"low": best.low, "high": best.high}),
             row("chip given: die cost", best.usd, "USD", peers={"low": best.cheapest, "high": best.dearest})]
     for name, found in (("searched together", chosen), ("chip fitted afterwards", after)):
         for words, level in (("at no more test error", best.error), ("within its 95 % interval", best.high)):

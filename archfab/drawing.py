@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FOUND, OTHER, LINE = "#1b2a3a", "#0b6fb8", "#b9c4cf", "#d9822b"
-UNITS = {"_ms": " (ms)", "_mj": " (mJ)", "_kb": " (kB)"}
+UNITS = {"_ms": " (ms)", "_mj": " (mJ)", "_kb": " (kB)", "_mm2": " (mm²)", "_usd": " (USD)", "_g": " (g)"}
 
 
 def label(name: str) -> str:

@@ -18,6 +18,9 @@ from archfab.runs import Run
 from archfab.space import joined
 
 
+GRADIENTLESS = "the decisions of a device have none"
+
+
 def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str = "auto",
          estimator: str | None = None, device: str = "null", minimize: Sequence[str] = (),
          maximize: Sequence[str] = (), limits: Sequence[str] = (), trials: int | None = None,
@@ -167,8 +170,8 @@ def check_lowering(bench: Workbench) -> None:
                          f"'{bench.task.name}' lacks batches, loss or recipe (see Task); take another {other}")
     if bench.example is not None:
         if bench.device.decisions and lowering == "mixture":
-            raise UsageError(f"the strategy {bench.spec.strategy} decides by gradients, which the decisions of the "
-                             f"device {bench.device.name} do not have; take another strategy, such as auto or nsga2")
+            raise UsageError(f"the strategy {bench.spec.strategy} decides by gradients: {GRADIENTLESS}; take another "
+                             "strategy, such as auto or nsga2")
         possible, because = registry.load("lowerings", lowering)(bench.networks, bench.example)
         if not possible:
             kind = "" if lowering == "concrete" else f" with the estimator {bench.spec.estimator} ({lowering})"

@@ -12,7 +12,7 @@ from typing import Any
 from archfab import registry
 from archfab.core import Budget, BuildError, Genotype, Task
 from archfab.evaluate import Workbench
-from archfab.plan import gives_lessons, plan
+from archfab.plan import GRADIENTLESS, gives_lessons, plan
 from archfab.space import network_of
 from archfab.space.report import report
 
@@ -26,6 +26,8 @@ def preview(task: str, space: str | None, data: str | None, device: str, options
     bench = plan(task, space=space, data=data, device=device, options=options)
     rng = random.Random(0)
     document = report(bench.space, bench.example)
+    if bench.device.decisions and bench.example is not None:
+        document["lowerings"]["mixture"] = {"ok": False, "because": f"it decides by gradients: {GRADIENTLESS}"}
     drawn = costs_of_some(bench, rng) if bench.example is not None else []
     names = drawn[0][1].keys() if drawn else ()
     document.update(device=device, drawn=len(drawn), costs={name: {

@@ -17,7 +17,6 @@ from archfab.registry import settled, typed
 from archfab.runs import Run
 from archfab.space import joined
 
-
 GRADIENTLESS = "the decisions of a device have none"
 
 

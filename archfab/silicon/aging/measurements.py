@@ -65,7 +65,7 @@ class Measurements:
             if len(phases) > 2 or not phases[0][2] or (len(phases) == 2 and phases[1][2]):
                 self.long.append(places)
                 continue
-            ended = max((self.seconds[i] for i in places if not self.recovering[i]))
+            ended = max(self.seconds[i] for i in places if not self.recovering[i])
             for i in places:
                 self.over[i], self.hot[i], self.duty[i] = phases[0]
                 self.stress_s[i] = min(self.seconds[i], ended)

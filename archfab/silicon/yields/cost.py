@@ -54,7 +54,7 @@ def die_cost_usd(area_mm2: Any, wafer_usd: Any, d0_per_cm2: Any, alpha: Any = No
 
 
 def die_cost(area_mm2: Any, wafer_usd: Any, d0_per_cm2: Any, alpha: Any = None, model: str = "negative-binomial",
-             layers: Any = None, width_mm: Any = None, height_mm: Any = None, wafer: Wafer = Wafer(),   # noqa: B008
+             layers: Any = None, width_mm: Any = None, height_mm: Any = None, wafer: Wafer = Wafer(),
              line_yield: Any = 1.0, probe_usd: Any = 0.0, package_usd: Any = 0.0, final_test_usd: Any = 0.0,
              final_yield: Any = 1.0, design_usd: Any = 0.0, volume: Any = None) -> DieCost:
     """What one good die costs, and of what that is made up.

@@ -99,7 +99,7 @@ class SystemCost:
     carrier_mm2: float | None
 
 
-def system_cost(dies: Sequence[Die], kind: Package, known: Known = Known(), wafer: Wafer = CHIPLET_ACTUARY,   # noqa: B008
+def system_cost(dies: Sequence[Die], kind: Package, known: Known = Known(), wafer: Wafer = CHIPLET_ACTUARY,
                 final_test_usd: float = 0.0) -> SystemCost:
     """The cost of a working system of one or more dies in a package.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
@@ -71,7 +72,7 @@ def american(version: str) -> list[Row]:
     year = int(table.get("_source", {}).get("year") or path.parent.name)
     return [(f"USA/{state}", f"{state.title()}, USA", year, float(entry["emissions"]) * POUND_PER_MWH,
              f"codecarbon {version}, {path.name} (EPA eGRID)")
-            for state, entry in table.items() if isinstance(entry, Mapping) and "regionCode" in entry]
+            for state, entry in table.items() if not state.startswith("_")]
 
 
 def canadian(version: str) -> list[Row]:
@@ -115,5 +116,6 @@ def tdp_table() -> Mapping[str, float]:
     """Thermal design power by the name of a processor, in W; empty where the package is not installed."""
     if not installed() or not (path := optional("hardware/cpu_power.csv")):
         return {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return {row["Name"].strip(): float(row["TDP"]) for row in csv.DictReader(file) if row["Name"] and row["TDP"]}
+    with path.open(encoding="utf-8-sig", newline="") as file:      # it holds some figures that are none, such as 27.29.5
+        return {row["Name"].strip(): float(row["TDP"]) for row in csv.DictReader(file)
+                if re.fullmatch(r"\d+(\.\d+)?", row["TDP"] or "")}

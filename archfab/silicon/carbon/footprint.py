@@ -90,7 +90,7 @@ def measure_command(command: Sequence[str], find: Callable[[], Found] = find_met
     try:
         process = subprocess.Popen(list(command), stdout=sys.stderr.fileno() if quiet else None)
     except (OSError, ValueError) as error:
-        raise UsageError(f"'{command[0]}' cannot be run: {error}") from None
+        raise UsageError(f"'{command[0]}' is no run, and as a command it cannot be started: {error}") from None
     looks: list[int] = []
     faults: list[str] = []
     over = threading.Event()

@@ -92,8 +92,8 @@ class Table:
             known = {**{each.casefold(): each for each in self.places()}, **names}
             if len(known) > 40:
                 known = near(wanted, known)
-            raise unknown("grid", place, list(known.values()), f"; from {self.source} ({len(self.places())} places). "
-                          "Give a table of your own with --grids FILE.csv, or a number of g/kWh")
+            raise unknown("grid", place, list(known.values()), f"(of {len(self.places())} in {self.source}; a table of "
+                          "your own: --grids FILE.csv, or give a number of g/kWh)")
         if year is None:
             return max(found, key=lambda grid: grid.year or 0)
         for grid in found:

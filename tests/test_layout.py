@@ -24,7 +24,7 @@ MAY = {
     "comparison": {"space", "metrics", "registry", "tables", "runs", "report", "drawing"},
     "tasks": {"space", "nn", "learning", "registry", "tables", "metrics", "drawing", "silicon"},
     "hardware": {"space", "lowering", "exporting", "drawing", "registry", "silicon"},
-    "silicon": {"drawing", "metrics", "terminal"},
+    "silicon": {"records", "drawing", "metrics", "terminal"},
     "runs": {"space", "metrics", "deliver", "report", "drawing"},
     "executors": {"evaluate"},
 }

@@ -78,12 +78,12 @@ def core_of(tdp_w: float | None = None, cores: int | None = None, cpuinfo: str |
         cpuinfo = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     name, sockets, each, guest = processor_of(cpuinfo)
     if tdp_w is not None:
-        count = cores or (None if guest else each)
+        count = (None if guest else each) if cores is None else cores
         if not 0 < tdp_w < 3000:
-            raise UsageError(f"a thermal design power of {tdp_w:g} W is not possible; one processor has about 5 to 500 W")
+            raise UsageError(f"a thermal design power of {tdp_w:g} W is not possible; processors have 5 to 500 W")
         if count is None:
-            raise UsageError("--tdp-w is of the whole processor, and this machine does not tell how many cores that has "
-                             "(it is a virtual one); say so with --cores")
+            raise UsageError("--tdp-w is of the whole processor, and this machine does not tell how many cores that "
+                             "has (it is a virtual one); say so with --cores")
         if count < 1:
             raise UsageError(f"{count} cores are none")
         return Core(tdp_w / count, CORE_KNOWN, f"{tdp_w:g} W for {count} cores, given by the user",
@@ -97,13 +97,14 @@ def core_of(tdp_w: float | None = None, cores: int | None = None, cpuinfo: str |
     because = "a virtual machine does not tell how many cores the whole has" if named and guest else \
         f"'{name or 'this processor'}' is not in CodeCarbon's table" if installed() else \
         "the table of processors comes with pip install 'archfab[carbon]'"
-    return Core(CORE_W, CORE_UNKNOWN, f"Green Algorithms' {CORE_W:g} W for a core of which nothing is known: {because}; "
+    return Core(CORE_W, CORE_UNKNOWN,
+                f"Green Algorithms' {CORE_W:g} W for a core of which nothing is known: {because}; "
                 "--tdp-w and --cores say more")
 
 
 def processor_of(cpuinfo: str) -> tuple[str, int, int | None, bool]:
-    """The processor's name, how many sockets there are, the cores of each, and whether this is a virtual machine, which may
-    not know."""
+    """The processor's name, how many sockets there are, the cores of each, and whether this is a virtual machine, which
+    may not know."""
     name, guest, socket = "", False, "0"
     cores: dict[str, int] = {}
     for line in cpuinfo.splitlines():

@@ -170,7 +170,7 @@ def read_csv(path: Path) -> Table:
         raise UsageError(f"the grid table {path} cannot be read: {error}") from None
     rows = csv.reader(io.StringIO(text))
     header = [cell.strip().casefold() for cell in next(rows, [])]
-    where = {key: header.index(name) for key, names in COLUMNS.items() for name in names if name in header}
+    where = {key: header.index(name) for key, names in COLUMNS.items() for name in reversed(names) if name in header}
     if missing := {"place", "g_kwh"} - set(where):
         raise UsageError(f"the grid table {path} has no column {' and no column '.join(sorted(missing))}; it has "
                          f"{', '.join(header) or 'nothing'}. Name them place and g_kwh (g CO2e per kWh)")

@@ -134,6 +134,17 @@ def test_the_sum_has_its_exact_moments_and_monte_carlo_agrees():
     assert 0.9 < sum(found.shares.values()) <= 1 + 1e-12
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(-5, 100), st.sets(st.sampled_from("abcdef"), max_size=4)), max_size=7))
+def test_the_variance_is_the_sum_of_all_covariances(rows):
+    squares = dict(zip("abcdef", (0.01, 0.04, 0.3, 0.0, 0.5, 1.2), strict=True))
+    terms = [Term(value, {name: 1.959963984540054 * math.sqrt(squares[name]) for name in names}) for value,
+             names in rows]
+    every = math.fsum(one.value * other.value * (math.prod(
+        1 + squares[name] for name in one.spreads.keys() & other.spreads.keys()) - 1) for one in terms for other in terms)
+    assert total(terms).deviation == pytest.approx(math.sqrt(max(0.0, every)), rel=1e-6, abs=1e-5)
+
+
 def test_what_is_shared_does_not_average_out():
     together = total([Term(10.0, {"grid": 0.2})] * 10)
     apart = total([Term(10.0, {f"grid {k}": 0.2}) for k in range(10)])

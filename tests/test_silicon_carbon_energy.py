@@ -220,7 +220,7 @@ def test_what_is_no_run_is_refused(tmp_path):
 
 def test_what_the_user_says_of_the_processor_counts(monkeypatch):
     monkeypatch.setattr(estimate, "tdp_table", dict)
-    assert core_of(120, 10, "").watts == 12 and core_of(120, 10, "").spread == 0.4
+    assert core_of(120, 10, "").watts == 12 and core_of(120, 10, "").spread == estimate.KNOWN
     info = "model name : X\nphysical id : 0\ncpu cores : 6\nphysical id : 1\ncpu cores : 6\n"
     assert processor_of(info) == ("X", 2, 6, False)
     assert core_of(90, None, info).watts == 15 and core_of(90, None, info).most_w == 180

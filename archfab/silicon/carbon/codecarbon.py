@@ -116,7 +116,6 @@ def tdp_table() -> Mapping[str, float]:
     """Thermal design power by the name of a processor, in W; empty where the package is not installed."""
     if not installed() or not (path := optional("hardware/cpu_power.csv")):
         return {}
-    with path.open(encoding="utf-8-sig",
-                   newline="") as file:      # it holds some figures that are none, such as 27.29.5
+    with path.open(encoding="utf-8-sig", newline="") as file:      # some of its figures are none, such as 27.29.5
         return {row["Name"].strip(): float(row["TDP"]) for row in csv.DictReader(file)
                 if re.fullmatch(r"\d+(\.\d+)?", row["TDP"] or "")}

@@ -14,10 +14,11 @@ from archfab.silicon.carbon.use import check_pue
 
 CORE_W = 12.0               # Green Algorithms' core of a processor of which nothing is known
 MEMORY_W_GB = 0.3725        # Green Algorithms (Lannelongue et al., Advanced Science 2021)
-CORE_UNKNOWN, CORE_KNOWN, MEMORY, PUE = 0.8, 0.4, 0.5, 0.3
-"""Half of the 95 % interval, as a share: of a core of unknown power (Green Algorithms' table of 70 processors goes
-from 3.8 to 23.8 W a core), of one whose thermal design power is known (an assumption), of memory (an assumption), of
-an unknown PUE (the survey's data centres: about 1.1 to 2)."""
+KNOWN, UNKNOWN, MEMORY, PUE = 0.6, 1.0, 0.5, 0.3
+"""Half of the 95 % interval, as a share: of a power that is known by its thermal design (four processors that CodeCarbon
+measured by RAPL drew .42 to 1.61 of it times their load, above a load of 30 %: benchmarks/silicon_carbon.py); of a core
+of which nothing is known (Green Algorithms' table of processors goes from 3.8 to 23.8 W a core, and that comes on top);
+of memory (an assumption); of an unknown PUE (the survey's data centres: about 1.1 to 2)."""
 NOISE = re.compile(r"\((?:r|tm)\)|\b(?:intel|amd|cpu|processor|\d+(?:st|nd|rd|th) gen|\d+-core)\b|with radeon.*|@.*$",
                    re.IGNORECASE)
 
@@ -51,7 +52,7 @@ def energy_terms(*, core: Core, core_hours: float, hours: float, memory_gb: floa
         processor_kwh = min(processor_kwh, core.most_w * hours / 1000)
     return {"processor": Term(processor_kwh, {"power of a core": core.spread}),
             "memory": Term(MEMORY_W_GB * memory_gb * hours / 1000, {"power of memory": MEMORY}),
-            "gpu": Term(gpu_w * hours / 1000, {"power of the GPU": CORE_KNOWN})}
+            "gpu": Term(gpu_w * hours / 1000, {"power of the GPU": KNOWN})}
 
 
 def run_energy_kwh(*, hours: float, cores: float, core_w: float, usage: float = 1.0, memory_gb: float = 0.0,
@@ -86,18 +87,18 @@ def core_of(tdp_w: float | None = None, cores: int | None = None, cpuinfo: str |
                              "has (it is a virtual one); say so with --cores")
         if count < 1:
             raise UsageError(f"{count} cores are none")
-        return Core(tdp_w / count, CORE_KNOWN, f"{tdp_w:g} W for {count} cores, given by the user",
+        return Core(tdp_w / count, KNOWN, f"{tdp_w:g} W for {count} cores, given by the user",
                     None if guest else tdp_w * sockets)
     if cores is not None:
         raise UsageError("--cores is of use together with --tdp-w alone: their quotient is the power of a core")
     named = {plain(known): (known, watts) for known, watts in tdp_table().items()}.get(plain(name) or "none")
     if named and each and not guest:
-        return Core(named[1] / each, CORE_KNOWN, f"{named[1]:g} W ({named[0]}, CodeCarbon's table) for {each} cores",
+        return Core(named[1] / each, KNOWN, f"{named[1]:g} W ({named[0]}, CodeCarbon's table) for {each} cores",
                     named[1] * sockets)
     because = "a virtual machine does not tell how many cores the whole has" if named and guest else \
         f"'{name or 'this processor'}' is not in CodeCarbon's table" if installed() else \
         "the table of processors comes with pip install 'archfab[carbon]'"
-    return Core(CORE_W, CORE_UNKNOWN,
+    return Core(CORE_W, UNKNOWN,
                 f"Green Algorithms' {CORE_W:g} W for a core of which nothing is known: {because}; "
                 "--tdp-w and --cores say more")
 

@@ -17,8 +17,8 @@ from archfab.core import UsageError, unknown
 from archfab.silicon.carbon.codecarbon import installed, read_grids
 
 SPREAD = 0.2
-"""Half of the 95 % interval of a grid's figure of which nobody says more, as a share of it: ACT's figures of seven
-countries are within 20 % of Our World in Data's, Google's of its regions are half of the time
+"""Half of the 95 % interval of a grid's figure of which nobody says more, as a share of it. ACT's figures of seven
+countries are within 20 % of Our World in Data's, and half of Google's of its regions within 25 %
 (benchmarks/silicon_carbon.py)."""
 MOST = 2500.0               # g/kWh: more than any fuel emits
 COLUMNS = {                 # what a column is called, by us and by those who publish such tables

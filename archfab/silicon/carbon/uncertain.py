@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,15 +50,33 @@ def total(terms: Sequence[Term]) -> Total:
     """
     value = math.fsum(term.value for term in terms)
     squares = squares_of(terms)
-    variance = math.fsum(
-        a.value * b.value * (math.prod(1 + squares[name] for name in a.spreads.keys() & b.spreads.keys()) - 1)
-        for a in terms for b in terms)
-    low, high = interval(value, math.sqrt(max(0.0, variance)))
-    alone = {name: square * math.fsum(term.value for term in terms if name in term.spreads) ** 2
-             for name, square in squares.items()}
+    variance = max(0.0, variance_of(terms, squares))
+    low, high = interval(value, math.sqrt(variance))
+    sums: dict[str, float] = {}
+    for term in terms:
+        for name in term.spreads:
+            sums[name] = sums.get(name, 0.0) + term.value
+    alone = {name: square * sums[name] ** 2 for name, square in squares.items()}
     shares = {name: part / variance for name, part in sorted(alone.items(), key=lambda item: -item[1])
               if variance > 0 and part > 0}
-    return Total(value, low, high, math.sqrt(max(0.0, variance)), shares)
+    return Total(value, low, high, math.sqrt(variance), shares)
+
+
+def variance_of(terms: Sequence[Term], squares: Mapping[str, float]) -> float:
+    """The exact variance of the sum. What only one term has makes no covariance, so terms are gathered by the factors
+    that others have too: many lines of an inventory are few kinds."""
+    met = Counter(name for term in terms for name in term.spreads)
+    kinds: dict[frozenset[str], float] = {}
+    alone = []
+    for term in terms:
+        common = frozenset(name for name in term.spreads if met[name] > 1)
+        kinds[common] = kinds.get(common, 0.0) + term.value
+        shared = math.prod(1 + squares[name] for name in common)
+        own = math.prod(1 + squares[name] for name in term.spreads.keys() - common)
+        alone.append(term.value ** 2 * shared * (own - 1))
+    between = (one * other * (math.prod(1 + squares[name] for name in a & b) - 1)
+               for a, one in kinds.items() for b, other in kinds.items() if a & b)
+    return math.fsum(alone) + math.fsum(between)
 
 
 def squares_of(terms: Sequence[Term]) -> dict[str, float]:

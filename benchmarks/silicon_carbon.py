@@ -1,4 +1,4 @@
-"""Carbon: published figures met, how well intervals cover, grid tables against each other, estimates against meters, speed.
+"""Carbon: published figures met, how intervals cover, grid tables compared, estimates against meters, speed.
 
     python benchmarks/silicon_carbon.py             every row (a few seconds)
     python benchmarks/silicon_carbon.py --json      one list of rows
@@ -36,13 +36,14 @@ ACT = {28: 1328.2, 14: 1556.7, 7: 2318.2, 5: 2778.0, 3: 3162.6}     # g/cm2, Y .
 ACT_GRIDS = {"IND": 725, "AUS": 597, "TWN": 583, "SGP": 495, "USA": 380, "BRA": 82, "ISL": 28}      # g/kWh
 # Watts of RAPL by load in percent, and the thermal design power of the sockets: CodeCarbon's own measurements of January
 # 2025 (github.com/mlco2/codecarbon, data/hardware/cpu_load_profiling, all cores; energy over duration), loads from 30 %
-METERED = {"two Xeon E5-2620 v3": (170, {30: 44.7, 40.5: 62.2, 50.2: 61.5, 60: 75.8, 69.9: 111.8, 80.8: 115.7, 89.7: 117.4,
-                                         99.6: 105.0}),
-           "EPYC 8024P": (90, {30: 41.7, 40.3: 43.1, 50: 47.6, 64.6: 48.7, 70.2: 49.2, 80: 50.9, 89.4: 46.0, 100: 46.2}),
-           "Threadripper 1950X": (180, {36.4: 105.7, 44.8: 127.8, 53.1: 143.4, 66: 172.5, 72.1: 170.2, 83.1: 169.1,
-                                        91.7: 167.1, 99.7: 167.1}),
-           "Xeon E3-1240 V2": (69, {32.5: 9.4, 41.2: 14.1, 51.3: 24.0, 60.8: 29.5, 71.3: 44.5, 80.2: 47.2, 88.9: 48.4,
-                                    100: 49.4})}
+METERED = {
+    "two Xeon E5-2620 v3": (170, {30: 44.7, 40.5: 62.2, 50.2: 61.5, 60: 75.8, 69.9: 111.8, 80.8: 115.7, 89.7: 117.4,
+                                  99.6: 105.0}),
+    "EPYC 8024P": (90, {30: 41.7, 40.3: 43.1, 50: 47.6, 64.6: 48.7, 70.2: 49.2, 80: 50.9, 89.4: 46.0, 100: 46.2}),
+    "Threadripper 1950X": (180, {36.4: 105.7, 44.8: 127.8, 53.1: 143.4, 66: 172.5, 72.1: 170.2, 83.1: 169.1,
+                                 91.7: 167.1, 99.7: 167.1}),
+    "Xeon E3-1240 V2": (69, {32.5: 9.4, 41.2: 14.1, 51.3: 24.0, 60.8: 29.5, 71.3: 44.5, 80.2: 47.2, 88.9: 48.4,
+                             100: 49.4})}
 
 
 def rows() -> list[dict[str, Any]]:

@@ -43,7 +43,8 @@ class Points:
         """Dies made until a time, those of half a lot at a lot's own; at the mean rate after the last."""
         made = np.cumsum(self.dies) - self.dies / 2
         rate = self.dies.sum() / self.span
-        return np.where(when <= self.when[-1], np.interp(when, self.when, made), made[-1] + rate * (when - self.when[-1]))
+        later = made[-1] + rate * (when - self.when[-1])
+        return np.where(when <= self.when[-1], np.interp(when, self.when, made), later)
 
     def variance(self, f: np.ndarray, phi: float) -> np.ndarray:
         x = f * self.area_cm2

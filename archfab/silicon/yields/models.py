@@ -109,8 +109,8 @@ def _negative_binomial(x: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def _alpha(alpha: Any) -> np.ndarray:
     if alpha is None:
-        raise UsageError("the model 'negative-binomial' needs alpha, how strongly defects cluster: 0.3 to 5 in published "
-                         "processes, inf for none (--alpha 2)")
+        raise UsageError("the model 'negative-binomial' needs alpha, how strongly defects cluster: 0.3 to 5 in "
+                         "published processes, inf for none (--alpha 2)")
     found = np.asarray(alpha, dtype=float)
     if np.isnan(found).any() or (found < 0).any():
         raise UsageError(f"alpha of {alpha} is impossible; give a number from 0 up, or inf for no clustering")

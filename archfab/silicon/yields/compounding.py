@@ -8,8 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from archfab.core import UsageError
-from archfab.records import unknown
+from archfab.core import UsageError, unknown
 from archfab.silicon.yields.checks import from_zero
 from archfab.silicon.yields.models import _alpha
 

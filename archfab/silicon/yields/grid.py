@@ -18,6 +18,7 @@ from archfab.core import UsageError
 from archfab.silicon.yields.checks import above_zero, from_zero
 
 PICOMETRE = 1e-9        # in mm
+MOST_ROWS = 4000        # of half a wafer
 CHUNK = 4_000_000       # rows of all rectangles that are looked at together
 
 
@@ -67,6 +68,10 @@ def best_grid(width_mm: float, height_mm: float, diameter_mm: float = 300.0, edg
     width, height, scribe = _sizes(width_mm, height_mm, scribe_mm)
     radius = _radius(diameter_mm, edge_mm)
     pitch = np.array([width + scribe, height + scribe])
+    if pitch.min() < radius / MOST_ROWS:
+        raise UsageError(f"dies of {width:g} mm x {height:g} mm are too many to be counted one by one on a wafer of "
+                         f"{diameter_mm:g} mm; are they in mm? The formula is good to 0.1 % for dies that small "
+                         "(--how formula)")
     reach = pitch / 2 if lanes else np.array([width, height]) / 2
     if np.hypot(*reach) > radius + PICOMETRE:
         return Grid(0, 0.0, 0.0, width, height, scribe, diameter_mm, edge_mm, lanes)

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from archfab.core import UsageError
-from archfab.records import unknown
+from archfab.core import UsageError, unknown
 from archfab.silicon.yields.checks import above_zero, from_zero, share
 
 MODELS = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archfab.core import UsageError
-from archfab.records import unknown
+from archfab.core import UsageError, unknown
 from archfab.silicon.yields.checks import from_zero, share
 from archfab.silicon.yields.cost import CHIPLET_ACTUARY, Wafer
 from archfab.silicon.yields.dies import dies_per_wafer

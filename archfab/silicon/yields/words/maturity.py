@@ -44,7 +44,7 @@ def carry_out(asked: argparse.Namespace) -> Document:
 
 
 def _table(rows: list[dict[str, Any]]) -> bytes:
-    from archfab.records import Exhibit
+    from archfab.core import Exhibit
     return Exhibit.table("lots.csv", "D0 and alpha", list(rows[0]), [list(row.values()) for row in rows]).content
 
 

@@ -62,7 +62,7 @@ def wafer_of(asked: argparse.Namespace) -> Wafer:
 
     :raises UsageError: an unknown convention.
     """
-    from archfab.records import unknown
+    from archfab.core import unknown
     from archfab.silicon.yields.cost import CHIPLET_ACTUARY, Wafer
     convention = getattr(asked, "convention", None)
     if convention is not None and convention not in CONVENTIONS:
@@ -103,7 +103,7 @@ def defects_of(asked: argparse.Namespace) -> Defects:
 
     :raises UsageError: no density, one that is impossible, a parameter of another model.
     """
-    from archfab.records import unknown
+    from archfab.core import unknown
     from archfab.silicon.yields.checks import doubts, from_zero, interval
     from archfab.silicon.yields.models import MODELS
     if asked.model not in MODELS:

@@ -16,7 +16,7 @@ from archfab.silicon.yields.critical_area import Layer, Lines, Sizes, faults_of
 from archfab.silicon.yields.layers import read_layers, yields_of
 from archfab.silicon.yields.models import MODELS, d0_of_yield, good_die_yield, yield_at
 
-TABLE = {   # x: Poisson, negative binomial of alpha .5, 1, 2, 3, Murphy, e^-sqrt x; in %, from the formulas of the papers
+TABLE = {   # x: Poisson, negative binomial of alpha .5, 1, 2, 3, Murphy, e^-sqrt x; in %, from the papers' formulas
     0.1: (90.48, 91.29, 90.91, 90.70, 90.63, 90.56, 72.89),
     0.5: (60.65, 70.71, 66.67, 64.00, 62.97, 61.93, 49.31),
     1: (36.79, 57.74, 50.00, 44.44, 42.19, 39.96, 36.79),
@@ -177,7 +177,8 @@ def test_strained_assumptions_are_said():
     (lambda: good_die_yield(-1, 0.1, 2), "area in mm2 of -1"), (lambda: good_die_yield(1, -0.1, 2), "per cm2 of -0.1"),
     (lambda: good_die_yield(1, math.nan, 2), "nan"), (lambda: good_die_yield(1, math.inf, 2), "inf"),
     (lambda: good_die_yield(1, 0.1, -2), "alpha of -2"), (lambda: good_die_yield(1, 0.1, math.nan), "alpha"),
-    (lambda: good_die_yield(1, 0.1), "needs alpha"), (lambda: good_die_yield(1, 0.1, model="bose-einstein"), "--layers"),
+    (lambda: good_die_yield(1, 0.1), "needs alpha"),
+    (lambda: good_die_yield(1, 0.1, model="bose-einstein"), "--layers"),
     (lambda: good_die_yield(1, 0.1, 2, "negative_binomal"), "did you mean 'negative-binomial'"),
     (lambda: good_die_yield("wide", 0.1, 2), "no number"), (lambda: good_die_yield([], 0.1, 2), "no values"),
     (lambda: d0_of_yield(90, 100, "poisson"), "90 % are 0.9"), (lambda: d0_of_yield(0, 100, "poisson"), "no share"),

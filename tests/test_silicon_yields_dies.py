@@ -1,4 +1,4 @@
-"""Dies per wafer: the formula's figures, and the best grid against rasters and against all corners of its conditions."""
+"""Dies per wafer: the formula's figures; the best grid against rasters and against all crossings of its conditions."""
 
 import itertools
 import math
@@ -70,7 +70,8 @@ def most_by_corners(width, height, radius, scribe, lanes):
 
 
 @pytest.mark.parametrize(("width", "height", "radius", "scribe", "lanes"), [
-    (1, 1, 2.5, 0, True), (1, 1, 3.25, 0, True), (3, 4, 5, 0, True), (1.7, 1.1, 4.1, 0.1, True), (2, 3, 7.3, 0.1, False),
+    (1, 1, 2.5, 0, True), (1, 1, 3.25, 0, True), (3, 4, 5, 0, True), (1.7, 1.1, 4.1, 0.1, True),
+    (2, 3, 7.3, 0.1, False),
     (1, 1, 1.25, 0, True), (10, 10, 25, 0.2, False), (7, 5, 12.5, 0, True)])
 def test_the_best_grid_is_the_best_of_all_crossings(width, height, radius, scribe, lanes):
     found = best_grid(width, height, 2 * radius, 0, scribe, lanes)
@@ -79,8 +80,9 @@ def test_the_best_grid_is_the_best_of_all_crossings(width, height, radius, scrib
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.floats(2, 60), st.floats(2, 60), st.sampled_from([0.0, 0.05, 0.1, 1.0]), st.sampled_from([100.0, 150.0, 300.0]),
-       st.sampled_from([0.0, 2.0, 3.0, 5.0]), st.booleans(), st.randoms(use_true_random=False))
+@given(st.floats(2, 60), st.floats(2, 60), st.sampled_from([0.0, 0.05, 0.1, 1.0]),
+       st.sampled_from([100.0, 150.0, 300.0]), st.sampled_from([0.0, 2.0, 3.0, 5.0]), st.booleans(),
+       st.randoms(use_true_random=False))
 def test_no_position_of_a_fine_raster_holds_more(width, height, scribe, diameter, edge, lanes, rng):
     found = best_grid(width, height, diameter, edge, scribe, lanes)
     assert counted(found.x_mm, found.y_mm, width, height, diameter / 2 - edge, scribe, lanes) == found.dies
@@ -91,8 +93,8 @@ def test_no_position_of_a_fine_raster_holds_more(width, height, scribe, diameter
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "height", "lanes"), [(10, 10, True), (10, 10, False), (26, 33, True), (7.07, 9.9, True),
-                                                        (14.2, 3.3, False), (5, 5, True)])
+@pytest.mark.parametrize(("width", "height", "lanes"), [
+    (10, 10, True), (10, 10, False), (26, 33, True), (7.07, 9.9, True), (14.2, 3.3, False), (5, 5, True)])
 def test_the_best_grid_against_a_raster_of_160_000_positions(width, height, lanes):
     half = np.array([width, height]) / 2 + (0.05 if lanes else 0)
     best, i = 0, np.arange(-60, 61)
@@ -113,7 +115,8 @@ def test_whole_and_partial_dies_cover_the_wafer():
 
 
 @pytest.mark.parametrize(("call", "says"), [
-    (lambda: best_grid(0, 1), "width"), (lambda: best_grid(1, -1), "height"), (lambda: best_grid(1, 1, 300, 150), "nothing"),
+    (lambda: best_grid(0, 1), "width"), (lambda: best_grid(1, -1), "height"),
+    (lambda: best_grid(1, 1, 300, 150), "nothing"),
     (lambda: best_grid(1, 1, 300, -3), "edge"), (lambda: best_grid(1, 1, -300), "diameter"),
     (lambda: best_grid(1e-3, 1e-3), "in mm"), (lambda: dies_per_wafer(), "--area-mm2"),
     (lambda: dies_per_wafer(10, width_mm=1, height_mm=1), "either"), (lambda: dies_per_wafer(0), "above 0"),

@@ -106,6 +106,7 @@ def of_good(lot: Lot, area_cm2: float) -> LogLikelihood:
         if alpha > MOST_ALPHA:
             return float((fixed - g * mean + np.where(n > g, (n - g) * np.log(-np.expm1(-mean)), 0.0)).sum())
         law = np.exp(alpha * (np.log(alpha / mean) + t) - alpha / mean * x - gammaln(alpha)) * step
+        law[0] /= 2
         rest = gammainc(alpha, alpha / mean * least) * np.exp(-peak) * all_good
         with np.errstate(divide="ignore"):
             return float((np.log(table @ law + rest) + peak).sum())

@@ -138,10 +138,14 @@ def test_the_sum_has_its_exact_moments_and_monte_carlo_agrees():
 @given(st.lists(st.tuples(st.floats(-5, 100), st.sets(st.sampled_from("abcdef"), max_size=4)), max_size=7))
 def test_the_variance_is_the_sum_of_all_covariances(rows):
     squares = dict(zip("abcdef", (0.01, 0.04, 0.3, 0.0, 0.5, 1.2), strict=True))
-    terms = [Term(value, {name: 1.959963984540054 * math.sqrt(squares[name]) for name in names}) for value,
-             names in rows]
-    every = math.fsum(one.value * other.value * (math.prod(
-        1 + squares[name] for name in one.spreads.keys() & other.spreads.keys()) - 1) for one in terms for other in terms)
+    terms = [Term(value, {name: 1.959963984540054 * math.sqrt(squares[name]) for name in names})
+             for value, names in rows]
+
+    def covariance(one, other):
+        shared = math.prod(1 + squares[name] for name in one.spreads.keys() & other.spreads.keys())
+        return one.value * other.value * (shared - 1)
+
+    every = math.fsum(covariance(one, other) for one in terms for other in terms)
     assert total(terms).deviation == pytest.approx(math.sqrt(max(0.0, every)), rel=1e-6, abs=1e-5)
 
 

@@ -35,7 +35,7 @@ from archfab.silicon.carbon.uncertain import Term, draw, total
 ACT = {28: 1328.2, 14: 1556.7, 7: 2318.2, 5: 2778.0, 3: 3162.6}     # g/cm2, Y .875, 97 %, Taiwan (ISCA 2022)
 ACT_GRIDS = {"IND": 725, "AUS": 597, "TWN": 583, "SGP": 495, "USA": 380, "BRA": 82, "ISL": 28}      # g/kWh
 # Watts of RAPL by load in percent, and the thermal design power of the sockets: CodeCarbon's own measurements of
-# January 2025 (github.com/mlco2/codecarbon, data/hardware/cpu_load_profiling, all cores; energy over duration), from 30 %
+# January 2025 (github.com/mlco2/codecarbon, data/hardware/cpu_load_profiling, all cores; energy over duration)
 METERED = {
     "two Xeon E5-2620 v3": (170, {30: 44.7, 40.5: 62.2, 50.2: 61.5, 60: 75.8, 69.9: 111.8, 80.8: 115.7, 89.7: 117.4,
                                   99.6: 105.0}),

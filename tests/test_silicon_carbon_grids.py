@@ -30,8 +30,8 @@ def package(shared_data, tmp_path, monkeypatch):
     """An installed codecarbon, as far as its data files go: importing it would raise."""
     data = tmp_path / "codecarbon" / "data"
     (tmp_path / "codecarbon-3.3.2.dist-info").mkdir()
-    (tmp_path / "codecarbon-3.3.2.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: codecarbon\n"
-                                                                      "Version: 3.3.2\n")
+    (tmp_path / "codecarbon-3.3.2.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: "
+                                                                      "codecarbon\nVersion: 3.3.2\n")
     for folder in ("private_infra/2023", "hardware", "cloud"):
         (data / folder).mkdir(parents=True)
     (tmp_path / "codecarbon" / "__init__.py").write_text("raise SystemExit('imported, and phones home')")
@@ -120,9 +120,12 @@ def test_electricitymaps_yearly_averages_are_understood(shared_data):
 
 
 def test_a_users_csv_with_regions_years_intervals_and_residual_mix(tmp_path):
-    (tmp_path / "g.csv").write_text("place,name,region,year,g_kwh,low,high,residual_g_kwh,source\n"
-                                    "CHE,Switzerland,,2023,35,30,42,,me\nCHE,Switzerland,,2022,40,,,,\n"
-                                    "CHE,Ticino,ticino,2023,12,,,300,\n\n")
+    (tmp_path / "g.csv").write_text("""place,name,region,year,g_kwh,low,high,residual_g_kwh,source
+CHE,Switzerland,,2023,35,30,42,,me
+CHE,Switzerland,,2022,40,,,,
+CHE,Ticino,ticino,2023,12,,,300,
+
+""")
     table = read_csv(tmp_path / "g.csv")
     newest = table.find("che")
     assert (newest.g_kwh, newest.low, newest.high, newest.year, newest.source) == (35, 30, 42, 2023, "me")
@@ -162,6 +165,13 @@ def test_any_text_is_a_table_or_a_usage_error(path, text):
     path.write_text("place,g_kwh,year\n" + text, encoding="utf-8", errors="replace", newline="")
     with contextlib.suppress(UsageError):
         assert all(0 <= grid.g_kwh <= 2500 for grid in read_csv(path).grids)
+
+
+def test_a_name_of_two_grids_is_asked_about(tmp_path):
+    (tmp_path / "g.csv").write_text("place,name,g_kwh\nUS-GA,Georgia,400\nGEO,Georgia,120\n")
+    with pytest.raises(UsageError, match="name of 2 grids: US-GA, GEO"):
+        read_csv(tmp_path / "g.csv").find("georgia")
+    assert read_csv(tmp_path / "g.csv").find("geo").g_kwh == 120
 
 
 def test_bundled_places_are_unique_and_exact_figures_stay_so():

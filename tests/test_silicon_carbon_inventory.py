@@ -5,6 +5,8 @@ import json
 import math
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from archfab.cli import main
 from archfab.core import UsageError
@@ -291,3 +293,52 @@ def test_answers_for_a_person_name_the_sources(tmp_path, capfd):
                                                                                                  "comes from",
                  "has paid for its manufacture"):
         assert said in shown
+
+
+def test_steam_has_a_market_of_its_own_and_needs_a_figure(read):
+    steam = '[[energy]]\nname = "s"\ncarrier = "steam"\namount = 1000\nunit = "GJ"\nplace = "TWN"\n'
+    with pytest.raises(UsageError, match="give g_kwh of the steam"):
+        read(small(steam))
+    found = add_up(read(small(steam + "g_kwh = 250\n", POWER, WIND)), "market")
+    assert found.lines["s"].value == pytest.approx(1000 / 3.6 * 250)        # no wind in it
+    assert found.lines["p"].value == pytest.approx(900 * 0.6424)
+    with pytest.raises(UsageError, match="no carrier named 'petrol'"):
+        read(small(steam.replace('"steam"', '"petrol"')))
+
+
+def test_bought_energy_that_says_the_same_is_asked_about(read):
+    with pytest.raises(UsageError, match="'q' and 'p' say the same"):
+        read(small(POWER, POWER.replace('"p"', '"q"')))
+    read(small(POWER + 'covers = ["meter 1"]\n', POWER.replace('"p"', '"q"') + 'covers = ["meter 2"]\n'))
+
+
+def test_figures_of_two_bills_with_parts_of_one_name_are_two(tmp_path, read):
+    for name, doubt in (("a", 10), ("b", 50)):
+        (tmp_path / f"{name}.toml").write_text('[[part]]\nkind = "given"\nname = "case"\ngrams = 1000\nsource = "x"\n'
+                                               f"uncertainty_percent = {doubt}\n")
+    chips = '[[chips]]\nname = "{0}"\ncategory = 2\ncount = 1\nbill = "{0}.toml"\n'
+    assert len(add_up(read(small(chips.format("a"), chips.format("b")))).whole.shares) == 2
+
+
+LINES = [number for number, line in enumerate(FAB.splitlines()) if "=" in line]
+ODD = ["-1", "0", "1e308", "nan", "inf", "-inf", "true", '""', '"x"', "[]", "{}", "[1]", "1979-05-27", '"\\u0000"',
+       "99999999999999"]
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(LINES), st.sampled_from(ODD), st.sampled_from(["location", "market"]))
+def test_any_one_value_that_is_odd_is_counted_or_refused_in_words(folder, number, value, method):
+    lines = FAB.splitlines()
+    lines[number] = lines[number].partition("=")[0] + "= " + value
+    (folder / "odd.toml").write_text("\n".join(lines))
+    try:
+        found = add_up(read_inventory(folder / "odd.toml"), method).whole
+    except UsageError as error:
+        assert str(error)
+    else:
+        assert 0 <= found.low <= found.value <= found.high
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("odd")

@@ -44,7 +44,7 @@ def load(name: str) -> Any:
         return json.loads((folder() / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"codecarbon {metadata.version(PACKAGE)} has no readable {name} ({error}); install a version "
-                         "that has: pip install 'codecarbon>=2.8', or give a table with --grids FILE.csv") from None
+                         "that has: pip install 'codecarbon>=3.3', or give a table with --grids FILE.csv") from None
 
 
 def read_grids() -> tuple[str, list[Row]]:
@@ -55,7 +55,11 @@ def read_grids() -> tuple[str, list[Row]]:
                         f"codecarbon {version}, {MIX} (Our World in Data, CC BY 4.0)")
                        for code, entry in load(MIX).items()]
     for read in (american, canadian, zones, clouds):
-        rows += read(version)
+        try:
+            rows += read(version)
+        except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+            raise UsageError(f"codecarbon {version} has changed its {read.__name__} table ({type(error).__name__}: "
+                             f"{error}); install 3.3, or give a table with --grids FILE.csv") from None
     return version, rows
 
 
@@ -82,8 +86,8 @@ def canadian(version: str) -> list[Row]:
     grams = load("private_infra/carbon_intensity_per_source.json")
     rows: list[Row] = []
     for province, shares in json.loads(path.read_text(encoding="utf-8")).items():
-        known = {ours: shares[theirs] for theirs, ours in CANADA.items()}
-        if not isinstance(shares, Mapping) or sum(known.values()) < 99:
+        known = {ours: shares.get(theirs, 0.0) for theirs, ours in CANADA.items()}
+        if sum(known.values()) < 99:
             continue
         value = sum(share * float(grams[source]) for source, share in known.items()) / sum(known.values())
         rows.append((f"CAN/{province}", f"{province.title()}, Canada", int(path.parent.name), value,

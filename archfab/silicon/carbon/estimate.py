@@ -17,8 +17,8 @@ MEMORY_W_GB = 0.3725        # Green Algorithms (Lannelongue et al., Advanced Sci
 KNOWN, UNKNOWN, MEMORY, PUE = 0.6, 1.0, 0.5, 0.3
 """Half of the 95 % interval, as a share: of a power that is known by its thermal design (four processors that
 CodeCarbon measured by RAPL drew .42 to 1.61 of it times their load, above a load of 30 %:
-benchmarks/silicon_carbon.py); of a core of which nothing is known (Green Algorithms' table goes from 3.8 to 23.8 W, and that comes on top); of memory
-(an assumption); of an unknown PUE (the survey's data centres: about 1.1 to 2)."""
+benchmarks/silicon_carbon.py); of a core of which nothing is known (Green Algorithms' table goes from 3.8 to 23.8 W,
+and that comes on top); of memory (an assumption); of an unknown PUE (the survey's data centres: about 1.1 to 2)."""
 NOISE = re.compile(r"\((?:r|tm)\)|\b(?:intel|amd|cpu|processor|\d+(?:st|nd|rd|th) gen|\d+-core)\b|with radeon.*|@.*$",
                    re.IGNORECASE)
 
@@ -99,8 +99,8 @@ def core_of(tdp_w: float | None = None, cores: int | None = None, cpuinfo: str |
         f"'{name or 'this processor'}' is not in CodeCarbon's table" if installed() else \
         "the table of processors comes with pip install 'archfab[carbon]'"
     return Core(CORE_W, UNKNOWN,
-                f"Green Algorithms' {CORE_W:g} W for a core of which nothing is known: {because}; "
-                "--tdp-w and --cores say more")
+                f"Green Algorithms' {CORE_W:g} W for a core of which nothing is known: {because}; --tdp-w and --cores "
+                "say more")
 
 
 def processor_of(cpuinfo: str) -> tuple[str, int, int | None, bool]:

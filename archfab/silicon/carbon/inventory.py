@@ -80,8 +80,8 @@ def read_inventory(path: str | Path, grids: str | Path | None = None) -> Invento
     check_names(found)
     market_terms(found.uses, found.instruments, year)
     if not lines and not uses:
-        raise UsageError(f"{path} has nothing in it; write [[activity]], [[energy]], [[chips]], [[cloud]] or "
-                         "[[sold]] tables")
+        raise UsageError(f"{path} has nothing in it; write [[activity]], [[energy]], [[chips]], [[cloud]] or [[sold]] "
+                         "tables")
     return found
 
 
@@ -89,12 +89,11 @@ def instrument_of(entry: Entry, year: int) -> Instrument:
     kind = entry.text("kind")
     if kind not in KINDS:
         raise UsageError(f"{entry.where}: kind is '{kind}'; legal: {', '.join(KINDS)}. Offsets and credits are no "
-                         "instruments "
-                         "of scope 2: they change no kWh's emissions (archfab silicon plan has a ledger for them)")
+                         "instruments of scope 2: they change no kWh's emissions (archfab silicon plan has a ledger "
+                         "for them)")
     if kind == "certificate" and entry.data.get("retired") is not True:
         raise UsageError(f"{entry.where}: a certificate counts once it is retired for you, for until then it can be "
-                         "sold on; "
-                         "say retired = true")
+                         "sold on; say retired = true")
     return Instrument(entry.text("name"), kind, entry.number("kwh", above=True), entry.number("g_kwh", high=2500.0),
                       entry.text("market"), entry.whole("year", 1990, 2100) if "year" in entry else year,
                       entry.text("serial", ""))
@@ -104,9 +103,8 @@ def claim(covers: dict[str, str], entry: Entry, called: str) -> None:
     """Each thing that emits (a meter, a machine, a contract) is covered by one line."""
     for thing in entry.texts("covers"):
         if thing in covers:
-            raise UsageError(f"double counting: '{thing}' is covered by {covers[thing]} and by {called}; a thing "
-                             "that emits is "
-                             "counted in one place")
+            raise UsageError(f"double counting: '{thing}' is covered by {covers[thing]} and by {called}; a thing that "
+                             "emits is counted in one place")
         covers[thing] = called
 
 
@@ -118,10 +116,12 @@ def check_names(found: Inventory) -> None:
         if line.name in names:
             raise UsageError(f"two entries are named '{line.name}'; give each its own name, and count it once")
         names.add(line.name)
-        if isinstance(line, Line) and not line.covers and alike.setdefault(line.alike, line.name) != line.name:
+        if isinstance(line, Instrument) or line.covers:
+            continue
+        if alike.setdefault(line.alike, line.name) != line.name:
             raise UsageError(f"double counting? '{line.name}' and '{alike[line.alike]}' say the same: scope, amount "
-                             "and factor. "
-                             "If they are two things, say so with covers = [\"what it is\"] in one of them")
+                             "and factor. If they are two things, say so with covers = [\"what it is\"] in one of "
+                             "them")
 
 
 def add_up(found: Inventory, method: str = "market", draws: int | None = None, seed: int = 0) -> Sums:

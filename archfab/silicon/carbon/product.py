@@ -73,6 +73,8 @@ def footprint_of(product: Product) -> Footprint:
     for name, term in zip(("inferences", "idle"), operational, strict=True):
         parts[name] = term.value
     made, used = total(embodied), total(operational)
+    if not math.isfinite(made.high + used.high):
+        raise UsageError("these numbers add up to more than can be counted; look at their units")
     payback = None
     if product.replaces_mj is not None:
         saved = yearly(product, product.replaces_mj)[0] - first[0]
@@ -123,7 +125,7 @@ def use_terms(product: Product, first: Sequence[float], years: float) -> list[Te
 
 def overtaking(made: Total, a_year: Total, change: float) -> tuple[float | None, float | None, float | None]:
     """After how many years what is emitted (or saved) each year adds up to what was made, with its interval."""
-    if a_year.value <= 0:
+    if a_year.value <= 0 or not math.isfinite(made.value / a_year.value):
         return None, None, None
     low, high = ratio_interval(made, a_year)
     return years_until(made.value / a_year.value, change), years_until(low, change), years_until(high, change)

@@ -12,6 +12,7 @@ from archfab.core import UsageError
 
 Z = 1.959963984540054       # of a normal distribution, 95 % lie within so many deviations
 DRAWS = 20_000
+MOST = 100.0                # what is uncertain by more is not known at all
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,13 @@ def squares_of(terms: Sequence[Term]) -> dict[str, float]:
     squares: dict[str, float] = {}
     for term in terms:
         for name, spread in term.spreads.items():
-            if not 0 <= spread < math.inf:
-                raise UsageError(f"the uncertainty of {name} is {spread!r}; give half of its 95 % interval as a "
-                                 "share of "
-                                 "its value, from 0 up")
+            if not 0 <= spread <= MOST:
+                raise UsageError(f"the uncertainty of {name} is {spread!r}; give half of its 95 % interval as a share "
+                                 f"of its value, from 0 up to {MOST:g}")
             square = (spread / Z) ** 2
-            if squares.setdefault(name, square) != square:
-                raise UsageError(f"{name} has two uncertainties, {Z * math.sqrt(squares[name]):.4g} and "
-                                 f"{spread:.4g}; one "
-                                 "factor has one: give the other another name")
+            if not math.isclose(squares.setdefault(name, square), square, rel_tol=1e-9):
+                raise UsageError(f"{name} has two uncertainties, {Z * math.sqrt(squares[name]):.4g} and {spread:.4g}; "
+                                 "one factor has one: give the other another name")
     return squares
 
 

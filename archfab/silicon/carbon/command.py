@@ -131,7 +131,7 @@ def carbon(asked: argparse.Namespace) -> Document:
     never = {"break_even_years": found.break_even_years, "payback_years": found.payback_years}
     return {"embodied_g": found.embodied.plain(), "operational_g": found.operational.plain(),
             "carbon_g": found.both.plain(),
-            "carbon_per_inference_ug": found.both.value / found.inferences * 1e6 if found.inferences else None,
+            "carbon_per_inference_ug": found.both.value / found.inferences * 1e6 if found.inferences >= 1 else None,
             "parts_g": dict(found.parts), "yearly_g": found.yearly_g,
             **{name: each and dict(zip(("value", "low", "high"), each, strict=True)) for name, each in never.items()},
             "uncertainty": dict(found.both.shares), "origin": "analytic", "years": product.years,

@@ -11,6 +11,7 @@ from archfab.core import Cost, UsageError
 from archfab.silicon.carbon.bill import Bill, bill_terms
 from archfab.silicon.carbon.embodied import PARTS, Making, embodied_terms
 from archfab.silicon.carbon.grids import Grid
+from archfab.silicon.carbon.reading import MOST
 from archfab.silicon.carbon.uncertain import Term, Total, ratio_interval, total
 from archfab.silicon.carbon.use import DAYS, check_pue, operational_carbon_g, years_of_growth, years_until
 
@@ -153,8 +154,8 @@ def check_product(product: Product) -> None:
                         ("number of inferences a day", product.inferences_per_day),
                         ("energy of what is replaced in mJ", product.replaces_mj or 0.0),
                         ("spread of the energy", product.energy_spread)):
-        if not 0 <= value < math.inf:
-            raise UsageError(f"the {name} is {value:g}; it is a finite number from 0 up")
+        if not 0 <= value <= MOST:
+            raise UsageError(f"the {name} is {value:g}; it is a number from 0 to {MOST:g}")
     if not 0 < product.years < 1000:
         raise UsageError(f"a life of {product.years:g} years is not possible; above 0, in years")
     check_pue(product.pue)

@@ -172,7 +172,7 @@ def anywhere(tmp_path_factory):
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode) | st.lists(
     st.sampled_from(["A", "B", "2026-01-01", "2026-13-01", "5", "-1", "nan", "9" * 30, "", "\"", ","]),
-    max_size=12).map(lambda cells: ("lot,date,dies,good\n" + ",".join(cells[:4]) + "\n" + ",".join(cells[4:])).encode()))
+    max_size=12).map(lambda cells: f"lot,date,dies,good\n{','.join(cells[:4])}\n{','.join(cells[4:])}".encode()))
 def test_any_bytes_are_read_or_refused(anywhere, data):
     path = anywhere / "lots.csv"
     path.write_bytes(data)

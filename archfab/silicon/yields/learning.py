@@ -155,9 +155,10 @@ def redrawn(curve: Curve, rng: np.random.Generator, number: int = 200) -> list[C
         def misses(theta: np.ndarray, drawn: np.ndarray = drawn) -> np.ndarray:
             return (drawn - value(curve.name, theta, points.when, points)) / deviation
 
-        theta = least_squares(misses, logs, method="trf", max_nfev=60, bounds=(-45, 45)).x
-        found.append(Curve(curve.name, dict(zip(curve.parameters, map(float, np.exp(theta)), strict=True)),
-                           curve.scatter, np.nan, np.nan, points))
+        theta = least_squares(misses, logs, method="lm", max_nfev=200).x
+        values = map(float, np.exp(np.clip(theta, -50, 50)))
+        found.append(Curve(curve.name, dict(zip(curve.parameters, values, strict=True)), curve.scatter, np.nan, np.nan,
+                           points))
     return found
 
 

@@ -41,6 +41,7 @@ def carry_out(asked: argparse.Namespace) -> Document:
         inside)
     if not best.dies:
         advice = f"; if the area is in um2, it is {area / 1e6:g} mm2" if area > 70000 else ""
+        advice += "".join(f"; {sentence}" for sentence in doubts(wafer.diameter_mm))
         raise UsageError(f"a die of {width:.6g} mm x {height:.6g} mm does not fit on a wafer of {wafer.diameter_mm:g} "
                          f"mm with an edge exclusion of {wafer.edge_mm:g} mm{advice}")
     draw(asked.png, lambda: _figure(grid))

@@ -342,3 +342,14 @@ def test_any_one_value_that_is_odd_is_counted_or_refused_in_words(folder, number
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("odd")
+
+
+def test_the_word_bill_adds_up_and_names_the_parts(tmp_path, capfd):
+    (tmp_path / "b.toml").write_text('name = "box"\n[[part]]\nkind = "disk"\ntype = "exos_x16"\ncapacity_gb = '
+                                     '1000\ncount = 3\n'
+                                     '[[part]]\nkind = "dram"\ntype = "lpddr4"\ncapacity_gb = 16\nyield = '
+                                     '0.875\npackages = 2\n')
+    found = ask(capfd, "bill", tmp_path / "b.toml")
+    assert found["embodied_g"]["value"] == pytest.approx(3 * 1334 + 16 * 48 / 0.875 + 300) and found["name"] == "box"
+    assert [part["name"] for part in found["parts"]] == ["disk", "dram"] and found["origin"] == "analytic"
+    assert found["embodied_g"]["low"] < found["embodied_g"]["value"] < found["embodied_g"]["high"]

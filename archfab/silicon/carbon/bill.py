@@ -57,16 +57,17 @@ def read_bill(path: str | Path) -> Bill:
     :raises UsageError: names the part and what is wrong with it.
     """
     whole = Entry(f"the bill {path}", read_toml(path, "the bill of materials"), ("name", "source", "part"))
-    parts = [part_of(f"part {number} of {path}", each) for number, each in enumerate(whole.tables("part"), 1)]
+    called = whole.text("name", Path(path).stem)
+    parts = [part_of(f"part {number} of {path}", each, called) for number, each in enumerate(whole.tables("part"), 1)]
     if not parts:
         raise UsageError(f"{path} has no part; write one [[part]] for each: kind = {', '.join(KINDS)}")
     names = [part.name for part in parts]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"{path} has two parts named '{twice}'; give each its own name, or one a count")
-    return Bill(whole.text("name", Path(path).stem), tuple(parts))
+    return Bill(called, tuple(parts))
 
 
-def part_of(where: str, data: Any) -> Part:
+def part_of(where: str, data: Any, bill: str) -> Part:
     entry = Entry(where, data, LEGAL)
     kind = entry.text("kind")
     if kind not in KINDS:
@@ -75,13 +76,13 @@ def part_of(where: str, data: Any) -> Part:
     entry = Entry(f"{where} ('{name}', a {kind})", data, ("name", "kind", "count", "source", *NEEDS[kind], *MAY[kind]))
     if absent := [key for key in NEEDS[kind] if key not in entry]:
         raise UsageError(f"{entry.where} has no {absent[0]}; a {kind} needs {', '.join(NEEDS[kind])}")
-    return Part(name, entry.number("count", 1.0, above=True), tuple(terms_of(kind, name, entry)))
+    return Part(name, entry.number("count", 1.0, above=True), tuple(terms_of(kind, f"{name} ({bill})", entry)))
 
 
 def terms_of(kind: str, name: str, entry: Entry) -> list[Term]:
     """What one of a part emitted."""
     if kind == "given":
-        return [Term(entry.number("grams"), {name: entry.number("uncertainty_percent", 0.0) / 100})]
+        return [Term(entry.number("grams"), {f"figure of {name}": entry.number("uncertainty_percent", 0.0) / 100})]
     if kind == "die":
         grid = FAB_GRID if "fab_grid" not in entry else grid_of(entry.data["fab_grid"])
         making = Making(grid, entry.number("abatement", ABATEMENT), entry.number("packages", 1.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
@@ -43,7 +44,7 @@ def load(name: str) -> Any:
         return json.loads((folder() / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"codecarbon {metadata.version(PACKAGE)} has no readable {name} ({error}); install a version "
-                         "that has: pip install 'codecarbon>=2.8', or give a table with --grids FILE.csv") from None
+                         "that has: pip install 'codecarbon>=3.3', or give a table with --grids FILE.csv") from None
 
 
 def read_grids() -> tuple[str, list[Row]]:
@@ -54,7 +55,11 @@ def read_grids() -> tuple[str, list[Row]]:
                         f"codecarbon {version}, {MIX} (Our World in Data, CC BY 4.0)")
                        for code, entry in load(MIX).items()]
     for read in (american, canadian, zones, clouds):
-        rows += read(version)
+        try:
+            rows += read(version)
+        except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+            raise UsageError(f"codecarbon {version} has changed its {read.__name__} table ({type(error).__name__}: "
+                             f"{error}); install 3.3, or give a table with --grids FILE.csv") from None
     return version, rows
 
 
@@ -71,7 +76,7 @@ def american(version: str) -> list[Row]:
     year = int(table.get("_source", {}).get("year") or path.parent.name)
     return [(f"USA/{state}", f"{state.title()}, USA", year, float(entry["emissions"]) * POUND_PER_MWH,
              f"codecarbon {version}, {path.name} (EPA eGRID)")
-            for state, entry in table.items() if isinstance(entry, Mapping) and "regionCode" in entry]
+            for state, entry in table.items() if not state.startswith("_")]
 
 
 def canadian(version: str) -> list[Row]:
@@ -81,8 +86,8 @@ def canadian(version: str) -> list[Row]:
     grams = load("private_infra/carbon_intensity_per_source.json")
     rows: list[Row] = []
     for province, shares in json.loads(path.read_text(encoding="utf-8")).items():
-        known = {ours: shares[theirs] for theirs, ours in CANADA.items()}
-        if not isinstance(shares, Mapping) or sum(known.values()) < 99:
+        known = {ours: shares.get(theirs, 0.0) for theirs, ours in CANADA.items()}
+        if sum(known.values()) < 99:
             continue
         value = sum(share * float(grams[source]) for source, share in known.items()) / sum(known.values())
         rows.append((f"CAN/{province}", f"{province.title()}, Canada", int(path.parent.name), value,
@@ -115,5 +120,6 @@ def tdp_table() -> Mapping[str, float]:
     """Thermal design power by the name of a processor, in W; empty where the package is not installed."""
     if not installed() or not (path := optional("hardware/cpu_power.csv")):
         return {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return {row["Name"].strip(): float(row["TDP"]) for row in csv.DictReader(file) if row["Name"] and row["TDP"]}
+    with path.open(encoding="utf-8-sig", newline="") as file:      # some of its figures are none, such as 27.29.5
+        return {row["Name"].strip(): float(row["TDP"]) for row in csv.DictReader(file)
+                if re.fullmatch(r"\d+(\.\d+)?", row["TDP"] or "")}

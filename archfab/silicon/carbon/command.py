@@ -50,8 +50,7 @@ def add(word: Word) -> None:
                       help="of its gases that the fab destroys, 0.95 to 0.99 (default: %(default)s)")
     made.add_argument("--charge-wafer", action="store_true",
                       help="the whole wafer, edge and scribe lanes included, is charged to its dies (default: the "
-                           "die's "
-                           "own area alone, as ACT does)")
+                           "die's own area alone, as ACT does)")
     made.add_argument("--dies-per-wafer", type=float, metavar="N",
                       help="of --charge-wafer (default: counted on the best grid, square dies)")
     made.add_argument("--wafer-mm", type=float, default=300.0, help="diameter (default: 300)")
@@ -84,8 +83,7 @@ def add(word: Word) -> None:
                            "tells")
     add_grid(made, "--grid", True, "where it runs: an ISO code, a country, a region, or g CO2e/kWh")
     made.add_argument("--pue", type=float, help="power usage effectiveness: 1 outside a data centre (default: 1.56, "
-                                                "not "
-                                                "well known)")
+                                                "not well known)")
     made.add_argument("--tdp-w", type=float, metavar="W", help="thermal design power of the whole processor")
     made.add_argument("--cores", type=int, metavar="N", help="of the whole processor that --tdp-w is of")
     made.add_argument("--memory-gb", type=float, metavar="GB", help="default: what the command held, looked up as it "
@@ -99,8 +97,7 @@ def add(word: Word) -> None:
     made = word("inventory", "scopes 1, 2 and 3 of an organisation, scope 2 location- and market-based",
                 "archfab silicon inventory fab.toml --png scopes.png", inventory, showing.show_inventory)
     made.add_argument("inventory", type=Path, help="a TOML file of [[activity]], [[energy]], [[instrument]], "
-                                                   "[[chips]], "
-                                                   "[[cloud]] and [[sold]] tables")
+                                                   "[[chips]], [[cloud]] and [[sold]] tables")
     made.add_argument("--grids", type=Path, metavar="FILE", help="your CSV of grids: place, year, g_kwh, ...")
     made.add_argument("--draws", type=int, metavar="N", help="intervals by Monte Carlo (default: by exact moments)")
     made.add_argument("--seed", type=int, default=0)
@@ -134,7 +131,7 @@ def carbon(asked: argparse.Namespace) -> Document:
     never = {"break_even_years": found.break_even_years, "payback_years": found.payback_years}
     return {"embodied_g": found.embodied.plain(), "operational_g": found.operational.plain(),
             "carbon_g": found.both.plain(),
-            "carbon_per_inference_ug": found.both.value / found.inferences * 1e6 if found.inferences else None,
+            "carbon_per_inference_ug": found.both.value / found.inferences * 1e6 if found.inferences >= 1 else None,
             "parts_g": dict(found.parts), "yearly_g": found.yearly_g,
             **{name: each and dict(zip(("value", "low", "high"), each, strict=True)) for name, each in never.items()},
             "uncertainty": dict(found.both.shares), "origin": "analytic", "years": product.years,
@@ -164,8 +161,7 @@ def yield_of(asked: argparse.Namespace) -> tuple[float, float]:
     if asked.yield_ is not None:
         if asked.d0 is not None or asked.alpha is not None or asked.layers is not None:
             raise UsageError("the yield is given, and what it would follow from too; leave out --yield, or --d0, "
-                             "--alpha "
-                             "and --layers")
+                             "--alpha and --layers")
         return asked.yield_, asked.yield_uncertainty / 100
 
     def good(d0: float) -> float:
@@ -223,8 +219,7 @@ def footprint(asked: argparse.Namespace) -> Document:
     from archfab.silicon.carbon.use import PUE_UNKNOWN, check_pue
     if not asked.command:
         raise UsageError("say what: a run's name or folder, or a command behind --: archfab silicon footprint --grid "
-                         "FRA -- "
-                         "archfab search toy")
+                         "FRA -- archfab search toy")
     where, core = grid_of(asked.grid, asked.year, asked.grids), core_of(asked.tdp_w, asked.cores)
     if asked.pue is not None:
         check_pue(asked.pue)

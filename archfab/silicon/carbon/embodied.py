@@ -14,10 +14,8 @@ from archfab.silicon.carbon.grids import Grid
 from archfab.silicon.carbon.uncertain import Term
 from archfab.silicon.nodes import Node, node
 
-ACT_YIELD = 0.875               # what ACT takes where nobody knows
 PACKAGE_G = 150.0               # of one integrated circuit's package, by ACT
-FAB_GRID = Grid("TWN", "Taiwan", None, 583.0, 583.0 * 0.8, 583.0 * 1.2, "ACT (Gupta et al., ISCA 2022), location "
-                                                                        "Taiwan")
+FAB_GRID = Grid.about(583.0, "Taiwan", "ACT (Gupta et al., ISCA 2022), location Taiwan", "TWN")
 ABATEMENT = 0.97                # the share of the gases that the fab destroys
 SPREADS = {"energy of the fab (EPA)": 0.2, "materials (MPA)": 0.5, "packaging": 0.5}
 """Half of the 95 % interval as a share of the value: assumptions, for ACT gives none. That of the gases is what lies
@@ -50,6 +48,8 @@ def carbon_per_area_g_cm2(*, node_nm: str | float | Node, yield_: Number, grid_g
     :raises UsageError: of a yield that is not above 0 and up to 1, of an abatement outside what is known, 0.95 to 0.99.
     """
     check_yield(yield_)
+    if not np.all(np.asarray(grid_g_kwh) >= 0) or not np.all(np.isfinite(grid_g_kwh)):
+        raise UsageError(f"a fab's grid of {grid_g_kwh} g/kWh is not possible; it is from 0 up")
     made = as_node(node_nm)
     return (np.asarray(grid_g_kwh) * made.epa_kwh_per_cm2 + gases_g_cm2(made, abatement) + made.mpa_g_per_cm2) \
         / np.asarray(yield_) + 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archfab.core import UsageError
+from archfab.core import UsageError, unknown
 from archfab.silicon.carbon.bill import bill_terms, read_bill
 from archfab.silicon.carbon.embodied import ABATEMENT, FAB_GRID, Making, embodied_terms
 from archfab.silicon.carbon.grids import Grid, Table
@@ -24,11 +24,12 @@ CATEGORIES = {1: "purchased goods and services", 2: "capital goods", 3: "fuel an
 """Scope 3, by the GHG Protocol's Corporate Value Chain Standard."""
 NO_CREDITS = ("Offsets, avoided emissions and removals are no part of an inventory (archfab silicon plan has ledgers "
               "for them)")
+CARRIERS = ("electricity", "heat", "steam", "cooling")
 COMMON = ("name", "covers", "source")
 LEGAL: Mapping[str, tuple[str, ...]] = {
     "activity": (*COMMON, "scope", "category", "amount", "unit", "factor", "factor_unit", "gas",
                  "amount_uncertainty_percent", "factor_uncertainty_percent"),
-    "energy": (*COMMON, "amount", "unit", "amount_uncertainty_percent", "place", "year", "g_kwh", "market",
+    "energy": (*COMMON, "carrier", "amount", "unit", "amount_uncertainty_percent", "place", "year", "g_kwh", "market",
                "residual_g_kwh", "factor_uncertainty_percent"),
     "instrument": ("name", "kind", "kwh", "g_kwh", "market", "year", "serial", "retired", "source"),
     "chips": (*COMMON, "category", "count", "bill", "area_mm2", "node", "yield", "abatement", "packages",
@@ -63,14 +64,13 @@ def activity_of(entry: Entry, _: Table, __: Path) -> Line:
     name, unit, amount = entry.text("name"), entry.text("unit"), entry.number("amount", why=NO_CREDITS)
     if ("gas" in entry) == ("factor" in entry):
         raise UsageError(f"{entry.where} has {'both' if 'gas' in entry else 'neither'} a gas "
-                         f"{'and' if 'gas' in entry else 'nor'}"
-                         " a factor; give one: gas = \"NF3\", or factor = 0.2 and factor_unit = \"kg/kWh\"")
+                         f"{'and' if 'gas' in entry else 'nor'} a factor; give one: gas = \"NF3\", or factor = 0.2 and "
+                         "factor_unit = \"kg/kWh\"")
     if "gas" in entry:
         factor, said = kg_of_gas(entry.where, entry.text("gas"), unit), f"GWP of {entry.text('gas')}"
         if "factor_uncertainty_percent" in entry:
             raise UsageError(f"{entry.where}: the potential of a gas is taken as exact; what is uncertain is its "
-                             "amount "
-                             "(amount_uncertainty_percent)")
+                             "amount (amount_uncertainty_percent)")
     else:
         given = entry.number("factor", why=NO_CREDITS)
         factor = kg_per_unit(entry.where, given, entry.text("factor_unit"), unit)
@@ -82,18 +82,25 @@ def activity_of(entry: Entry, _: Table, __: Path) -> Line:
 
 
 def use_of(entry: Entry, table: Table, year: int) -> Use:
-    """Bought electricity, heat, steam or cold: of the latter, g_kwh is to be given."""
+    """Bought electricity, heat, steam or cold; of the others than electricity, g_kwh is to be given, and their market
+    is their own."""
     name, unit = entry.text("name"), entry.text("unit", "kWh")
     if KINDS.get(unit) != "energy":
         raise UsageError(f"{entry.where}: bought energy is counted in {', '.join(UNITS['energy'])}, not in {unit}")
+    carrier = entry.text("carrier", CARRIERS[0])
+    if carrier not in CARRIERS:
+        raise unknown("carrier", carrier, CARRIERS)
+    if carrier != CARRIERS[0] and "g_kwh" not in entry:
+        raise UsageError(f"{entry.where}: tables of grids are of electricity; give g_kwh of the {carrier}")
     grid = grid_for(entry, table)
     market = entry.text("market", grid.place.partition("/")[0] if grid.place else None)
+    market += "" if carrier == CARRIERS[0] else f" {carrier}"
     residual_g = entry.number("residual_g_kwh", high=2500.0) if "residual_g_kwh" in entry else grid.residual_g_kwh
     residual = None if residual_g is None else Grid(
         f"{market} residual", f"{market}, residual mix", year, residual_g, residual_g * (1 - grid.spread),
         residual_g * (1 + grid.spread), entry.text("source", "given by the user"))
     return Use(name, entry.number("amount", why=NO_CREDITS) * UNITS["energy"][unit],
-               percent(entry, "amount_uncertainty_percent"), grid, market, residual)
+               percent(entry, "amount_uncertainty_percent"), grid, market, residual, entry.texts("covers"))
 
 
 def chips_of(entry: Entry, _: Table, folder: Path) -> Line:

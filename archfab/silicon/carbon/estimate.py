@@ -14,11 +14,13 @@ from archfab.silicon.carbon.use import check_pue
 
 CORE_W = 12.0               # Green Algorithms' core of a processor of which nothing is known
 MEMORY_W_GB = 0.3725        # Green Algorithms (Lannelongue et al., Advanced Science 2021)
-CORE_UNKNOWN, CORE_KNOWN, MEMORY, PUE = 0.8, 0.4, 0.5, 0.3
-"""Half of the 95 % interval, as a share: of a core of unknown power (Green Algorithms' table of 70 processors goes
-from 3.8 to 23.8 W a core), of one whose thermal design power is known (an assumption), of memory (an assumption), of
-an unknown PUE (the survey's data centres: about 1.1 to 2)."""
-NOISE = re.compile(r"\((?:r|tm)\)|\b(?:intel|amd|cpu|processor|with radeon.*|\d+-core)\b|@.*$", re.IGNORECASE)
+KNOWN, UNKNOWN, MEMORY, PUE = 0.6, 1.0, 0.5, 0.3
+"""Half of the 95 % interval, as a share: of a power that is known by its thermal design (four processors that
+CodeCarbon measured by RAPL drew .42 to 1.61 of it times their load, above a load of 30 %:
+benchmarks/silicon_carbon.py); of a core of which nothing is known (Green Algorithms' table goes from 3.8 to 23.8 W,
+and that comes on top); of memory (an assumption); of an unknown PUE (the survey's data centres: about 1.1 to 2)."""
+NOISE = re.compile(r"\((?:r|tm)\)|\b(?:intel|amd|cpu|processor|\d+(?:st|nd|rd|th) gen|\d+-core)\b|with radeon.*|@.*$",
+                   re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def energy_terms(*, core: Core, core_hours: float, hours: float, memory_gb: floa
         processor_kwh = min(processor_kwh, core.most_w * hours / 1000)
     return {"processor": Term(processor_kwh, {"power of a core": core.spread}),
             "memory": Term(MEMORY_W_GB * memory_gb * hours / 1000, {"power of memory": MEMORY}),
-            "gpu": Term(gpu_w * hours / 1000, {"power of the GPU": CORE_KNOWN})}
+            "gpu": Term(gpu_w * hours / 1000, {"power of the GPU": KNOWN})}
 
 
 def run_energy_kwh(*, hours: float, cores: float, core_w: float, usage: float = 1.0, memory_gb: float = 0.0,
@@ -75,37 +77,37 @@ def core_of(tdp_w: float | None = None, cores: int | None = None, cpuinfo: str |
     if cpuinfo is None:
         path = Path("/proc/cpuinfo")
         cpuinfo = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    name, found, guest = processor_of(cpuinfo)
+    name, sockets, each, guest = processor_of(cpuinfo)
     if tdp_w is not None:
-        count = cores or (None if guest else found)
+        count = (None if guest else each) if cores is None else cores
         if not 0 < tdp_w < 3000:
-            raise UsageError(f"a thermal design power of {tdp_w:g} W is not possible; one processor has about 5 to "
-                             "500 W")
+            raise UsageError(f"a thermal design power of {tdp_w:g} W is not possible; processors have 5 to 500 W")
         if count is None:
             raise UsageError("--tdp-w is of the whole processor, and this machine does not tell how many cores that "
-                             "has "
-                             "(it is a virtual one); say so with --cores")
+                             "has (it is a virtual one); say so with --cores")
         if count < 1:
             raise UsageError(f"{count} cores are none")
-        return Core(tdp_w / count, CORE_KNOWN, f"{tdp_w:g} W for {count} cores, given by the user", tdp_w)
+        return Core(tdp_w / count, KNOWN, f"{tdp_w:g} W for {count} cores, given by the user",
+                    None if guest else tdp_w * sockets)
     if cores is not None:
         raise UsageError("--cores is of use together with --tdp-w alone: their quotient is the power of a core")
-    named = {plain(each): (each, watts) for each, watts in tdp_table().items()}.get(plain(name) or "none")
-    if named and found and not guest:
-        return Core(named[1] / found, CORE_KNOWN, f"{named[1]:g} W ({named[0]}, CodeCarbon's table) for {found} cores",
-                    named[1])
+    named = {plain(known): (known, watts) for known, watts in tdp_table().items()}.get(plain(name) or "none")
+    if named and each and not guest:
+        return Core(named[1] / each, KNOWN, f"{named[1]:g} W ({named[0]}, CodeCarbon's table) for {each} cores",
+                    named[1] * sockets)
     because = "a virtual machine does not tell how many cores the whole has" if named and guest else \
         f"'{name or 'this processor'}' is not in CodeCarbon's table" if installed() else \
         "the table of processors comes with pip install 'archfab[carbon]'"
-    return Core(CORE_W, CORE_UNKNOWN, f"Green Algorithms' {CORE_W:g} W for a core of which nothing is known: "
-                                      f"{because}; "
-                "--tdp-w and --cores say more")
+    return Core(CORE_W, UNKNOWN,
+                f"Green Algorithms' {CORE_W:g} W for a core of which nothing is known: {because}; --tdp-w and --cores "
+                "say more")
 
 
-def processor_of(cpuinfo: str) -> tuple[str, int | None, bool]:
-    """The processor's name, the cores of all sockets, and whether this is a virtual machine, which may not know."""
-    name, sockets, guest = "", {}, False
-    socket = "0"
+def processor_of(cpuinfo: str) -> tuple[str, int, int | None, bool]:
+    """The processor's name, how many sockets there are, the cores of each, and whether this is a virtual machine, which
+    may not know."""
+    name, guest, socket = "", False, "0"
+    cores: dict[str, int] = {}
     for line in cpuinfo.splitlines():
         key, _, value = (part.strip() for part in line.partition(":"))
         if key == "model name":
@@ -113,10 +115,10 @@ def processor_of(cpuinfo: str) -> tuple[str, int | None, bool]:
         elif key == "physical id":
             socket = value
         elif key == "cpu cores" and value.isdigit():
-            sockets[socket] = int(value)
+            cores[socket] = int(value)
         elif key == "flags":
             guest = guest or "hypervisor" in value.split()
-    return name, sum(sockets.values()) or None, guest
+    return name, max(1, len(cores)), max(cores.values(), default=None), guest
 
 
 def plain(name: str) -> str:

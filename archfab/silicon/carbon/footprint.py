@@ -90,7 +90,7 @@ def measure_command(command: Sequence[str], find: Callable[[], Found] = find_met
     try:
         process = subprocess.Popen(list(command), stdout=sys.stderr.fileno() if quiet else None)
     except (OSError, ValueError) as error:
-        raise UsageError(f"'{command[0]}' cannot be run: {error}") from None
+        raise UsageError(f"'{command[0]}' is no run, and as a command it cannot be started: {error}") from None
     looks: list[int] = []
     faults: list[str] = []
     over = threading.Event()
@@ -161,10 +161,8 @@ def read_run(folder: Path, memory_gb: float | None = None, usage: float = 1.0) -
     threads = int(spec.get("workers", 1)) * int(spec.get("threads", 1))
     cores = min(threads, int(environment.get("cores") or threads))
     notes = [f"{spec.get('workers', 1)} workers of {spec.get('threads', 1)} threads on {environment.get('cores')} "
-             "cores, each "
-             f"busy for {100 * usage:g} % of {elapsed:.0f} s: a run does not keep its processor time; to measure a "
-             "search, "
-             "put it behind archfab silicon footprint --"]
+             f"cores, each busy for {100 * usage:g} % of {elapsed:.0f} s: a run does not keep its processor time; to "
+             "measure a search, put it behind archfab silicon footprint --"]
     if memory_gb is None:
         notes.append("a run does not keep how much memory it took: none is counted; --memory-gb says it")
     return Spent(str(folder), elapsed, elapsed * cores * usage, memory_gb or 0.0, notes=notes)

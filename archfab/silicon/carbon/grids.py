@@ -17,9 +17,10 @@ from archfab.core import UsageError, unknown
 from archfab.silicon.carbon.codecarbon import installed, read_grids
 
 SPREAD = 0.2
-"""Half of the 95 % interval of a grid's figure of which nobody says more, as a share of it: ACT's figures of seven
-countries are within 20 % of Our World in Data's, Google's of its regions are half of the time
+"""Half of the 95 % interval of a grid's figure of which nobody says more, as a share of it. ACT's figures of seven
+countries are within 20 % of Our World in Data's, and half of Google's of its regions within 25 %
 (benchmarks/silicon_carbon.py)."""
+OWN = "archfab's own table"
 MOST = 2500.0               # g/kWh: more than any fuel emits
 COLUMNS = {                 # what a column is called, by us and by those who publish such tables
     "place": ("place", "iso_code", "code", "country_code", "zone_key", "zone id"),
@@ -50,13 +51,13 @@ class Grid:
     @property
     def factor(self) -> str:
         """What its uncertainty is called: one wherever this grid is used."""
-        return f"grid of {self.name}{f' in {self.year}' if self.year else ''}"
+        return f"grid of {self.place or self.name}{f' in {self.year}' if self.year else ''}"
 
     @classmethod
-    def about(cls, g_kwh: float, name: str, source: str) -> Grid:
+    def about(cls, g_kwh: float, name: str, source: str, place: str = "", year: int | None = None) -> Grid:
         """A figure of a grid of which nobody says how far it is off."""
         check(g_kwh, "a grid's intensity")
-        return cls("", name, None, float(g_kwh), g_kwh * (1 - SPREAD), g_kwh * (1 + SPREAD), source)
+        return cls(place, name, year, float(g_kwh), g_kwh * (1 - SPREAD), g_kwh * (1 + SPREAD), source)
 
     @classmethod
     def given(cls, g_kwh: float, source: str = "given by the user") -> Grid:
@@ -92,8 +93,11 @@ class Table:
             known = {**{each.casefold(): each for each in self.places()}, **names}
             if len(known) > 40:
                 known = near(wanted, known)
-            raise unknown("grid", place, list(known.values()), f"; from {self.source} ({len(self.places())} places). "
-                          "Give a table of your own with --grids FILE.csv, or a number of g/kWh")
+            more = "" if self.source != OWN else "; pip install 'archfab[carbon]' knows 350"
+            raise unknown("grid", place, list(known.values()), f"(of {len(self.places())} in {self.source}{more}; a "
+                          "table of your own: --grids FILE.csv, or give a number of g/kWh)")
+        if len(places := dict.fromkeys(grid.place for grid in found)) > 1:
+            raise UsageError(f"'{place}' is the name of {len(places)} grids: {', '.join(places)}; say which")
         if year is None:
             return max(found, key=lambda grid: grid.year or 0)
         for grid in found:
@@ -101,8 +105,7 @@ class Table:
                 return grid
         years = ", ".join(str(grid.year) for grid in sorted(found, key=lambda grid: grid.year or 0))
         raise UsageError(f"{self.source} tells of {found[0].name} in {years}, not in {year}; leave the year out for "
-                         "the "
-                         "newest, or give a table of your own with --grids FILE.csv")
+                         "the newest, or give a table of your own with --grids FILE.csv")
 
 
 def near(wanted: str, known: Mapping[str, str]) -> dict[str, str]:
@@ -125,7 +128,7 @@ def grid_table(file: str | Path | None = None) -> Table:
 def bundled() -> Table:
     """The grids that come with archfab."""
     rows = tomllib.loads(files("archfab.silicon.carbon").joinpath("grids.toml").read_text(encoding="utf-8"))["grid"]
-    return Table("archfab's own table", tuple(with_spread(**row) for row in rows))
+    return Table(OWN, tuple(with_spread(**row) for row in rows))
 
 
 @cache
@@ -137,7 +140,7 @@ def packaged() -> Table:
 
 
 def with_spread(place: str, name: str, year: int | None, g_kwh: float, source: str) -> Grid:
-    return Grid(place, name, year, g_kwh, g_kwh * (1 - SPREAD), g_kwh * (1 + SPREAD), source)
+    return Grid.about(g_kwh, name, source, place, year)
 
 
 def grid_of(text: str | float, year: int | None = None, file: str | Path | None = None) -> Grid:
@@ -170,7 +173,7 @@ def read_csv(path: Path) -> Table:
         raise UsageError(f"the grid table {path} cannot be read: {error}") from None
     rows = csv.reader(io.StringIO(text))
     header = [cell.strip().casefold() for cell in next(rows, [])]
-    where = {key: header.index(name) for key, names in COLUMNS.items() for name in names if name in header}
+    where = {key: header.index(name) for key, names in COLUMNS.items() for name in reversed(names) if name in header}
     if missing := {"place", "g_kwh"} - set(where):
         raise UsageError(f"the grid table {path} has no column {' and no column '.join(sorted(missing))}; it has "
                          f"{', '.join(header) or 'nothing'}. Name them place and g_kwh (g CO2e per kWh)")
@@ -180,14 +183,12 @@ def read_csv(path: Path) -> Table:
         raise UsageError(f"the grid table {path} has no line with a figure")
     if positive and max(positive) < 3:
         raise UsageError(f"every figure of {path} is below 3 g/kWh, which no table of grids is: these look like "
-                         "kg/kWh; "
-                         "multiply them by 1,000")
+                         "kg/kWh; multiply them by 1,000")
     seen: dict[tuple[str, int | None], float] = {}
     for grid in grids:
         if seen.setdefault((grid.place.casefold(), grid.year), grid.g_kwh) != grid.g_kwh:
             raise UsageError(f"{path} gives {grid.place} in {grid.year} twice: "
-                             f"{seen[grid.place.casefold(), grid.year]:g} "
-                             f"and {grid.g_kwh:g} g/kWh; keep one")
+                             f"{seen[grid.place.casefold(), grid.year]:g} and {grid.g_kwh:g} g/kWh; keep one")
     return Table(path.name, grids)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from archfab.silicon.carbon.scope2 import KINDS, Instrument, Use, location_terms
 from archfab.silicon.carbon.uncertain import DRAWS, Term, Total, draw, total
 
 BOTH = ("location", "market")
+PART = 1000              # draws at a time
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def read_inventory(path: str | Path, grids: str | Path | None = None) -> Invento
     check_names(found)
     market_terms(found.uses, found.instruments, year)
     if not lines and not uses:
-        raise UsageError(f"{path} has nothing in it; write [[activity]], [[energy]], [[chips]], [[cloud]] or "
-                         "[[sold]] tables")
+        raise UsageError(f"{path} has nothing in it; write [[activity]], [[energy]], [[chips]], [[cloud]] or [[sold]] "
+                         "tables")
     return found
 
 
@@ -89,12 +90,11 @@ def instrument_of(entry: Entry, year: int) -> Instrument:
     kind = entry.text("kind")
     if kind not in KINDS:
         raise UsageError(f"{entry.where}: kind is '{kind}'; legal: {', '.join(KINDS)}. Offsets and credits are no "
-                         "instruments "
-                         "of scope 2: they change no kWh's emissions (archfab silicon plan has a ledger for them)")
+                         "instruments of scope 2: they change no kWh's emissions (archfab silicon plan has a ledger "
+                         "for them)")
     if kind == "certificate" and entry.data.get("retired") is not True:
         raise UsageError(f"{entry.where}: a certificate counts once it is retired for you, for until then it can be "
-                         "sold on; "
-                         "say retired = true")
+                         "sold on; say retired = true")
     return Instrument(entry.text("name"), kind, entry.number("kwh", above=True), entry.number("g_kwh", high=2500.0),
                       entry.text("market"), entry.whole("year", 1990, 2100) if "year" in entry else year,
                       entry.text("serial", ""))
@@ -104,9 +104,8 @@ def claim(covers: dict[str, str], entry: Entry, called: str) -> None:
     """Each thing that emits (a meter, a machine, a contract) is covered by one line."""
     for thing in entry.texts("covers"):
         if thing in covers:
-            raise UsageError(f"double counting: '{thing}' is covered by {covers[thing]} and by {called}; a thing "
-                             "that emits is "
-                             "counted in one place")
+            raise UsageError(f"double counting: '{thing}' is covered by {covers[thing]} and by {called}; a thing that "
+                             "emits is counted in one place")
         covers[thing] = called
 
 
@@ -118,44 +117,51 @@ def check_names(found: Inventory) -> None:
         if line.name in names:
             raise UsageError(f"two entries are named '{line.name}'; give each its own name, and count it once")
         names.add(line.name)
-        if isinstance(line, Line) and not line.covers and alike.setdefault(line.alike, line.name) != line.name:
+        if isinstance(line, Instrument) or line.covers:
+            continue
+        if alike.setdefault(line.alike, line.name) != line.name:
             raise UsageError(f"double counting? '{line.name}' and '{alike[line.alike]}' say the same: scope, amount "
-                             "and factor. "
-                             "If they are two things, say so with covers = [\"what it is\"] in one of them")
+                             "and factor. If they are two things, say so with covers = [\"what it is\"] in one of "
+                             "them")
 
 
 def add_up(found: Inventory, method: str = "market", draws: int | None = None, seed: int = 0) -> Sums:
     """The totals of an inventory by one method of scope 2; biogenic CO2 is beside the scopes and in no total.
 
-    Intervals by exact moments, or by Monte Carlo of so many draws (IPCC Guidelines 2006, volume 1, chapter 3,
+    Intervals by exact moments; with `draws`, those of sums by Monte Carlo (IPCC Guidelines 2006, volume 1, chapter 3,
     approach 2).
+
+    :raises UsageError: of another method, or too few draws.
     """
     if method not in BOTH:
         raise UsageError(f"scope 2 is {' or '.join(BOTH)}-based, not '{method}'")
     by_name = found.terms(method)
-    drawn: dict[int, Any] = {}
-    if draws is not None:
-        import numpy as np
-        if draws < 1000:
-            raise UsageError(f"{draws} draws are too few for a 95 % interval; 1,000 or more ({DRAWS} is good)")
-        flat = [term for _, _, terms in by_name.values() for term in terms]
-        drawn = {id(term): row for term, row in zip(flat, draw(flat, np.random.default_rng(seed), draws), strict=True)}
-
-    def added(terms: Sequence[Term]) -> Total:
-        exact = total(terms)
-        if not drawn or not terms:
-            return exact
-        import numpy as np
-        low, high = np.quantile(sum(drawn[id(term)] for term in terms), (0.025, 0.975))
-        return Total(exact.value, float(low), float(high), exact.deviation, exact.shares)
-
-    scopes: dict[str, list[Term]] = {}
-    categories: dict[tuple[str, str], list[Term]] = {}
+    sums: dict[tuple[str, ...], list[Term]] = {(): []}      # everything, scopes, categories
     for scope, category, terms in by_name.values():
-        scopes.setdefault(scope, []).extend(terms)
-        categories.setdefault((scope, category), []).extend(terms)
-    counted = [term for scope, terms in scopes.items() if scope != "outside" for term in terms]
-    return Sums(added(counted), {scope: added(scopes[scope]) for scope in sorted(scopes)},
-                {key: added(categories[key]) for key in sorted(categories)},
-                {name: added(terms) for name, (_, _, terms) in by_name.items()},
+        for key in ((scope,), (scope, category), *([()] if scope != "outside" else [])):
+            sums.setdefault(key, []).extend(terms)
+    totals = {key: total(terms) for key, terms in sorted(sums.items())}
+    if draws is not None:
+        ends = simulate(sums, draws, seed)
+        totals = {key: replace(each, low=ends[key][0], high=ends[key][1]) for key, each in totals.items()}
+    return Sums(totals[()], {key[0]: each for key, each in totals.items() if len(key) == 1},
+                {(key[0], key[1]): each for key, each in totals.items() if len(key) == 2},
+                {name: total(terms) for name, (_, _, terms) in by_name.items()},
                 {name: (scope, category) for name, (scope, category, _) in by_name.items()})
+
+
+def simulate(sums: Mapping[tuple[str, ...], Sequence[Term]], draws: int, seed: int) -> dict[Any, tuple[float, float]]:
+    """The 95 % interval of each sum by Monte Carlo, in parts, so that thousands of lines fit into memory."""
+    import numpy as np
+    if draws < 1000:
+        raise UsageError(f"{draws} draws are too few for a 95 % interval; 1,000 or more ({DRAWS} is good)")
+    flat = {id(term): term for terms in sums.values() for term in terms}
+    place = {key: at for at, key in enumerate(flat)}
+    rows = {key: [place[id(term)] for term in terms] for key, terms in sums.items()}
+    rng, drawn = np.random.default_rng(seed), {key: np.zeros(draws) for key in sums}
+    for start in range(0, draws, PART):
+        values = draw(list(flat.values()), rng, min(PART, draws - start))
+        for key, at in rows.items():
+            drawn[key][start:start + PART] = values[at].sum(axis=0)
+    return {key: (float(low), float(high)) for key, each in drawn.items()
+            for low, high in [np.quantile(each, (0.025, 0.975))]}

@@ -74,9 +74,8 @@ def rapl(folder: Path) -> tuple[list[Meter], list[str]]:
         return [], []
     if closed := [zone for zone in zones if not text(zone / "energy_uj").isdigit()]:
         return [], [f"the processor has energy counters, but {closed[0] / 'energy_uj'} may not be read by this user "
-                    "(since "
-                    "CVE-2020-8694 root alone may). Run as root, or open them until the next start: sudo chmod a+r "
-                    f"{folder}/intel-rapl:*/energy_uj"]
+                    "(since CVE-2020-8694 root alone may). Run as root, or open them until the next start: sudo chmod "
+                    f"a+r {folder}/intel-rapl:*/energy_uj"]
     meters = []
     for zone, (kind, name) in zones.items():
         limit = text(zone / "max_energy_range_uj")
@@ -114,9 +113,8 @@ def nvidia(library: str) -> tuple[list[Meter], list[str]]:
         try:
             meters.append(Meter("gpu", called, Counter(read, 1e3).joules))
         except RuntimeError:
-            notes.append(f"{called} counts no energy (GPUs before Volta do not, and parts of a GPU may not): give "
-                         "its power "
-                         "with --gpu-w")
+            notes.append(f"{called} counts no energy (GPUs before Volta do not, and parts of a GPU may not): give its "
+                         "power with --gpu-w")
     return meters, notes
 
 

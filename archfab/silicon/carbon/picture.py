@@ -51,11 +51,12 @@ def draw_product(found: Footprint, curve: Mapping[str, Any], title: str) -> Any:
     even = found.break_even_years and found.break_even_years[0]
     if even and even <= years[-1]:
         left.axvline(even, color=LINE, linewidth=1.4)
-        left.annotate(f"use overtakes\nmanufacture: {even:.3g} a", (even, left.get_ylim()[1]), (4, -4),
+        left.annotate(f"use overtakes\nmanufacture: {even:.3g} years", (even, left.get_ylim()[1]), (4, -4),
                       textcoords="offset points", va="top", fontsize=8, color=LINE)
     left.set(xlabel="years in use", ylabel=f"emitted so far ({unit} CO2e)", xlim=(0, years[-1]), ylim=(0, None))
     left.set_title(title, loc="left", fontsize=10)
-    left.legend(frameon=False, fontsize=8, loc="upper left")
+    early = even is not None and even < 0.45 * years[-1]
+    left.legend(facecolor="white", edgecolor="none", fontsize=8, loc="lower right" if early else "upper left")
     parts = {name: value / size for name, value in found.parts.items() if value > 0}
     where = range(len(parts))
     right.barh(where, list(parts.values()), color=[FOUND if name in USE else OTHER for name in parts])

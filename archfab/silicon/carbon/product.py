@@ -11,6 +11,7 @@ from archfab.core import Cost, UsageError
 from archfab.silicon.carbon.bill import Bill, bill_terms
 from archfab.silicon.carbon.embodied import PARTS, Making, embodied_terms
 from archfab.silicon.carbon.grids import Grid
+from archfab.silicon.carbon.reading import MOST
 from archfab.silicon.carbon.uncertain import Term, Total, ratio_interval, total
 from archfab.silicon.carbon.use import DAYS, check_pue, operational_carbon_g, years_of_growth, years_until
 
@@ -73,6 +74,8 @@ def footprint_of(product: Product) -> Footprint:
     for name, term in zip(("inferences", "idle"), operational, strict=True):
         parts[name] = term.value
     made, used = total(embodied), total(operational)
+    if not math.isfinite(made.high + used.high):
+        raise UsageError("these numbers add up to more than can be counted; look at their units")
     payback = None
     if product.replaces_mj is not None:
         saved = yearly(product, product.replaces_mj)[0] - first[0]
@@ -123,7 +126,7 @@ def use_terms(product: Product, first: Sequence[float], years: float) -> list[Te
 
 def overtaking(made: Total, a_year: Total, change: float) -> tuple[float | None, float | None, float | None]:
     """After how many years what is emitted (or saved) each year adds up to what was made, with its interval."""
-    if a_year.value <= 0:
+    if a_year.value <= 0 or not math.isfinite(made.value / a_year.value):
         return None, None, None
     low, high = ratio_interval(made, a_year)
     return years_until(made.value / a_year.value, change), years_until(low, change), years_until(high, change)
@@ -151,8 +154,8 @@ def check_product(product: Product) -> None:
                         ("number of inferences a day", product.inferences_per_day),
                         ("energy of what is replaced in mJ", product.replaces_mj or 0.0),
                         ("spread of the energy", product.energy_spread)):
-        if not 0 <= value < math.inf:
-            raise UsageError(f"the {name} is {value:g}; it is a finite number from 0 up")
+        if not 0 <= value <= MOST:
+            raise UsageError(f"the {name} is {value:g}; it is a number from 0 to {MOST:g}")
     if not 0 < product.years < 1000:
         raise UsageError(f"a life of {product.years:g} years is not possible; above 0, in years")
     check_pue(product.pue)

@@ -21,6 +21,8 @@ def read_toml(path: str | Path, what: str) -> dict[str, Any]:
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{what} {path} cannot be read: {error}") from None
 
+MOST = 1e18             # of anything that is counted
+
 
 class Entry:
     """One table of such a file: asked for its keys one by one, so that what was never asked for can be refused."""
@@ -43,13 +45,13 @@ class Entry:
             raise UsageError(f"{self.where}: {key} is {found!r}; it is a text")
         return found.strip()
 
-    def number(self, key: str, default: float | None = None, low: float = 0.0, high: float = math.inf,
+    def number(self, key: str, default: float | None = None, low: float = 0.0, high: float = MOST,
                above: bool = False, why: str = "") -> float:
         """A number from `low` (or above it) to `high`."""
         found = self.data.get(key, default)
         if found is None:
             raise UsageError(f"{self.where} has no {key}")
-        legal = f"a number {'above' if above else 'from'} {low:g}{f' to {high:g}' if high < math.inf else ' up'}"
+        legal = f"a number {'above' if above else 'from'} {low:g}{f' to {high:g}' if high < MOST else ' up'}"
         if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
             raise UsageError(f"{self.where}: {key} is {found!r}; it is {legal}")
         if not low <= found <= high or (above and found == low):

@@ -26,6 +26,12 @@ class Use:
     grid: Grid
     market: str                 # where instruments may be claimed for it
     residual: Grid | None       # what is left there when others have taken what they bought
+    covers: tuple[str, ...] = ()
+
+    @property
+    def alike(self) -> tuple[object, ...]:
+        """Equal for uses that say the same of perhaps the same thing."""
+        return "energy", self.kwh, self.market, self.grid
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,8 @@ def market_terms(uses: Sequence[Use], instruments: Sequence[Instrument], year: i
             terms[use.name] += [Term(use.kwh * mix.g_kwh / 1000, {**amount(use), mix.factor: mix.spread}),
                                 Term(-claimed * mix.g_kwh / 1000, {mix.factor: mix.spread})]
             if use.residual is None:
-                notes.append(f"{use.name}: no residual mix of {use.market} is given, so what is not claimed counts "
-                             "at the "
-                             "grid's average; others may have claimed the clean part of that (residual_g_kwh)")
+                notes.append(f"{use.name}: no residual mix of {use.market} is given, so what is not claimed counts at "
+                             "the grid's average; others may have claimed the clean part of that (residual_g_kwh)")
     notes += [f"{each.name}: of {each.year}, counted for {year}" for each in instruments if each.year != year]
     return terms, notes
 
@@ -92,21 +97,17 @@ def check_claims(uses: Sequence[Use], instruments: Sequence[Instrument], year: i
     for each in instruments:
         if each.market not in used:
             raise UsageError(f"instrument '{each.name}' is of the market {each.market}, where nothing was used; "
-                             "markets "
-                             f"with use: {', '.join(used) or 'none'}")
+                             f"markets with use: {', '.join(used) or 'none'}")
         if not 0 <= year - each.year <= 1:
-            raise UsageError(f"instrument '{each.name}' is of {each.year}; a claim for {year} needs generation of "
-                             "that year "
-                             f"or the one before")
+            raise UsageError(f"instrument '{each.name}' is of {each.year}; a claim for {year} needs generation of that "
+                             "year or the one before")
         if each.serial and each.serial in serials:
-            raise UsageError(f"double counting: the serial number {each.serial} is claimed by "
-                             f"'{serials[each.serial]}' and "
-                             f"by '{each.name}'")
+            raise UsageError(f"double counting: the serial number {each.serial} is claimed by '{serials[each.serial]}' "
+                             f"and by '{each.name}'")
         serials[each.serial] = each.name
         claimed[each.market] = claimed.get(each.market, 0.0) + each.kwh
     for market, kwh in claimed.items():
         if kwh > used[market] * (1 + 1e-9):
             raise UsageError(f"the instruments of {market} claim {kwh:,.0f} kWh, {kwh - used[market]:,.0f} more than "
-                             "the "
-                             f"{used[market]:,.0f} kWh used there; a surplus cannot be claimed for another market or "
-                             "year")
+                             f"the {used[market]:,.0f} kWh used there; a surplus cannot be claimed for another market "
+                             "or year")

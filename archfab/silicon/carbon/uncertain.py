@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from archfab.core import UsageError
 
 Z = 1.959963984540054       # of a normal distribution, 95 % lie within so many deviations
 DRAWS = 20_000
+MOST = 100.0                # what is uncertain by more is not known at all
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,33 @@ def total(terms: Sequence[Term]) -> Total:
     """
     value = math.fsum(term.value for term in terms)
     squares = squares_of(terms)
-    variance = math.fsum(
-        a.value * b.value * (math.prod(1 + squares[name] for name in a.spreads.keys() & b.spreads.keys()) - 1)
-        for a in terms for b in terms)
-    low, high = interval(value, math.sqrt(max(0.0, variance)))
-    alone = {name: square * math.fsum(term.value for term in terms if name in term.spreads) ** 2
-             for name, square in squares.items()}
+    variance = max(0.0, variance_of(terms, squares))
+    low, high = interval(value, math.sqrt(variance))
+    sums: dict[str, float] = {}
+    for term in terms:
+        for name in term.spreads:
+            sums[name] = sums.get(name, 0.0) + term.value
+    alone = {name: square * sums[name] ** 2 for name, square in squares.items()}
     shares = {name: part / variance for name, part in sorted(alone.items(), key=lambda item: -item[1])
               if variance > 0 and part > 0}
-    return Total(value, low, high, math.sqrt(max(0.0, variance)), shares)
+    return Total(value, low, high, math.sqrt(variance), shares)
+
+
+def variance_of(terms: Sequence[Term], squares: Mapping[str, float]) -> float:
+    """The exact variance of the sum. What only one term has makes no covariance, so terms are gathered by the factors
+    that others have too: many lines of an inventory are few kinds."""
+    met = Counter(name for term in terms for name in term.spreads)
+    kinds: dict[frozenset[str], float] = {}
+    alone = []
+    for term in terms:
+        common = frozenset(name for name in term.spreads if met[name] > 1)
+        kinds[common] = kinds.get(common, 0.0) + term.value
+        shared = math.prod(1 + squares[name] for name in common)
+        own = math.prod(1 + squares[name] for name in term.spreads.keys() - common)
+        alone.append(term.value ** 2 * shared * (own - 1))
+    between = (one * other * (math.prod(1 + squares[name] for name in a & b) - 1)
+               for a, one in kinds.items() for b, other in kinds.items() if a & b)
+    return math.fsum(alone) + math.fsum(between)
 
 
 def squares_of(terms: Sequence[Term]) -> dict[str, float]:
@@ -65,15 +85,13 @@ def squares_of(terms: Sequence[Term]) -> dict[str, float]:
     squares: dict[str, float] = {}
     for term in terms:
         for name, spread in term.spreads.items():
-            if not 0 <= spread < math.inf:
-                raise UsageError(f"the uncertainty of {name} is {spread!r}; give half of its 95 % interval as a "
-                                 "share of "
-                                 "its value, from 0 up")
+            if not 0 <= spread <= MOST:
+                raise UsageError(f"the uncertainty of {name} is {spread!r}; give half of its 95 % interval as a share "
+                                 f"of its value, from 0 up to {MOST:g}")
             square = (spread / Z) ** 2
-            if squares.setdefault(name, square) != square:
-                raise UsageError(f"{name} has two uncertainties, {Z * math.sqrt(squares[name]):.4g} and "
-                                 f"{spread:.4g}; one "
-                                 "factor has one: give the other another name")
+            if not math.isclose(squares.setdefault(name, square), square, rel_tol=1e-9):
+                raise UsageError(f"{name} has two uncertainties, {Z * math.sqrt(squares[name]):.4g} and {spread:.4g}; "
+                                 "one factor has one: give the other another name")
     return squares
 
 

@@ -31,8 +31,7 @@ def kg_per_unit(where: str, factor: float, factor_unit: str, unit: str) -> float
     mass, slash, per = (part.strip() for part in factor_unit.partition("/"))
     if not slash or mass not in MASS:
         raise UsageError(f"{where}: the factor's unit is '{factor_unit}'; it is a mass per something, such as "
-                         f"kg/{unit}; "
-                         f"masses: {', '.join(MASS)}")
+                         f"kg/{unit}; masses: {', '.join(MASS)}")
     if per == unit:
         return factor * MASS[mass]
     if per in KINDS and KINDS.get(unit) == KINDS[per]:

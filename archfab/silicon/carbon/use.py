@@ -31,9 +31,8 @@ def operational_carbon_g(*, energy_mj: Number, inferences: Number, grid_g_kwh: N
 
 def check_pue(pue: Number) -> None:
     if not np.all(np.asarray(pue) >= 1) or not np.all(np.isfinite(pue)):
-        raise UsageError(f"a PUE of {pue} is not possible: the whole of a data centre uses at least what its "
-                         "computers do, "
-                         f"so it is 1 or more (1 for a device outside, {PUE_UNKNOWN} where nobody knows)")
+        raise UsageError(f"a PUE of {pue} is not possible: the whole of a data centre uses at least what its computers "
+                         f"do, so it is 1 or more (1 for a device outside, {PUE_UNKNOWN} where nobody knows)")
 
 
 def years_of_growth(years: Number, change: float) -> Number:
@@ -41,9 +40,9 @@ def years_of_growth(years: Number, change: float) -> Number:
 
     integral from 0 to T of (1 + change)^t dt = ((1 + change)^T - 1) / ln(1 + change)
     """
-    if not -1 < change < math.inf:
-        raise UsageError(f"a grid cannot change by {change:g} a year; the share is above -1 (-0.05: 5 % less each "
-                         "year)")
+    if not -1 < change <= 1:
+        raise UsageError(f"a grid cannot change by {change:g} a year; the share is above -1 and at most 1 (-0.05: 5 % "
+                         "less each year)")
     rate = math.log1p(change)
     return np.expm1(rate * np.asarray(years)) / rate if abs(rate) > 1e-12 else np.asarray(years) + 0.0
 

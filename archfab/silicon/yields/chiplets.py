@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from archfab.silicon.yields.checks import above_zero, share
 from archfab.silicon.yields.cost import CHIPLET_ACTUARY, CHIPLET_ACTUARY_ALPHA, Wafer
 from archfab.silicon.yields.dies import dies_per_wafer
 from archfab.silicon.yields.models import good_die_yield
-from archfab.silicon.yields.packages import Die, Known, Package, SystemCost, system_cost
+from archfab.silicon.yields.packages import ALL_KNOWN, Die, Known, Package, SystemCost, system_cost
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Process:
         return Die(float(area_mm2), float(above_zero("a wafer's price in USD", self.wafer_usd)) / dies, good, number)
 
 
-def split_cost(area_mm2: float, number: int, process: Process, kind: Package, known: Known = Known(),   # noqa: B008
+def split_cost(area_mm2: float, number: int, process: Process, kind: Package, known: Known = ALL_KNOWN,
                link_share: float = 0.1, final_test_usd: float = 0.0) -> SystemCost:
     """The cost of a system of `area_mm2` cut into `number` equal dies, or left whole where that is 1.
 
@@ -55,7 +55,7 @@ def split_cost(area_mm2: float, number: int, process: Process, kind: Package, kn
     return system_cost([process.die(each, int(number))], kind, known, process.wafer, final_test_usd)
 
 
-def curve(areas_mm2: Sequence[float], number: int, process: Process, kind: Package, known: Known = Known(),   # noqa: B008
+def curve(areas_mm2: Iterable[float], number: int, process: Process, kind: Package, known: Known = ALL_KNOWN,
           link_share: float = 0.1, final_test_usd: float = 0.0) -> np.ndarray:
     """The total cost in USD at each area; nan where it cannot be made."""
     found = []
@@ -67,11 +67,11 @@ def curve(areas_mm2: Sequence[float], number: int, process: Process, kind: Packa
     return np.array(found)
 
 
-def crossover_mm2(number: int, process: Process, kind: Package, whole: Package, known: Known = Known(),   # noqa: B008
+def crossover_mm2(number: int, process: Process, kind: Package, whole: Package, known: Known = ALL_KNOWN,
                   link_share: float = 0.1, final_test_usd: float = 0.0,
                   most_mm2: float = 4000.0) -> float | None:
-    """The smallest area at which `number` chiplets in `kind` cost less than one die in the package `whole`, to 0.01 mm2;
-    None if that is at no area up to `most_mm2`. Where one die fits on no wafer, chiplets that do cost less."""
+    """The smallest area at which `number` chiplets in `kind` cost less than one die in the package `whole`, to 0.01
+    mm2; None if that is at no area up to `most_mm2`. Where one die fits on no wafer, chiplets that do cost less."""
     def dearer(area: float) -> bool:
         one = curve([area], 1, process, whole, known, link_share, final_test_usd)[0]
         many = curve([area], number, process, kind, known, link_share, final_test_usd)[0]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
-from archfab.core import UsageError
-from archfab.records import unknown
+from archfab.core import UsageError, unknown
 from archfab.silicon.yields.checks import from_zero
 from archfab.silicon.yields.models import _alpha
 
@@ -84,7 +84,7 @@ def _over_gamma(x: float, shape: float) -> float:
     width = 1 / np.sqrt(shape)
     marks = sorted({low, high, *(min(max(peak + k * width, low), high) for k in (-12, -4, -1, 0, 1, 4))})
     return sum(_checked(quad(weighed, a, b, epsabs=1e-13, epsrel=1e-11, limit=400))
-               for a, b in zip(marks, marks[1:], strict=False))
+               for a, b in pairwise(marks))
 
 
 def _checked(found: tuple[float, ...]) -> float:

@@ -59,9 +59,10 @@ def die_cost(area_mm2: Any, wafer_usd: Any, d0_per_cm2: Any, alpha: Any = None, 
              final_yield: Any = 1.0, design_usd: Any = 0.0, volume: Any = None) -> DieCost:
     """What one good die costs, and of what that is made up.
 
-    ((wafer / (dies line_yield) + probe) / yield + package + final test) / final_yield + design / volume: a wafer's price
-    is shared among the dies that pass, each die is probed once, only those that pass are packaged, and those that fail
-    after packaging take their package with them (Hennessy and Patterson, Computer Architecture, chapter 1, in other words).
+    ((wafer / (dies line_yield) + probe) / yield + package + final test) / final_yield + design / volume: a wafer's
+    price is shared among the dies that pass, each die is probed once, only those that pass are packaged, and those
+    that fail after packaging take their package with them (Hennessy and Patterson, Computer Architecture, chapter 1,
+    in other words).
 
     :param area_mm2: of one die, square unless its sides are given; a number or an array, as the other figures.
     :param wafer_usd: price of a processed wafer.
@@ -81,12 +82,16 @@ def die_cost(area_mm2: Any, wafer_usd: Any, d0_per_cm2: Any, alpha: Any = None, 
         raw = np.where(np.asarray(dies) > 0, price / np.asarray(dies), np.inf) / share("a line yield", line_yield)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         defects = np.where(np.isinf(raw), 0.0, (raw + probe) * (1 / np.asarray(good) - 1))
-    package = from_zero("a price of packaging in USD", package_usd) + from_zero("a price of a test in USD", final_test_usd)
+    package = from_zero("a price of packaging in USD", package_usd) \
+        + from_zero("a price of a test in USD", final_test_usd)
     lost = 1 / share("a final yield", final_yield) - 1
     fallout = np.where(np.isinf(raw), 0.0, (np.where(np.isinf(raw), 0.0, raw) + probe + defects + package) * lost)
     design = from_zero("a price of the design in USD", design_usd)
     if volume is None and design.any():
         raise UsageError("the price of a design needs the volume that it is shared among (--volume 1e6)")
     design = design / above_zero("a volume", 1 if volume is None else volume)
-    parts = [plain(np.asarray(part)) for part in np.broadcast_arrays(raw, probe, defects, package, fallout, design)]
-    return DieCost(*parts, plain(np.asarray(sum(np.asarray(part) for part in parts))), dies, good)
+    names = [field.name for field in fields(DieCost)[:6]]
+    parts = dict(zip(names, np.broadcast_arrays(raw, probe, defects, package, fallout, design), strict=True))
+    total = np.sum(list(parts.values()), axis=0)
+    return DieCost(**{name: plain(part) for name, part in parts.items()}, total_usd=plain(total), dies_per_wafer=dies,
+                   good_die_yield=good)

@@ -178,7 +178,7 @@ def doubts(layers: Sequence[Layer], sizes: Sizes) -> list[str]:
             said.append(f"layer '{layer.name}': lines of {lines.length_um:g} um are short against their width or space "
                         f"({max(lines.width_um, lines.space_um):g} um), and ends are neglected")
         if sizes.x0_um > min(lines.width_um, lines.space_um):
-            said.append(f"layer '{layer.name}': every defect is larger than {sizes.x0_um:g} um, and the smaller of width "
-                        f"and space is {min(lines.width_um, lines.space_um):g} um: the law of sizes is meant to begin "
-                        "below what a defect has to bridge")
+            said.append(f"layer '{layer.name}': every defect is larger than {sizes.x0_um:g} um, and the smaller of "
+                        f"width and space is {min(lines.width_um, lines.space_um):g} um: the law of sizes is meant to "
+                        "begin below what a defect has to bridge")
     return said

@@ -1,8 +1,8 @@
 """The defect density of a lot and how it varies among its wafers, by maximum likelihood with profile intervals.
 
-The density of a row (a wafer, or a die) is drawn from a gamma law with mean D0 and shape alpha; its defects are Poisson,
-and a die is good with e^(-D A). Defects are thus negative binomial with mean n A D0 and shape alpha; good dies are
-binomial, averaged over the gamma law on a grid of densities.
+The density of a row (a wafer, or a die) is drawn from a gamma law with mean D0 and shape alpha; its defects are
+Poisson, and a die is good with e^(-D A). Defects are thus negative binomial with mean n A D0 and shape alpha; good
+dies are binomial, averaged over the gamma law on a grid of densities.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LogLikelihood = Callable[[float, float], float]
 
 @dataclass(frozen=True)
 class LotDensity:
-    """D0 per cm2 and alpha of a lot, each with the ends of its 95 % interval; alpha is None where one row cannot tell it,
-    and inf where rows do not differ more than by chance."""
+    """D0 per cm2 and alpha of a lot, each with the ends of its 95 % interval; alpha is None where one row cannot tell
+    it, and inf where rows do not differ more than by chance."""
 
     d0_per_cm2: float
     low: float
@@ -106,6 +106,7 @@ def of_good(lot: Lot, area_cm2: float) -> LogLikelihood:
         if alpha > MOST_ALPHA:
             return float((fixed - g * mean + np.where(n > g, (n - g) * np.log(-np.expm1(-mean)), 0.0)).sum())
         law = np.exp(alpha * (np.log(alpha / mean) + t) - alpha / mean * x - gammaln(alpha)) * step
+        law[0] /= 2
         rest = gammainc(alpha, alpha / mean * least) * np.exp(-peak) * all_good
         with np.errstate(divide="ignore"):
             return float((np.log(table @ law + rest) + peak).sum())

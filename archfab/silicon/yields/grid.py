@@ -1,9 +1,10 @@
 """The grid of dies that fits most on a wafer: found by bounds over all positions of the grid, not by trying some.
 
 With the centre of a die at (x, y) from the wafer's centre, a row of dies at the height v = y + j py holds
-floor((a - x)/px) + floor((a + x)/px) + 1 of them, where a = sqrt(R^2 - (|v| + h/2)^2) - w/2 is how far a die's centre may
-lie from the middle; w and h are a die's, with half a scribe lane on each side unless lanes may lie beyond the edge. Over a rectangle of positions, the largest a and the ends of x bound each row from above, and so the
-sum. Rectangles that cannot beat the best count known are dropped, the others split, until none is left. By reflection a
+floor((a - x)/px) + floor((a + x)/px) + 1 of them, where a = sqrt(R^2 - (|v| + h/2)^2) - w/2 is how far a die's centre
+may lie from the middle; w and h are a die's, with half a scribe lane on each side unless lanes may lie beyond the
+edge. Over a rectangle of positions, the largest a and the ends of x bound each row from above, and so the sum.
+Rectangles that cannot beat the best count known are dropped, the others split, until none is left. By reflection a
 quarter of the positions suffices. Sizes closer than a picometre count as equal.
 """
 
@@ -17,6 +18,7 @@ from archfab.core import UsageError
 from archfab.silicon.yields.checks import above_zero, from_zero
 
 PICOMETRE = 1e-9        # in mm
+MOST_ROWS = 4000        # of half a wafer
 CHUNK = 4_000_000       # rows of all rectangles that are looked at together
 
 
@@ -66,6 +68,10 @@ def best_grid(width_mm: float, height_mm: float, diameter_mm: float = 300.0, edg
     width, height, scribe = _sizes(width_mm, height_mm, scribe_mm)
     radius = _radius(diameter_mm, edge_mm)
     pitch = np.array([width + scribe, height + scribe])
+    if pitch.min() < radius / MOST_ROWS:
+        raise UsageError(f"dies of {width:g} mm x {height:g} mm are too many to be counted one by one on a wafer of "
+                         f"{diameter_mm:g} mm; are they in mm? The formula is good to 0.1 % for dies that small "
+                         "(--how formula)")
     reach = pitch / 2 if lanes else np.array([width, height]) / 2
     if np.hypot(*reach) > radius + PICOMETRE:
         return Grid(0, 0.0, 0.0, width, height, scribe, diameter_mm, edge_mm, lanes)
@@ -95,7 +101,8 @@ def grid_at(x_mm: float, y_mm: float, width_mm: float, height_mm: float, diamete
     """The grid with the centre of a die at a given place: what a stepping plan holds."""
     width, height, scribe = _sizes(width_mm, height_mm, scribe_mm)
     _radius(diameter_mm, edge_mm)
-    grid = Grid(0, x_mm % (width + scribe), y_mm % (height + scribe), width, height, scribe, diameter_mm, edge_mm, lanes)
+    grid = Grid(0, x_mm % (width + scribe), y_mm % (height + scribe), width, height, scribe, diameter_mm, edge_mm,
+                lanes)
     return replace(grid, dies=len(grid.centres()))
 
 

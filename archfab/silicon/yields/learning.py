@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,8 @@ class Points:
         """Dies made until a time, those of half a lot at a lot's own; at the mean rate after the last."""
         made = np.cumsum(self.dies) - self.dies / 2
         rate = self.dies.sum() / self.span
-        return np.where(when <= self.when[-1], np.interp(when, self.when, made), made[-1] + rate * (when - self.when[-1]))
+        later = made[-1] + rate * (when - self.when[-1])
+        return np.where(when <= self.when[-1], np.interp(when, self.when, made), later)
 
     def variance(self, f: np.ndarray, phi: float) -> np.ndarray:
         x = f * self.area_cm2
@@ -120,14 +122,12 @@ def _fit(name: str, points: Points) -> Curve:
         return float(0.5 * (np.log(2 * np.pi * variance) + (points.d0 - f) ** 2 / variance).sum()
                      + 1e-8 * (theta ** 2).sum())
 
-    best = None
-    for start in _starts(name, points):
-        for _ in range(2):
-            found = minimize(loss, np.append(start, np.log(0.02)), method="Nelder-Mead",
-                             options={"xatol": 1e-6, "fatol": 1e-8, "maxiter": 3000, "maxfev": 3000})
-            start = found.x[:-1]
-        best = found if best is None or found.fun < best.fun else best
-    assert best is not None
+    def simplex(start: np.ndarray, tolerance: float) -> Any:
+        return minimize(loss, start, method="Nelder-Mead", options={"xatol": tolerance, "fatol": tolerance / 100,
+                                                                   "maxiter": 1500, "maxfev": 1500})
+
+    tried = [simplex(np.append(start, np.log(0.02)), 1e-2) for start in _starts(name, points)]
+    best = simplex(min(tried, key=lambda found: found.fun).x, 1e-6)
     parameters = dict(zip(NAMES[name], map(float, np.exp(np.clip(best.x[:-1], -50, 50))), strict=True))
     return Curve(name, parameters, float(np.exp(np.clip(best.x[-1], -20, 5))), -float(best.fun),
                  2 * (float(best.fun) + len(best.x)), points)
@@ -155,9 +155,10 @@ def redrawn(curve: Curve, rng: np.random.Generator, number: int = 200) -> list[C
         def misses(theta: np.ndarray, drawn: np.ndarray = drawn) -> np.ndarray:
             return (drawn - value(curve.name, theta, points.when, points)) / deviation
 
-        theta = least_squares(misses, logs, method="trf", max_nfev=60, bounds=(-45, 45)).x
-        found.append(Curve(curve.name, dict(zip(curve.parameters, map(float, np.exp(theta)), strict=True)),
-                           curve.scatter, np.nan, np.nan, points))
+        theta = least_squares(misses, logs, method="lm", max_nfev=200).x
+        values = map(float, np.exp(np.clip(theta, -50, 50)))
+        found.append(Curve(curve.name, dict(zip(curve.parameters, values, strict=True)), curve.scatter, np.nan, np.nan,
+                           points))
     return found
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from archfab.core import UsageError
@@ -45,8 +46,8 @@ class Lots:
 
 
 def read_lots(path: Path, sort: bool = False) -> Lots:
-    """Lots of a CSV file with the columns `lot`, `date` (ISO) or `order`, `dies`, and one of `defects`, `good` and `yield`.
-    Several rows with one lot are its wafers, or its dies where `dies` is 1.
+    """Lots of a CSV file with the columns `lot`, `date` (ISO) or `order`, `dies`, and one of `defects`, `good` and
+    `yield`. Several rows with one lot are its wafers, or its dies where `dies` is 1.
 
     :param sort: whether lots that are not in the order of time are brought into it.
     :raises UsageError: says which line is wrong and why; lots that go backwards in time.
@@ -78,19 +79,19 @@ def read_lots(path: Path, sort: bool = False) -> Lots:
         lots.append(Lot(name, parts[0][0], tuple(dies for _, dies, _ in parts), outcome if count == "defects" else None,
                         None if count == "defects" else outcome))
     made = Lots(tuple(sorted(lots, key=lambda lot: lot.when) if sort else lots), time == "date")
-    for before, after in zip(made.lots, made.lots[1:], strict=False):
+    for before, after in pairwise(made.lots):
         if after.when < before.when:
-            raise UsageError(f"{path}: time goes backwards: lot '{after.name}' ({made.at(after.when)}) stands after lot "
-                             f"'{before.name}' ({made.at(before.when)}); put the right {time}, or bring the lots into "
-                             "order with --sort")
+            raise UsageError(f"{path}: time goes backwards: lot '{after.name}' ({made.at(after.when)}) stands after "
+                             f"lot '{before.name}' ({made.at(before.when)}); put the right {time}, or bring the lots "
+                             "into order with --sort")
     return made
 
 
 def _columns(path: Path, names: Sequence[str]) -> tuple[str, str]:
     times, counts = [n for n in TIMES if n in names], [n for n in COUNTS if n in names]
     if len(times) != 1 or len(counts) != 1 or "dies" not in names:
-        raise UsageError(f"{path} has the columns {', '.join(names) or 'none'}; it needs lot, one of {' and '.join(TIMES)}, "
-                         f"dies, and one of {', '.join(COUNTS)}")
+        raise UsageError(f"{path} has the columns {', '.join(names) or 'none'}; it needs lot, one of "
+                         f"{' and '.join(TIMES)}, dies, and one of {', '.join(COUNTS)}")
     return times[0], counts[0]
 
 

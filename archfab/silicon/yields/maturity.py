@@ -43,9 +43,10 @@ def maturity(lots: Lots, area_mm2: float, rng: np.random.Generator, draws: int =
     :raises UsageError: fewer than three lots whose density is known, or none with a defect.
     """
     densities = tuple(lot_density(lot, area_mm2) for lot in lots.lots)
-    if hopeless := [lot.name for lot, each in zip(lots.lots, densities, strict=True) if not np.isfinite(each.d0_per_cm2)]:
-        raise UsageError(f"lot '{hopeless[0]}' has no good die, so that its defect density has no upper end and no curve "
-                         "goes through it; leave it out, or give defects")
+    if not all(np.isfinite(each.d0_per_cm2) for each in densities):
+        name = next(lot.name for lot, each in zip(lots.lots, densities, strict=True) if np.isinf(each.d0_per_cm2))
+        raise UsageError(f"lot '{name}' has no good die, so that its defect density has no upper end and no curve goes "
+                         "through it; leave it out, or give defects")
     points = Points(np.array([lot.when for lot in lots.lots]), np.array([float(sum(lot.dies)) for lot in lots.lots]),
                     np.array([each.d0_per_cm2 for each in densities]), area_mm2 / 100,
                     lots.lots[0].defects is not None)
@@ -58,11 +59,12 @@ def maturity(lots: Lots, area_mm2: float, rng: np.random.Generator, draws: int =
 def document(found: Maturity, target: float | None = None) -> dict[str, Any]:
     """The same as plain data."""
     lots, best = found.lots, found.curve
-    rows = [{"lot": lot.name, "when": lots.at(lot.when), "rows": len(lot.dies), "dies": sum(lot.dies),
-             **{key: finite(value) for key, value in asdict(density).items()},
-             "alpha_is_infinite": density.alpha is not None and bool(np.isinf(density.alpha)),
-             "deviation": float(deviation)}
-            for lot, density, deviation in zip(lots.lots, found.densities, found.deviations, strict=True)]
+    rows: list[dict[str, Any]] = [
+        {"lot": lot.name, "when": lots.at(lot.when), "rows": len(lot.dies), "dies": sum(lot.dies),
+         **{key: finite(value) for key, value in asdict(density).items()},
+         "alpha_is_infinite": density.alpha is not None and bool(np.isinf(density.alpha)),
+         "deviation": float(deviation)}
+        for lot, density, deviation in zip(lots.lots, found.densities, found.deviations, strict=True)]
     made: dict[str, Any] = {
         "lots": rows, "time": "days" if lots.dated else "order",
         "curve": {"name": best.name, "formula": CURVES[best.name], "scatter": best.scatter ** 0.5,
@@ -94,13 +96,13 @@ def said(made: Mapping[str, Any], found: Maturity) -> list[str]:
     """What the figures mean, in words."""
     best, lines = found.curve, []
     last = float(found.curve.at(found.curve.points.when[-1:])[0])
-    lines.append(f"the lots are best described by {CURVES[best.name]}; at the last lot it stands at {last:.3g} per cm2, and "
-                 f"lots differ by {100 * best.scatter ** 0.5:.0f} % beyond chance")
+    lines.append(f"the lots are best described by {CURVES[best.name]}; at the last lot it stands at {last:.3g} per "
+                 f"cm2, and lots differ by {100 * best.scatter ** 0.5:.0f} % beyond chance")
     if best.name == "constant":
         lines.append("no learning is seen: a constant density describes the lots as well as any curve")
     elif len(made["curves"]) > 1 and made["curves"][1]["difference"] < 2:
-        lines.append(f"{made['curves'][1]['name']} describes them as well (AIC {made['curves'][1]['difference']:.2g} more): "
-                     "do not read far beyond the last lot")
+        lines.append(f"{made['curves'][1]['name']} describes them as well (AIC {made['curves'][1]['difference']:.2g} "
+                     "more): do not read far beyond the last lot")
     if made["excursions"]:
         lines.append(f"more than {EXCURSION:g} deviations off the curve: {', '.join(made['excursions'])}")
     if all(len(lot.dies) == 1 for lot in found.lots.lots):
@@ -115,7 +117,8 @@ def _of_target(target: Mapping[str, Any], best: Curve) -> str:
     if target["reached"] is None:
         floor = best.parameters.get("floor", best.parameters["d0"] if best.name == "constant" else None)
         why = f": the curve goes down to {floor:.3g}" if floor else ""
-        return f"{goal} is not reached by this curve{why}; {100 * (1 - target['never_share']):.0f} % of the curves drawn do"
+        share = 100 * (1 - target['never_share'])
+        return f"{goal} is not reached by this curve{why}; {share:.0f} % of the curves drawn reach it"
     ends = f"{target['low'] or 'never'} to {target['high'] or 'never'}"
     tail = f"; {100 * target['never_share']:.0f} % of the curves drawn never do" if target["never_share"] else ""
     return f"{goal} is reached {target['reached']} (95 %: {ends}){tail}"

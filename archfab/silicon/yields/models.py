@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from archfab.core import UsageError
-from archfab.records import unknown
+from archfab.core import UsageError, unknown
 from archfab.silicon.yields.checks import above_zero, from_zero, share
 
 MODELS = {
@@ -109,8 +108,8 @@ def _negative_binomial(x: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def _alpha(alpha: Any) -> np.ndarray:
     if alpha is None:
-        raise UsageError("the model 'negative-binomial' needs alpha, how strongly defects cluster: 0.3 to 5 in published "
-                         "processes, inf for none (--alpha 2)")
+        raise UsageError("the model 'negative-binomial' needs alpha, how strongly defects cluster: 0.3 to 5 in "
+                         "published processes, inf for none (--alpha 2)")
     found = np.asarray(alpha, dtype=float)
     if np.isnan(found).any() or (found < 0).any():
         raise UsageError(f"alpha of {alpha} is impossible; give a number from 0 up, or inf for no clustering")

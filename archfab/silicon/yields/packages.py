@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archfab.core import UsageError
-from archfab.records import unknown
+from archfab.core import UsageError, unknown
 from archfab.silicon.yields.checks import from_zero, share
 from archfab.silicon.yields.cost import CHIPLET_ACTUARY, Wafer
 from archfab.silicon.yields.dies import dies_per_wafer
@@ -83,6 +82,10 @@ class Known:
         share("the coverage of a test", self.coverage, zero=True)
 
 
+ALL_KNOWN = Known()
+"""A free test that finds every bad die."""
+
+
 @dataclass(frozen=True)
 class SystemCost:
     """What one working system costs in USD; the parts add up to the total."""
@@ -99,14 +102,14 @@ class SystemCost:
     carrier_mm2: float | None
 
 
-def system_cost(dies: Sequence[Die], kind: Package, known: Known = Known(), wafer: Wafer = CHIPLET_ACTUARY,
+def system_cost(dies: Sequence[Die], kind: Package, known: Known = ALL_KNOWN, wafer: Wafer = CHIPLET_ACTUARY,
                 final_test_usd: float = 0.0) -> SystemCost:
     """The cost of a working system of one or more dies in a package.
 
     A die passes its test with Y + (1 - Y)(1 - coverage) and is good, having passed, with q = Y over that. Systems work
     with the product of q and of the bonding yields; those that do not lose their dies and their package. Carriers are
-    tested before dies are bonded unless they are made over the dies. With a perfect free test these are the equations of
-    Chiplet Actuary (Feng and Ma, DAC 2022), but for the micro-bumps, which are paid here for every die.
+    tested before dies are bonded unless they are made over the dies. With a perfect free test these are the equations
+    of Chiplet Actuary (Feng and Ma, DAC 2022), but for the micro-bumps, which are paid here for every die.
 
     :param wafer: how interposers or redistribution layers lie on their wafer.
     :param final_test_usd: of one system, working or not.
@@ -154,7 +157,7 @@ def _carrier(kind: Package, area_mm2: float, wafer: Wafer) -> tuple[float, float
     assert kind.carrier_wafer_usd is not None
     number = dies_per_wafer(area_mm2, wafer.diameter_mm, wafer.edge_mm, wafer.scribe_mm, how=wafer.how)
     if not number:
-        raise UsageError(f"the package '{kind.name}' would need {area_mm2:.6g} mm2 under the dies, which fits on no wafer "
-                         f"of {wafer.diameter_mm:g} mm")
+        raise UsageError(f"the package '{kind.name}' would need {area_mm2:.6g} mm2 under the dies, which fits on no "
+                         f"wafer of {wafer.diameter_mm:g} mm")
     good = good_die_yield(area_mm2, kind.carrier_d0_per_cm2, kind.carrier_alpha)
     return kind.carrier_wafer_usd / number + area_mm2 * kind.bump_usd_per_mm2, good

@@ -66,8 +66,8 @@ def _quantile(confidence: float | None, product: Product) -> float:
     if confidence is None:
         return 0.0
     if product.model not in VARIES:
-        raise UsageError(f"the model '{product.model}' does not say how much wafers differ; with a confidence give one of "
-                         f"{', '.join(VARIES)}")
+        raise UsageError(f"the model '{product.model}' does not say how much wafers differ; with a confidence give one "
+                         f"of {', '.join(VARIES)}")
     if not 0.5 <= confidence < 1:
         raise UsageError(f"a confidence of {confidence:g} is none; give 0.5 to below 1, such as 0.95")
     from scipy.stats import norm
@@ -78,8 +78,8 @@ def _more(units: float, product: Product, mean: float, variance: float, z: float
     """The least number of further wafers with which the units in hand, their mean less z deviations, meet a demand."""
     each, spread = product.units_per_start(), product.variance_per_start() if z else 0.0
     if each <= 0:
-        raise UsageError("no die is good, so that no number of wafers meets a demand; check the defect density (per cm2) "
-                         "and the area (mm2)")
+        raise UsageError("no die is good, so that no number of wafers meets a demand; check the defect density (per "
+                         "cm2) and the area (mm2)")
 
     def met(wafers: int) -> bool:
         return mean + wafers * each - z * math.sqrt(variance + wafers * spread) >= units * (1 - 1e-12)
@@ -98,8 +98,8 @@ def _more(units: float, product: Product, mean: float, variance: float, z: float
 
 @dataclass(frozen=True)
 class Stake:
-    """The money that yield decides about, in USD a lot of wafers: what the good units bring, what the bad dies would have
-    brought, what one point of yield and a defect density lower by `step` bring."""
+    """The money that yield decides about, in USD a lot of wafers: what the good units bring, what the bad dies would
+    have brought, what one point of yield and a defect density lower by `step` bring."""
 
     revenue_usd: float
     lost_usd: float
@@ -127,7 +127,8 @@ def at_stake(wafers: float, product: Product, unit_usd: float, step_per_cm2: flo
 
 @dataclass(frozen=True)
 class Month:
-    """A period of a plan: what is asked for, and the defect density of the wafers that it is made of, where it is known."""
+    """A period of a plan: what is asked for, and the defect density of the wafers that it is made of, where it is
+    known."""
 
     name: str
     units: float

@@ -1,0 +1,165 @@
+"""The words about yield as a user gives them: what they answer, what they draw, what they refuse."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from archfab.cli import main, parser
+from archfab.core import UsageError
+
+LAYER = ("critical-area --area-mm2 100 --width-um 0.1 --space-um 0.1 --length-um 10000 --lines 25000 --x0-um 0.05 "
+         "--d0-short 0.5 --d0-open 0.2 --alpha 2")
+LOTS = "lot,date,dies,good\n" + "".join(
+    f"L{i},2026-{1 + i // 2:02}-{1 + 14 * (i % 2):02},600,{good}\n"
+    for i, good in enumerate((380, 420, 455, 470, 488, 500, 507, 512, 517, 520)))
+
+
+def ask(text):
+    """What a word answers, without starting a program."""
+    asked = parser().parse_args(["silicon", *text.split()])
+    return asked.carry_out(asked)
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("lots.csv").write_text(LOTS)
+    Path("demand.csv").write_text("period,units,d0\njan,10000,0.3\nfeb,20000,0.2\nmar,40000,\n")
+
+
+def test_the_yield_of_the_readme(archfab):
+    answer = archfab("silicon", "yield", "--model", "negative-binomial", "--d0", 0.1, "--alpha", 2, "--area-mm2", 100,
+                     "--json")
+    assert answer.json["yield"] == pytest.approx(1.05 ** -2) and f"{answer.json['yield']:.4f}" == "0.9070"
+    assert answer.json["warnings"] == []
+
+
+def test_intervals_run_from_the_worst_to_the_best_density():
+    found = ask("yield --d0 0.1 --d0-interval 0.05 0.2 --alpha 2 --area-mm2 100")
+    assert (found["low"], found["high"]) == pytest.approx((1.1 ** -2, 1.025 ** -2))
+    cost = ask("die-cost --wafer-usd 9346 --d0 0.1 --d0-interval 0.05 0.2 --alpha 2 --area-mm2 100")
+    assert cost["low"] < cost["cost_usd"] < cost["high"]
+    starts = ask("starts --demand 1e5 --d0 0.1 --d0-interval 0.05 0.2 --alpha 2 --area-mm2 100 --unit-usd 5")
+    assert starts["low"] < starts["wafers"] < starts["high"]
+    assert starts["stake"]["revenue_low_usd"] < starts["stake"]["revenue_usd"] < starts["stake"]["revenue_high_usd"]
+
+
+def test_all_models_side_by_side():
+    found = ask("yield --models all --d0 0.5 --area-mm2 100")
+    names = [(row["model"], row["alpha"]) for row in found["models"]]
+    assert ("negative-binomial", 0.5) in names and ("poisson", None) in names and len(names) == 8
+    assert "--layers" in found["skipped"][0]
+    found = ask("yield --models all --d0 0.5 --area-mm2 100 --layers 8 --alpha 2")
+    assert [row["model"] for row in found["models"]].count("negative-binomial") == 1 and not found["skipped"]
+    assert len(ask("yield --models poisson,murphy --d0 0.5 --area-mm2 100")["models"]) == 2
+    assert ask("yield --observed-yield 0.64 --alpha 2 --area-mm2 100")["d0_per_cm2"] == pytest.approx(0.5)
+    assert ask("yield --d0 0.1 --alpha inf --area-mm2 100")["alpha"] == "inf"
+    halved = ask("yield --d0 0.1 --alpha 2 --area-mm2 100 --systematic-yield 0.5")
+    assert halved["yield"] == pytest.approx(1.05 ** -2 / 2)
+
+
+def test_dies_and_what_they_cost():
+    assert ask("dies --width-mm 26 --height-mm 33")["dies"] == 64
+    found = ask("dies --width-mm 10 --height-mm 10")
+    assert (found["dies"], found["dies_if_lanes_may_lie_on_the_edge"]) == (612, 616)
+    assert ask("dies --width-mm 10 --height-mm 10 --offset-mm 0 0 --png wafer.svg")["dies"] == 597
+    assert Path("wafer.svg").read_text().startswith("<svg")
+    found = ask("die-cost --node 7 --area-mm2 100 --convention chiplet-actuary")
+    assert found["cost_usd"] == pytest.approx(17.88, abs=0.005) and found["low"] < 17.88 < found["high"]
+    assert sum(found["parts"].values()) == pytest.approx(found["cost_usd"])
+    found = ask("die-cost --wafer-usd 1000 --d0 0 --alpha 2 --width-mm 10 --height-mm 10 --how exact")
+    assert found["cost_usd"] == pytest.approx(1000 / 612)
+
+
+def test_systems_starts_layers_and_lots():
+    found = ask("chiplets --node 5 --area-mm2 800 --convention chiplet-actuary")
+    totals = {(row["dies"], row["package"]): row["total_usd"] for row in found["systems"]}
+    assert totals[4, "organic"] == pytest.approx(401.42, abs=0.005) and found["best"]["dies"] == 4
+    found = ask("starts --demand demand.csv --alpha 2 --area-mm2 100 --d0 0.15 --lead 3 --line-yield 0.9")
+    assert [row["period"] for row in found["periods"]] == [-3, -2, -1] and found["units"] == 70000
+    assert [row["d0_per_cm2"] for row in found["periods"]] == [0.3, 0.2, 0.15]
+    found = ask(LAYER)
+    assert found["yields"]["negative-binomial"]["yield"] == pytest.approx(
+        found["yields"]["negative-binomial"]["closed_form"], abs=1e-9)
+    found = ask("maturity lots.csv --area-mm2 100 --target 0.15 --csv out.csv")
+    assert len(found["lots"]) == 10 and found["curve"]["name"] in ("exponential", "exponential-floor", "power")
+    assert found["target"]["reached"].startswith("2026-") and len(Path("out.csv").read_text().splitlines()) == 11
+
+
+WORDS = (
+    "yield --d0 0.1 --alpha 2 --area-mm2 100 --d0-interval 0.05 0.2", "yield --d0 0.1 --models all --area-mm2 100",
+    LAYER, "dies --width-mm 10 --height-mm 12", "die-cost --node 7 --alpha 3 --area-mm2 100",
+    "starts --demand demand.csv --alpha 2 --area-mm2 100 --d0 0.1 --lead 2 --unit-usd 9",
+    "chiplets --node 7 --alpha 3 --area-mm2 400 --dies 2", "maturity lots.csv --area-mm2 100 --target 0.15")
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_every_word_speaks(text, capsys):
+    asked = parser().parse_args(["silicon", *text.split()])
+    document = asked.carry_out(asked)
+    json.dumps(document, allow_nan=False)
+    asked.shown(document)
+    assert len(capsys.readouterr().out) > 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", WORDS)
+def test_every_word_draws(text):
+    ask(f"{text} --png picture.png")
+    with Image.open("picture.png") as image:
+        assert min(image.size) > 300 and len(image.convert("L").getcolors(100_000)) > 20
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("yield --d0 5000 --alpha 2 --area-mm2 10", "per m2, that is 0.5 per cm2"),
+    ("yield --d0 0.001 --alpha 2 --area-mm2 10", "per mm2, that is 0.1 per cm2"),
+    ("yield --d0 0.1 --alpha 2 --area-mm2 900", "larger than one exposure"),
+    ("yield --d0 0.1 --alpha 2 --area-mm2 1e8", "in um2, that is 100 mm2"),
+    ("yield --d0 0.1 --alpha 2 --area-mm2 0.0001", "cm2"), ("yield --d0 0.1 --alpha 1e6 --area-mm2 1", "'poisson'"),
+    ("dies --width-mm 40 --height-mm 10", "one exposure"), ("dies --area-mm2 4 --diameter-mm 12", "12 inches are 300"),
+])
+def test_what_looks_like_another_unit_is_answered_with_a_warning(text, says):
+    assert any(says in sentence for sentence in ask(text)["warnings"])
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("yield --d0 -0.1 --alpha 2 --area-mm2 100", "-0.1"), ("yield --d0 0.1 --alpha 2 --area-mm2 0", "above 0"),
+    ("yield --d0 0.1 --alpha 2 --area-mm2 -3", "-3"), ("yield --d0 0.1 --alpha 2", "--area-mm2"),
+    ("yield --alpha 2 --area-mm2 100", "--d0"), ("yield --d0 0.1 --area-mm2 100", "--alpha"),
+    ("yield --d0 0.1 --model poisson --alpha 2 --area-mm2 100", "--alpha is of the model 'negative-binomial'"),
+    ("yield --d0 0.1 --d0-interval 0.2 0.3 --alpha 2 --area-mm2 100", "does not lie in its interval"),
+    ("yield --d0 0.1 --d0-interval 0.2 0.05 --alpha 2 --area-mm2 100", "lower end first"),
+    ("yield --models all,most --d0 1 --area-mm2 1", "no yield model named 'all'"),
+    ("yield --observed-yield 0.8 --d0 1 --alpha 2 --area-mm2 1", "leave out --d0"),
+    ("yield --observed-yield 80 --alpha 2 --area-mm2 1", "80"),
+    ("yield --d0 0.1 --alpha 2 --area-mm2 1 --png y.gif", ".png or .svg"),
+    ("yield --d0 0.1 --alpha 2 --area-mm2 1 --png no/y.png", "cannot be written"),
+    ("yield --node 9 --alpha 2 --area-mm2 1", "no process node named '9'"),
+    ("critical-area --area-mm2 1 --width-um 1", "--x0-um"), ("critical-area missing.toml", "no file"),
+    (LAYER.replace("--width-um 0.1", "--width-um 0"), "width"), (LAYER.replace("100 ", "1 ", 1), "more than the die's"),
+    ("dies --width-mm 300 --height-mm 300", "does not fit"), ("dies --area-mm2 1e8", "100 mm2"),
+    ("dies --area-mm2 100 --edge-mm 150", "nothing"), ("die-cost --d0 0.1 --alpha 2 --area-mm2 100", "--wafer-usd"),
+    ("die-cost --node 7 --alpha 2 --area-mm2 90000", "cannot be had"),
+    ("die-cost --node 7 --area-mm2 90 --convention mine", "chiplet-actuary"),
+    ("die-cost --node 7 --alpha 2 --area-mm2 90 --how best", "formula, exact"),
+    ("starts --demand -5 --d0 0.1 --alpha 2 --area-mm2 100", "-5"),
+    ("starts --demand nothing.csv --d0 0.1 --alpha 2 --area-mm2 100", "neither a number nor a file"),
+    ("starts --demand lots.csv --d0 0.1 --alpha 2 --area-mm2 100", "period and units"),
+    ("starts --demand 5 --d0 0.1 --alpha 2 --area-mm2 100 --line-yield 95", "95 % are 0.95"),
+    ("chiplets --node 7 --alpha 2 --area-mm2 100 --dies two", "--dies 'two'"),
+    ("chiplets --node 7 --alpha 2 --area-mm2 100 --packages cardboard", "organic"),
+    ("chiplets --node 7 --alpha 2 --area-mm2 9e6", "nothing of it can be made"),
+    ("maturity gone.csv --area-mm2 100", "no file"), ("maturity lots.csv --area-mm2 0", "above 0"),
+    ("maturity lots.csv --area-mm2 100 --target -1", "target"),
+])
+def test_wrong_requests_say_what_is_legal(text, says):
+    with pytest.raises(UsageError) as error:
+        ask(text)
+    assert says in str(error.value)
+
+
+def test_a_wrong_request_ends_with_two(capsys):
+    assert main(["silicon", "yield", "--d0", "-1", "--alpha", "2", "--area-mm2", "100"]) == 2
+    assert "impossible" in capsys.readouterr().err

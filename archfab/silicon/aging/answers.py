@@ -107,13 +107,14 @@ def interval_of(found: ParameterSet) -> str:
     if found.replicates:
         return f"95 %, from {len(found.replicates)} bootstrap samples of the fit"
     return ("95 % of an assumed spread of the parameters (amplitude 30 %, power of overdrive .5, power of time .02, "
-            "activation .02 eV, growing away from 1 V overdrive, 398 K and 10,000 s), widened to the other published form")
+            "activation .02 eV, growing away from 1 V overdrive, 398 K and 10,000 s), widened to the other published "
+            "form")
 
 
 def derate(asked: argparse.Namespace) -> Document:
     found = chosen(asked)
-    grid = [listed(name, getattr(asked, name)) for name in ("vdd", "kelvin", "duty", "years")]
-    rows = derate_table(grid[0], asked.vth, *grid[1:], found, asked.alpha)
+    rows = derate_table(listed("vdd", asked.vdd), asked.vth, listed("kelvin", asked.kelvin), listed("duty", asked.duty),
+                        listed("years", asked.years), found, asked.alpha)
     about = f"{found.model}, {found.name} ({found.source}); threshold {asked.vth:g} V"
     if asked.csv:
         pictures.write(asked.csv, table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows]))

@@ -68,15 +68,15 @@ def add(word: Word) -> None:
     parameters(one)
 
     one = word("avs", "an adaptive supply: the least voltage at each time that keeps the speed",
-               "archfab silicon avs --vdd 1.1 --vth 0.5 --kelvin 378 --duty 0.5 --years 10 --png avs.png", answered("avs"),
-               showing.avs)
+               "archfab silicon avs --vdd 1.1 --vth 0.5 --kelvin 378 --duty 0.5 --years 10 --png avs.png",
+               answered("avs"), showing.avs)
     conditions(one)
     one.add_argument("--years", type=float, default=10.0, help="the lifetime (default 10)")
     one.add_argument("--margin", type=float, default=0.0,
                      help="share by which the delay may exceed that of a fresh chip at --vdd (default 0)")
     one.add_argument("--step-mv", type=float, default=10.0, help="steps of the supply (default 10)")
     one.add_argument("--most-vdd", type=float, help="the highest supply (default 1.3 times --vdd)")
-    one.add_argument("--times", type=int, default=24, help="times at which it may change, by log time and again by time")
+    one.add_argument("--times", type=int, default=24, help="how often it may change, by log time and again by time")
     one.add_argument("--csv", type=Path, help="the schedule as a file")
     parameters(one)
 

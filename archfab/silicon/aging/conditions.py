@@ -24,8 +24,8 @@ def numbers(name: str, values: Any) -> Array:
         found = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
         raise UsageError(f"{name} is {values!r}, which is no number") from None
-    if not np.isfinite(found).all():
-        raise refuse(name, float(np.atleast_1d(found)[np.atleast_1d(~np.isfinite(found))][0]), "only finite numbers can be used")
+    if (bad := first(found, ~np.isfinite(found))) is not None:
+        raise refuse(name, bad, "only finite numbers can be used")
     return found
 
 

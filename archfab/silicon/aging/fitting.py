@@ -40,7 +40,8 @@ class Estimated:
 class Fit:
     """A model fitted to measurements. `noise_mv` and `noise_share`: standard deviation = sqrt(mv^2 + (share shift)^2);
     `device_share`: how much devices differ. `held`: why a parameter was not fitted. `forecast_mv`: the root mean square
-    miss in the last decade of stress by a fit of the stress before it."""
+    miss in the last decade of stress by a fit of the stress before it; `runs`: how far misses that follow each other in
+    time go together, a correlation that is about 0 where the model has the right shape."""
 
     model: str
     values: Mapping[str, float]
@@ -54,6 +55,7 @@ class Fit:
     bic: float
     rows: int
     forecast_mv: float | None
+    runs: float
     replicates: tuple[Mapping[str, float], ...] = field(repr=False, default=())
 
     def as_set(self, name: str) -> ParameterSet:
@@ -88,8 +90,8 @@ class Problem:
         self.free = [each for each in model.parameters if each.name not in self.held]
         self.fixed = {each.name: each.default for each in model.parameters if each.name in self.held}
         if len(data.rows) <= len(self.free) + 2:
-            raise UsageError(f"{len(data.rows)} measurements cannot tell the {len(self.free)} parameters of {model.name} "
-                             "and the noise; give more")
+            raise UsageError(f"{len(data.rows)} measurements cannot tell the {len(self.free)} parameters of "
+                             f"{model.name} and the noise; give more")
 
     def values(self, line: Sequence[float] | Array) -> dict[str, float]:
         found = {each.name: from_line(each, float(place)) for each, place in zip(self.free, line, strict=True)}
@@ -118,8 +120,8 @@ class Problem:
 
 
 def noise_of(residuals: Array, shift: Array) -> tuple[float, float]:
-    """The noise's two parts by maximum likelihood: one in mV, one as a share of the shift. Their ratio is searched as an
-    angle; the size that is best for a ratio is known."""
+    """The noise's two parts by maximum likelihood: one in mV, one as a share of the shift. Their ratio is searched as
+    an angle; the size that is best for a ratio is known."""
     size = float(np.sqrt((shift ** 2).mean())) or 1.0
     angle = np.linspace(0, np.pi / 2, ANGLES)[:, None]
     parts = np.cos(angle) ** 2 + (np.sin(angle) * shift / size) ** 2 + 1e-12
@@ -157,7 +159,13 @@ def fit(model: Model, data: Measurements, samples: int = 200, seed: int = 0, for
     return Fit(model.name, problem.values(best.x), intervals(problem, best.x, lines), problem.held, *noise, differs,
                float(np.sqrt(((target - shift) ** 2).mean())), surprise + 2 * count,
                surprise + count * math.log(number), number, forecast_mv(model, data) if forecast else None,
-               tuple(problem.values(line) for line in lines))
+               runs_of(data, residuals), tuple(problem.values(line) for line in lines))
+
+
+def runs_of(data: Measurements, residuals: Array) -> float:
+    """The correlation of neighbouring standardised misses of a device."""
+    same = data.device[1:] == data.device[:-1]
+    return float((residuals[1:] * residuals[:-1])[same].mean() / (residuals ** 2).mean()) if same.any() else 0.0
 
 
 def device_share(data: Measurements, target: Array, shift: Array, sigma: Array) -> float:

@@ -65,7 +65,7 @@ class Measurements:
             if len(phases) > 2 or not phases[0][2] or (len(phases) == 2 and phases[1][2]):
                 self.long.append(places)
                 continue
-            ended = max((self.seconds[i] for i in places if not self.recovering[i]))
+            ended = max(self.seconds[i] for i in places if not self.recovering[i])
             for i in places:
                 self.over[i], self.hot[i], self.duty[i] = phases[0]
                 self.stress_s[i] = min(self.seconds[i], ended)
@@ -121,7 +121,8 @@ def read_measurements(path: Path, vth_v: float | None = None) -> Measurements:
                 if line.strip() and not line.startswith("#")]
     table = [[cell.strip() for cell in row] for row in csv.reader(line for _, line in numbered)]
     if not table:
-        raise UsageError(f"{path} is empty; its header names columns, e.g. device,phase,seconds,overdrive_v,kelvin,dvth_mv")
+        raise UsageError(f"{path} is empty; its header names columns, e.g. "
+                         "device,phase,seconds,overdrive_v,kelvin,dvth_mv")
     header = table[0]
     for name in header:
         if name not in COLUMNS:

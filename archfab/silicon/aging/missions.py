@@ -119,7 +119,7 @@ def read_mission(path: Path, cycle_hours: float = 24.0) -> Mission:
         return mission_of(rows, cycle(float(hours)), path.name)
     table = list(csv.reader(line for line in text.splitlines() if line.strip() and not line.startswith("#")))
     if not table:
-        raise UsageError(f"{path} is empty; a header with some of {', '.join(COLUMNS)} and a row for each phase are legal")
+        raise UsageError(f"{path} is empty; legal: a header with some of {', '.join(COLUMNS)}, a row for each phase")
     header = [cell.strip() for cell in table[0]]
     if len(set(header)) < len(header):
         raise UsageError(f"{path}: a column is there twice: {', '.join(header)}")

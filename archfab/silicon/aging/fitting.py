@@ -135,7 +135,7 @@ def fit(model: Model, data: Measurements, samples: int = 200, seed: int = 0, for
     """A model's parameters by weighted least squares, on scales on which they are unbounded, with bootstrap intervals.
 
     Where the file gives no sigma, noise is sqrt(s^2 + (r dVth)^2), found by maximum likelihood in turns with the fit.
-    Bootstrap samples have standardised residuals, drawn anew, and differences between devices as large as found; each
+    Bootstrap samples have standardised residuals, drawn anew, and differences between devices as large as found (and as uncertain); each
     is fitted from the optimum with the derivatives there, and in full where that does not settle.
 
     :raises UsageError: too few measurements.
@@ -154,8 +154,8 @@ def fit(model: Model, data: Measurements, samples: int = 200, seed: int = 0, for
     residuals = (target - shift) / sigma
     surprise = float((np.log(2 * np.pi * sigma ** 2) + residuals ** 2).sum())
     count = free + (2 if known is None else 0)
-    differs = device_share(data, target, shift, sigma)
-    lines = bootstrap(problem, best, residuals, shift, sigma, differs, samples, np.random.default_rng(seed))
+    differs, freedom = device_share(problem, shift, sigma)
+    lines = bootstrap(problem, best, residuals, shift, sigma, (differs, freedom), samples, np.random.default_rng(seed))
     return Fit(model.name, problem.values(best.x), intervals(problem, best.x, lines), problem.held, *noise, differs,
                float(np.sqrt(((target - shift) ** 2).mean())), surprise + 2 * count,
                surprise + count * math.log(number), number, forecast_mv(model, data) if forecast else None,
@@ -168,20 +168,23 @@ def runs_of(data: Measurements, residuals: Array) -> float:
     return float((residuals[1:] * residuals[:-1])[same].mean() / (residuals ** 2).mean()) if same.any() else 0.0
 
 
-def device_share(data: Measurements, target: Array, shift: Array, sigma: Array) -> float:
-    """How much devices differ in the size of their shift, beyond what noise makes: a standard deviation, as a share."""
-    if len(data.devices) < 3:
-        return 0.0
+def device_share(problem: Problem, shift: Array, sigma: Array) -> tuple[float, int]:
+    """How much devices differ in the size of their shift, beyond what noise makes: a standard deviation, as a share, and
+    its degrees of freedom. Size, overdrive and temperature take one device each; with none left, nothing is known."""
+    data, target = problem.data, problem.data.dvth_mv
+    freedom = len(data.devices) - 1 - sum(each.needs in ("overdrive", "kelvin") for each in problem.free)
+    if freedom < 1:
+        return 0.0, 1
     scales, errors = [], []
     for device in range(len(data.devices)):
         mine = data.device == device
         weight = float((shift[mine] ** 2 / sigma[mine] ** 2).sum())
         scales.append(float((shift[mine] * target[mine] / sigma[mine] ** 2).sum()) / weight - 1)
         errors.append(1 / weight)
-    return math.sqrt(max(0.0, float(np.mean(np.square(scales))) - float(np.mean(errors))))
+    return math.sqrt(max(0.0, float(np.sum(np.square(scales))) / freedom - float(np.mean(errors)))), freedom
 
 
-def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma: Array, differs: float, samples: int,
+def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma: Array, devices: tuple[float, int], samples: int,
               rng: np.random.Generator) -> list[Array]:
     """The parameters of bootstrap samples, on the scales on which they are fitted."""
     back = np.linalg.pinv(best.jac, rcond=1e-10)
@@ -193,6 +196,7 @@ def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma
             1.0, float(np.sqrt((drawn_from ** 2).mean())))
     lines = []
     for _ in range(samples):
+        differs = devices[0] * math.sqrt(devices[1] / rng.chisquare(devices[1]))     # known no better than that
         scale = 1 + differs * rng.standard_normal(len(data.devices))
         target = shift * scale[data.device] + sigma * rng.choice(drawn_from, number)
         line, move = best.x.copy(), np.inf
@@ -204,7 +208,7 @@ def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma
                 break
         if move >= SETTLED or not np.isfinite(line).all():
             line = least_squares(lambda at, aim=target: (problem.predicted(at) - aim) / sigma, best.x, x_scale="jac",
-                                 max_nfev=25, ftol=1e-6, xtol=1e-6).x
+                                 max_nfev=12, ftol=1e-6, xtol=1e-6).x
         lines.append(line)
     return lines
 

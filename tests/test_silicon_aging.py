@@ -121,8 +121,8 @@ def test_whatever_the_profile(name, phases, data):
 @EVERY
 def test_hotter_higher_longer_and_more_duty_are_never_less(name):
     found = set_for(name)
-    over, kelvin, duty, time = np.meshgrid([0.2, 0.5, 0.9], [250, 300, 400], [0, 0.01, 0.3, 0.9, 1], np.geomspace(1, 1e9, 7),
-                                           indexing="ij")
+    over, kelvin, duty, time = np.meshgrid([0.2, 0.5, 0.9], [250, 300, 400], [0, 0.01, 0.3, 0.9, 1],
+                                           np.geomspace(1, 1e9, 7), indexing="ij")
     shift = found.shift_mv(over, kelvin, duty, time)
     for axis in range(4):
         assert (np.diff(shift, axis=axis) >= -1e-12).all()
@@ -135,7 +135,8 @@ def test_recovery_never_goes_below_the_permanent_part():
     assert (np.diff(forever) <= 0).all() and forever[-1] == pytest.approx(float(alone), rel=1e-3)
     some = dict(set_for("reaction-diffusion").values, permanent=0.4)
     model = MODELS["reaction-diffusion"]
-    left = model.recovering_mv(some, 0.6, 378, 1.0, 1e5, np.array([0, 1e30])) / model.stressed_mv(some, 0.6, 378, 1.0, 1e5)
+    full = model.stressed_mv(some, 0.6, 378, 1.0, 1e5)
+    left = model.recovering_mv(some, 0.6, 378, 1.0, 1e5, np.array([0, 1e30])) / full
     assert left.tolist() == pytest.approx([1, 0.4])
 
 
@@ -251,8 +252,8 @@ def test_a_power_law_mission_by_hand():
     model, mission = plain.of, Mission((Phase("high", 6, 1.1, 378, 1), Phase("low", 18, 1.0, 378, 1)))
     worth = (model.stressed_mv(values, 0.5, 378, 1, 1.0) / model.stressed_mv(values, 0.6, 378, 1, 1.0)) ** 6
     went = course(mission, 0.5, 2, plain)
-    days = went.years[-1] * 365.25
-    assert went.end_mv[-1] == pytest.approx(float(model.stressed_mv(values, 0.6, 378, 1, days * 3600 * (6 + 18 * worth))))
+    seconds = went.years[-1] * 365.25 * 3600 * (6 + 18 * worth)
+    assert went.end_mv[-1] == pytest.approx(float(model.stressed_mv(values, 0.6, 378, 1, seconds)))
 
 
 def test_a_lifetime_is_the_inverse_of_its_guardband():

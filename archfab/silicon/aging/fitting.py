@@ -115,8 +115,9 @@ class Problem:
         return [line for _, line in sorted(found, key=lambda each: each[0])[:BEST_STARTS]]
 
     def solved(self, start: Array, target: Array, sigma: Array) -> Any:
-        return least_squares(lambda line: (self.predicted(line) - target) / sigma, start, method="trf", x_scale="jac",
-                             max_nfev=100, ftol=1e-10, xtol=1e-10, gtol=1e-10)
+        with np.errstate(over="ignore"):
+            return least_squares(lambda line: (self.predicted(line) - target) / sigma, start, method="trf",
+                                 x_scale="jac", max_nfev=100, ftol=1e-10, xtol=1e-10, gtol=1e-10)
 
 
 def noise_of(residuals: Array, shift: Array) -> tuple[float, float]:
@@ -135,8 +136,8 @@ def fit(model: Model, data: Measurements, samples: int = 200, seed: int = 0, for
     """A model's parameters by weighted least squares, on scales on which they are unbounded, with bootstrap intervals.
 
     Where the file gives no sigma, noise is sqrt(s^2 + (r dVth)^2), found by maximum likelihood in turns with the fit.
-    Bootstrap samples have standardised residuals, drawn anew, and differences between devices as large as found (and as uncertain); each
-    is fitted from the optimum with the derivatives there, and in full where that does not settle.
+    Bootstrap samples have standardised residuals, drawn anew, and differences between devices as large as found (and as
+    uncertain); each is fitted from the optimum with the derivatives there, and in full where that does not settle.
 
     :raises UsageError: too few measurements.
     """
@@ -169,8 +170,8 @@ def runs_of(data: Measurements, residuals: Array) -> float:
 
 
 def device_share(problem: Problem, shift: Array, sigma: Array) -> tuple[float, int]:
-    """How much devices differ in the size of their shift, beyond what noise makes: a standard deviation, as a share, and
-    its degrees of freedom. Size, overdrive and temperature take one device each; with none left, nothing is known."""
+    """How much devices differ in the size of their shift, beyond what noise makes: a standard deviation, as a share,
+    and its degrees of freedom. Size, overdrive and temperature take one device each; with none left, nothing is known."""
     data, target = problem.data, problem.data.dvth_mv
     freedom = len(data.devices) - 1 - sum(each.needs in ("overdrive", "kelvin") for each in problem.free)
     if freedom < 1:
@@ -184,8 +185,8 @@ def device_share(problem: Problem, shift: Array, sigma: Array) -> tuple[float, i
     return math.sqrt(max(0.0, float(np.sum(np.square(scales))) / freedom - float(np.mean(errors)))), freedom
 
 
-def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma: Array, devices: tuple[float, int], samples: int,
-              rng: np.random.Generator) -> list[Array]:
+def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma: Array,
+              devices: tuple[float, int], samples: int, rng: np.random.Generator) -> list[Array]:
     """The parameters of bootstrap samples, on the scales on which they are fitted."""
     back = np.linalg.pinv(best.jac, rcond=1e-10)
     error = np.sqrt(np.maximum(np.einsum("ij,ij->i", back, back), 1e-30))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -41,7 +42,7 @@ class Mission:
 
     @property
     def hours(self) -> float:
-        return sum(phase.hours for phase in self.phases)
+        return round(math.fsum(phase.hours for phase in self.phases), 9)
 
     def plain(self) -> list[dict[str, Any]]:
         return [asdict(phase) for phase in self.phases]

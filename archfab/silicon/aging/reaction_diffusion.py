@@ -9,7 +9,6 @@ import numpy as np
 
 from archfab.silicon.aging.model import Model, Parameter, Step, Values, alternating, level
 
-
 Rested = tuple[float, float, float, float]
 
 

@@ -10,7 +10,6 @@ from archfab.silicon.aging.fitting import Fit
 from archfab.silicon.aging.measurements import Measurements
 from archfab.silicon.aging.models import model_named
 
-
 SHAPE = 4.0         # standard errors of a correlation of 0 from which a model's shape is doubted
 
 
@@ -60,8 +59,8 @@ def sentences(data: Measurements, fits: Sequence[Fit]) -> list[str]:
             said.append(f"by BIC, which charges more for parameters, "
                         f"{min(fits, key=lambda each: each.bic).model} is best")
     if fits[0].runs > SHAPE / math.sqrt(len(data.rows)):
-        said.append(f"{fits[0].model} has not the shape of these measurements: its misses go together in time (correlation "
-                    f"{fits[0].runs:.2f}), so its intervals are too narrow")
+        said.append(f"{fits[0].model} has not the shape of these measurements: its misses go together in time "
+                    f"(correlation {fits[0].runs:.2f}), so its intervals are too narrow")
     known = [each for each in fits if each.forecast_mv is not None]
     if known:
         ahead = min(known, key=lambda each: each.forecast_mv or math.inf)

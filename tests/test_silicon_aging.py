@@ -151,13 +151,13 @@ def test_reaction_diffusion_recovers_by_half_where_its_square_root_says_so():
 def test_traps_follow_their_differential_equation():
     """Against a fine Euler integration, with a level that falls below what is held and rises again."""
     capture, emission = np.array([1.0, 0.1, 3.0]), np.array([0.5, 0.3, 0.01])
-    held, slow, dt = np.zeros(3), np.zeros(3), 1e-4
+    held, slow, dt = np.zeros(3), np.zeros(3), 5e-4
     for level, duty, seconds in ((10.0, 0.6, 2.0), (3.0, 0.4, 3.0), (0.0, 0.5, 0.4), (6.0, 1.0, 1.0), (2.0, 1.0, 1.0)):
         held = moved(level, capture, emission, duty if level else 0.0, seconds)(held)
         for _ in range(round(seconds / dt)):
             on = duty if level else 0.0
             slow = slow + dt * (on * capture * np.maximum(level - slow, 0) - (1 - on) * emission * slow)
-    assert held == pytest.approx(slow, rel=2e-3)
+    assert held == pytest.approx(slow, rel=5e-3)
 
 
 def test_hole_trapping_is_logarithmic_in_both_directions():

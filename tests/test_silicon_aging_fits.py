@@ -56,7 +56,8 @@ def test_coverage_over_forty_experiments(name):
     assert inside >= 33         # of 40, at 95 % each: fewer has a chance below 1 %
 
 
-@pytest.mark.parametrize("name", ["reaction-diffusion", "two-component", "hole-trapping"])
+@pytest.mark.parametrize("name", ["two-component", pytest.param("reaction-diffusion", marks=pytest.mark.slow),
+                                  pytest.param("hole-trapping", marks=pytest.mark.slow)])
 def test_the_model_that_made_the_data_wins_and_forecasts_best(name):
     fits = compared(list(MODELS.values()), made(name, 7), samples=20, seed=0)
     assert fits[0].model == name and fits[1].aic - fits[0].aic > 50

@@ -171,7 +171,7 @@ def runs_of(data: Measurements, residuals: Array) -> float:
 
 def device_share(problem: Problem, shift: Array, sigma: Array) -> tuple[float, int]:
     """How much devices differ in the size of their shift, beyond what noise makes: a standard deviation, as a share,
-    and its degrees of freedom. Size, overdrive and temperature take one device each; with none left, nothing is known."""
+    and its degrees of freedom. Size, overdrive and temperature take one device each; with none left none is known."""
     data, target = problem.data, problem.data.dvth_mv
     freedom = len(data.devices) - 1 - sum(each.needs in ("overdrive", "kelvin") for each in problem.free)
     if freedom < 1:

@@ -3,14 +3,22 @@
 import csv
 import json
 import math
+import re
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from archfab.cli import parser
+from archfab.core import UsageError
 from archfab.silicon.aging.command import MODELS as NAMES
+from archfab.silicon.aging.measurements import read_measurements
+from archfab.silicon.aging.missions import read_mission
 from archfab.silicon.aging.models import MODELS
-from archfab.silicon.aging.parameters import set_for
+from archfab.silicon.aging.parameters import read_set, set_for, write_set
 from archfab.silicon.aging.planted import experiment
 
 AT = ("--vdd", 1.1, "--vth", 0.5, "--kelvin", 378)
@@ -56,6 +64,14 @@ def test_the_issue_in_its_own_words(archfab, tmp_path):
     assert found["other_form"]["times_ours"] == 4.44 and found["origin"] == "literature"
     assert found["drive_current_loss"] == pytest.approx(1 - 1 / found["delay_ratio"], rel=1e-2)
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_gate_field_is_the_overdrive_across_its_oxide(ask):
+    """0.6 V across 1.5 nm are 4 MV/cm."""
+    plain, field = ask("aging", *AT), ask("aging", "--vdd", 0.9, *AT[2:], "--field-mv-cm", 4, "--oxide-nm", 1.5)
+    assert field["dvth_mv"] == plain["dvth_mv"] == 34.3 and field["delay_ratio"] > plain["delay_ratio"]
+    assert [row["dvth_mv"] for row in plain["over_time"]] == sorted(row["dvth_mv"] for row in field["over_time"])
+    assert plain["over_time"][-1]["years"] == 10 and plain["over_time"][-1]["dvth_mv"] == 34.3
 
 
 def test_a_person_sees_the_gap_between_published_parameters(ask):
@@ -128,6 +144,10 @@ BAD = [
     (("aging", *AT, "--years", 0, "--png", "x.png"), "no curve"),
     (("derate", "--vdd", "1.1;1.2", "--vth", 0.5, "--kelvin", 378), "commas"),
     (("derate", "--vdd", "1.1", "--vth", 0.5, "--kelvin", 378, "--csv", "no/where.csv"), "cannot be written"),
+    (("aging", *AT, "--field-mv-cm", 6), "--oxide-nm"),
+    (("aging", *AT, "--field-mv-cm", 60, "--oxide-nm", 1), "MV/cm"),
+    (("aging", *AT, "--field-mv-cm", 6, "--oxide-nm", 1800), "nanometres"),
+    (("avs", *AT, "--step-mv", 1e-6), "supplies"),
     (("lifetime", *AT), "either --guardband"), (("lifetime", *AT, "--guardband", 5), "give 0.05"),
     (("lifetime", *AT, "--guardband", 0.1, "--years", 3), "either --guardband"),
     (("lifetime", "--vth", 0.5, "--years", 3), "--mission"),
@@ -177,6 +197,8 @@ GOOD = [f"1,stress,{10 ** i},1,398,{5 + 3 * i}" for i in range(9)]
     (HEAD, {2: "1,stress,-1,1,398,9"}, "forwards"), (HEAD, {2: "1,stress,100,0,398,9"}, "above the threshold"),
     (HEAD, {2: "1,recovery,100,1,398,9"}, "it is stress"), (HEAD, {2: "1,relax,100,1,398,9"}, "no phase named 'relax'"),
     (HEAD, {2: "1,stress,100,1,398"}, "5 cells"), (HEAD, {2: "1,stress,100,1500,398,9"}, "millivolts"),
+    (HEAD.replace("overdrive_v", "field_mv_cm"), {}, "--oxide-nm"),
+    (HEAD, {2: '1,stress,"100,1,398,9'}, "no CSV file"),
     (HEAD.replace("dvth_mv", "dvth"), {}, "did you mean 'dvth_v'"), (HEAD.replace("dvth_mv", "sigma_mv"), {}, "dvth_v"),
     (HEAD.replace("kelvin", "duty"), {}, "kelvin is missing"), (HEAD.replace("overdrive_v", "stress_v"), {}, "--vth"),
     (HEAD, {i: GOOD[i].rsplit(",", 1)[0] + f",{0.005 + 0.003 * i}" for i in range(9)}, "name the column dvth_v"),
@@ -200,8 +222,29 @@ def test_parameter_files_that_are_wrong(archfab, tmp_path, text, said):
     assert said in archfab("silicon", "aging", *AT, "--parameters", "p.toml", code=2).err
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_files_are_read_or_refused_and_nothing_else(data):
+    """Files in which any cell, comma or line end was replaced by anything."""
+    name, read, text = data.draw(st.sampled_from([
+        ("m.csv", read_mission, MISSION), ("s.csv", read_measurements, HEAD + "\n".join(GOOD)),
+        ("m.toml", read_mission, "cycle_hours = 24\n[[phase]]\nhours = 3\nvdd_v = 1.1\nkelvin = 358\nduty = 1\n"),
+        ("p.toml", read_set, write_set(set_for("hole-trapping")))]))
+    parts = re.split(r"([,\n = ])", text)
+    for _ in range(data.draw(st.integers(1, 3))):
+        odd = st.sampled_from(["", "nan", "-1", "1e400", "0", '"', "true", "9" * 400, "[", "\x00", "é", "#", "inf",
+                               "1e-300"])
+        parts[data.draw(st.integers(0, len(parts) - 1))] = data.draw(odd | st.text(max_size=4))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_text("".join(parts), encoding="utf-8", errors="replace")
+        try:
+            assert read(path) is not None
+        except UsageError as error:
+            assert len(str(error)) > 10
+
+
 def test_gate_voltages_and_hours_are_the_same_measurements(tmp_path):
-    from archfab.silicon.aging.measurements import read_measurements
     (tmp_path / "a.csv").write_text(HEAD + "\n".join(GOOD))
     (tmp_path / "b.csv").write_text("device,phase,hours,stress_v,kelvin,dvth_v\n" + "\n".join(
         f"1,stress,{10 ** i / 3600!r},-1.4,398,{(5 + 3 * i) / 1000}" for i in range(9)))

@@ -13,6 +13,8 @@ from archfab.silicon.aging.conditions import YEAR_S, duration, overdrive, share,
 from archfab.silicon.aging.effects import ALPHA, delay_of
 from archfab.silicon.aging.parameters import REFERENCE, ParameterSet
 
+MOST_SUPPLIES = 10_000
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -59,6 +61,8 @@ def schedule(vdd_v: float, vth_v: float, kelvin: float, duty: float, years: floa
         raise UsageError(f"a life of {years:g} years has nothing to be scheduled; give more than a second")
     if not step_mv > 0 or not np.isfinite(step_mv):
         raise UsageError(f"a voltage step of {step_mv:g} mV is none; give more than 0, e.g. 10")
+    if (most_v or 1.3 * vdd_v) / (step_mv / 1000) > MOST_SUPPLIES:
+        raise UsageError(f"steps of {step_mv:g} mV make more than {MOST_SUPPLIES:,} supplies; give larger ones")
     if times < 1:
         raise UsageError(f"{times} times are none; give 1 or more")
     most = float(voltage("the highest supply", most_v if most_v is not None else 1.3 * vdd_v, least=vdd_v))

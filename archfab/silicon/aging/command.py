@@ -27,6 +27,8 @@ def add(word: Word) -> None:
                showing.aging)
     conditions(one)
     one.add_argument("--years", type=float, default=10.0, help="time in use (default 10)")
+    one.add_argument("--field-mv-cm", type=float, help="gate field of the stress in MV/cm, in place of the supply's")
+    one.add_argument("--oxide-nm", type=float, help="oxide that the field is across, in nm of SiO2")
     parameters(one)
 
     one = word("derate", "a table of delay factors over voltage, temperature, duty cycle and years",
@@ -86,6 +88,7 @@ def add(word: Word) -> None:
     one.add_argument("file", type=Path, metavar="MEASUREMENTS",
                      help="CSV: device, phase, seconds, overdrive_v (or stress_v with --vth), kelvin, dvth_mv")
     one.add_argument("--vth", type=float, help="threshold voltage, where the file has stress_v")
+    one.add_argument("--oxide-nm", type=float, help="oxide in nm of SiO2, where the file has field_mv_cm")
     one.add_argument("--models", default="all", metavar="M,M", help=f"which (default all): {', '.join(MODELS)}")
     one.add_argument("--samples", type=int, default=200, help="bootstrap samples (default 200)")
     one.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")

@@ -77,6 +77,16 @@ def duration(name: str, values: Any) -> Array:
     return found
 
 
+def overdrive_of_field_v(field_mv_cm: Any, oxide_nm: Any) -> Array:
+    """The overdrive in volts that makes a field in MV/cm across an oxide: field times thickness (of SiO2)."""
+    field, oxide = numbers("the gate field", field_mv_cm), numbers("the oxide thickness", oxide_nm)
+    if (bad := first(oxide, (oxide < 0.3) | (oxide > 100))) is not None:
+        raise refuse("the oxide thickness", bad, "nanometres from 0.3 to 100 are legal")
+    if (bad := first(field, (field <= 0) | (field > 20))) is not None:
+        raise refuse("the gate field", bad, "MV/cm above 0 and up to 20 are legal (oxides break below that)")
+    return np.asarray(field * oxide / 10)
+
+
 def overdrive(vdd_v: Any, vth_v: Any) -> Array:
     """Volts of the gate above the threshold, which have to be more than none."""
     supply, threshold = voltage("the supply voltage", vdd_v), voltage("the threshold voltage", vth_v)

@@ -70,8 +70,8 @@ def mission_of(rows: Sequence[Mapping[str, Any]], cycle_hours: float, where: str
                     raise UsageError(f"{at} {key} is missing; legal: {', '.join(COLUMNS)}")
                 return default
             try:
-                return float(given)
-            except (TypeError, ValueError):
+                return float("true" if isinstance(given, bool) else given)
+            except (TypeError, ValueError, OverflowError):
                 raise UsageError(f"{at} {key} is {given!r}, which is no number") from None
 
         has_hours, has_share = (row.get(key) not in (None, "") for key in ("hours", "share"))
@@ -118,7 +118,11 @@ def read_mission(path: Path, cycle_hours: float = 24.0) -> Mission:
         if isinstance(hours, bool) or not isinstance(hours, int | float):
             raise UsageError(f"{path}: cycle_hours is {hours!r}, which is no number")
         return mission_of(rows, cycle(float(hours)), path.name)
-    table = list(csv.reader(line for line in text.splitlines() if line.strip() and not line.startswith("#")))
+    try:
+        table = list(csv.reader((line for line in text.splitlines() if line.strip() and not line.startswith("#")),
+                                strict=True))
+    except csv.Error as error:
+        raise UsageError(f"{path} is no CSV file: {error}") from None
     if not table:
         raise UsageError(f"{path} is empty; legal: a header with some of {', '.join(COLUMNS)}, a row for each phase")
     header = [cell.strip() for cell in table[0]]

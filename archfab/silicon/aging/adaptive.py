@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from archfab.core import UsageError
 from archfab.silicon.aging.conditions import YEAR_S, duration, overdrive, share, temperature, voltage
 from archfab.silicon.aging.effects import ALPHA, delay_of
 from archfab.silicon.aging.parameters import REFERENCE, ParameterSet
+
+MOST_SUPPLIES = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ def schedule(vdd_v: float, vth_v: float, kelvin: float, duty: float, years: floa
              step_mv: float = 10.0, most_v: float | None = None, times: int = 24,
              parameters: ParameterSet = REFERENCE, alpha: float = ALPHA) -> Schedule:
     """The least supply, in steps up from `vdd_v`, that keeps the delay within that of a fresh chip at `vdd_v` times
-    1 + margin, from one time to the next: `times` from one second on, evenly in the logarithm of time, and as many evenly
-    in time.
+    1 + margin, from one time to the next: `times` from one second on, evenly in the logarithm of time, and as many
+    evenly in time.
 
     A higher supply is faster and ages faster: the shift of each interval is computed at the supply that it has, and the
     supply has to be enough at the interval's end. Shifts rise with the supply, so the least supply that is enough at
@@ -58,6 +61,8 @@ def schedule(vdd_v: float, vth_v: float, kelvin: float, duty: float, years: floa
         raise UsageError(f"a life of {years:g} years has nothing to be scheduled; give more than a second")
     if not step_mv > 0 or not np.isfinite(step_mv):
         raise UsageError(f"a voltage step of {step_mv:g} mV is none; give more than 0, e.g. 10")
+    if (most_v or 1.3 * vdd_v) / (step_mv / 1000) > MOST_SUPPLIES:
+        raise UsageError(f"steps of {step_mv:g} mV make more than {MOST_SUPPLIES:,} supplies; give larger ones")
     if times < 1:
         raise UsageError(f"{times} times are none; give 1 or more")
     most = float(voltage("the highest supply", most_v if most_v is not None else 1.3 * vdd_v, least=vdd_v))
@@ -77,12 +82,12 @@ def schedule(vdd_v: float, vth_v: float, kelvin: float, duty: float, years: floa
             if delay <= 1 + 1e-12:
                 return i, after, shift, delay
         much = f"by {delay - 1:.2%}" if np.isfinite(delay) else "for ever, for it no longer switches"
-        raise UsageError(f"{most:g} V are not enough: the delay misses its target {much} with a shift of {shift:.1f} mV; "
-                         "allow a higher supply (--most-vdd), more margin or fewer years")
+        raise UsageError(f"{most:g} V are not enough: the delay misses its target {much} with a shift of "
+                         f"{shift:.1f} mV; allow a higher supply (--most-vdd), more margin or fewer years")
 
     edges = np.unique(np.concatenate([np.linspace(0.0, life, times + 1), np.geomspace(1.0, life, times)[:-1]]))
     state, found = model.fresh(values), []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         i, state, shift, delay = least(state, float(end - start), 0)
         found.append(Interval(float(start) / YEAR_S, float(end) / YEAR_S, float(volts[i]), shift, delay))
     i, _, shift, delay = least(model.fresh(values), life, 0)

@@ -15,9 +15,9 @@ from archfab.core import UsageError
 from archfab.silicon.aging import pictures
 from archfab.silicon.aging.adaptive import schedule
 from archfab.silicon.aging.bhardwaj import CLOCK_S, OXIDE_NM, THRESHOLD_V, long_term_mv
-from archfab.silicon.aging.conditions import YEAR_S, numbers
+from archfab.silicon.aging.conditions import YEAR_S, numbers, overdrive, overdrive_of_field_v
 from archfab.silicon.aging.derates import COLUMNS, commands, derate_table
-from archfab.silicon.aging.effects import drive_loss, transconductance_loss
+from archfab.silicon.aging.effects import delay_ratio, drive_loss, transconductance_loss
 from archfab.silicon.aging.lifetimes import guardband_share, lifetime_years, mission_lifetime_years
 from archfab.silicon.aging.missions import read_mission
 from archfab.silicon.aging.parameters import ParameterSet, read_set, set_for
@@ -70,18 +70,24 @@ def years_of(most: float) -> Any:
 
 def aging(asked: argparse.Namespace) -> Document:
     found = chosen(asked)
-    at = (asked.vdd, asked.vth, asked.kelvin, asked.duty)
-    shift = [float(each) for each in threshold_shift_mv(*at, asked.years, found)]
-    ratio = end_of_life_delay_ratio(*at, asked.years, found, asked.alpha)
-    over, other = asked.vdd - asked.vth, float(long_term_mv(asked.vdd, asked.kelvin, asked.duty, asked.years * YEAR_S))
+    if (asked.field_mv_cm is None) != (asked.oxide_nm is None):
+        raise UsageError("a gate field needs the oxide that it is across: give --field-mv-cm and --oxide-nm together")
+    overdrive(asked.vdd, asked.vth)
+    stress = asked.vdd if asked.field_mv_cm is None else (
+        asked.vth + float(overdrive_of_field_v(asked.field_mv_cm, asked.oxide_nm)))
+    under = (stress, asked.vth, asked.kelvin, asked.duty)
+    shift = [float(each) for each in threshold_shift_mv(*under, asked.years, found)]
+    over, other = asked.vdd - asked.vth, float(long_term_mv(stress, asked.kelvin, asked.duty, asked.years * YEAR_S))
+    ratio = [float(delay_ratio(over, each, asked.alpha)) for each in shift]
     gap = other / shift[0] if shift[0] > 0 else math.nan
     if asked.png:
         if not asked.years:
             raise UsageError("after 0 years there is no curve to draw; give more with --years")
         times = years_of(asked.years)
         pictures.save(pictures.shift_figure(
-            times, threshold_shift_mv(*at, times, found), end_of_life_delay_ratio(*at, times, found, asked.alpha),
-            long_term_mv(asked.vdd, asked.kelvin, asked.duty, times * YEAR_S),
+            times, threshold_shift_mv(*under, times, found),
+            tuple(delay_ratio(over, each, asked.alpha) for each in threshold_shift_mv(*under, times, found)),
+            long_term_mv(stress, asked.kelvin, asked.duty, times * YEAR_S),
             f"{asked.vdd:g} V, threshold {asked.vth:g} V, {asked.kelvin:g} K, duty {asked.duty:g}: {found.model}"),
             asked.png)
     return {"dvth_mv": rounded(shift[0]), "dvth_mv_low": rounded(shift[1]), "dvth_mv_high": rounded(shift[2]),
@@ -89,12 +95,24 @@ def aging(asked: argparse.Namespace) -> Document:
             **losses("drive_current_loss", drive_loss, over, shift, asked.alpha),
             **losses("transconductance_loss", transconductance_loss, over, shift, asked.alpha),
             "conditions": {"vdd_v": asked.vdd, "vth_v": asked.vth, "kelvin": asked.kelvin, "duty": asked.duty,
-                           "years": asked.years, "alpha": asked.alpha},
+                           "years": asked.years, "alpha": asked.alpha,
+                           "stress_overdrive_v": rounded(stress - asked.vth, 6)},
+            "over_time": over_time(under, over, asked.years, found, asked.alpha),
             **origin(found), "values": dict(found.values),
             "other_form": {"dvth_mv": rounded(other), "times_ours": rounded(gap), "form": "Bhardwaj et al., CICC 2006",
                            "inputs": f"assumed, 65 nm: oxide {OXIDE_NM} nm, threshold {THRESHOLD_V} V, "
                                      f"period {CLOCK_S} s"},
             "interval": interval_of(found)}
+
+
+def over_time(under: tuple[float, float, float, float], over: float, years: float, found: ParameterSet,
+              alpha: float) -> list[dict[str, Any]]:
+    """Shift and delay at some times up to the end, each three times the one before it."""
+    times = years / 3.0 ** np.arange(8)[::-1]
+    shifts = threshold_shift_mv(*under, times, found)
+    return [{"years": rounded(time, 4), "dvth_mv": rounded(shift), "dvth_mv_low": rounded(low),
+             "dvth_mv_high": rounded(high), "delay_ratio": factor(delay_ratio(over, shift, alpha))}
+            for time, shift, low, high in zip(times, *shifts, strict=True)]
 
 
 def losses(name: str, loss: Callable[..., Any], over: float, shift: Sequence[float], alpha: float) -> dict[str, Any]:
@@ -107,13 +125,14 @@ def interval_of(found: ParameterSet) -> str:
     if found.replicates:
         return f"95 %, from {len(found.replicates)} bootstrap samples of the fit"
     return ("95 % of an assumed spread of the parameters (amplitude 30 %, power of overdrive .5, power of time .02, "
-            "activation .02 eV, growing away from 1 V overdrive, 398 K and 10,000 s), widened to the other published form")
+            "activation .02 eV, growing away from 1 V overdrive, 398 K and 10,000 s), widened to the other published "
+            "form")
 
 
 def derate(asked: argparse.Namespace) -> Document:
     found = chosen(asked)
-    grid = [listed(name, getattr(asked, name)) for name in ("vdd", "kelvin", "duty", "years")]
-    rows = derate_table(grid[0], asked.vth, *grid[1:], found, asked.alpha)
+    rows = derate_table(listed("vdd", asked.vdd), asked.vth, listed("kelvin", asked.kelvin), listed("duty", asked.duty),
+                        listed("years", asked.years), found, asked.alpha)
     about = f"{found.model}, {found.name} ({found.source}); threshold {asked.vth:g} V"
     if asked.csv:
         pictures.write(asked.csv, table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows]))
@@ -238,7 +257,7 @@ def fit_aging(asked: argparse.Namespace) -> Document:
         raise UsageError(f"{asked.samples} bootstrap samples; 20 to 100,000 are legal (an interval needs some hundred)")
     if asked.vth is not None:
         numbers("--vth", asked.vth)
-    data = read_measurements(asked.file, asked.vth)
+    data = read_measurements(asked.file, asked.vth, asked.oxide_nm)
     names = list(MODELS) if asked.models == "all" else asked.models.split(",")
     fits = compared([model_named(name.strip()) for name in dict.fromkeys(names)], data, asked.samples, asked.seed)
     if asked.out:

@@ -27,6 +27,8 @@ def add(word: Word) -> None:
                showing.aging)
     conditions(one)
     one.add_argument("--years", type=float, default=10.0, help="time in use (default 10)")
+    one.add_argument("--field-mv-cm", type=float, help="gate field of the stress in MV/cm, in place of the supply's")
+    one.add_argument("--oxide-nm", type=float, help="oxide that the field is across, in nm of SiO2")
     parameters(one)
 
     one = word("derate", "a table of delay factors over voltage, temperature, duty cycle and years",
@@ -68,15 +70,15 @@ def add(word: Word) -> None:
     parameters(one)
 
     one = word("avs", "an adaptive supply: the least voltage at each time that keeps the speed",
-               "archfab silicon avs --vdd 1.1 --vth 0.5 --kelvin 378 --duty 0.5 --years 10 --png avs.png", answered("avs"),
-               showing.avs)
+               "archfab silicon avs --vdd 1.1 --vth 0.5 --kelvin 378 --duty 0.5 --years 10 --png avs.png",
+               answered("avs"), showing.avs)
     conditions(one)
     one.add_argument("--years", type=float, default=10.0, help="the lifetime (default 10)")
     one.add_argument("--margin", type=float, default=0.0,
                      help="share by which the delay may exceed that of a fresh chip at --vdd (default 0)")
     one.add_argument("--step-mv", type=float, default=10.0, help="steps of the supply (default 10)")
     one.add_argument("--most-vdd", type=float, help="the highest supply (default 1.3 times --vdd)")
-    one.add_argument("--times", type=int, default=24, help="times at which it may change, by log time and again by time")
+    one.add_argument("--times", type=int, default=24, help="how often it may change, by log time and again by time")
     one.add_argument("--csv", type=Path, help="the schedule as a file")
     parameters(one)
 
@@ -86,6 +88,7 @@ def add(word: Word) -> None:
     one.add_argument("file", type=Path, metavar="MEASUREMENTS",
                      help="CSV: device, phase, seconds, overdrive_v (or stress_v with --vth), kelvin, dvth_mv")
     one.add_argument("--vth", type=float, help="threshold voltage, where the file has stress_v")
+    one.add_argument("--oxide-nm", type=float, help="oxide in nm of SiO2, where the file has field_mv_cm")
     one.add_argument("--models", default="all", metavar="M,M", help=f"which (default all): {', '.join(MODELS)}")
     one.add_argument("--samples", type=int, default=200, help="bootstrap samples (default 200)")
     one.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")

@@ -24,8 +24,8 @@ def numbers(name: str, values: Any) -> Array:
         found = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
         raise UsageError(f"{name} is {values!r}, which is no number") from None
-    if not np.isfinite(found).all():
-        raise refuse(name, float(np.atleast_1d(found)[np.atleast_1d(~np.isfinite(found))][0]), "only finite numbers can be used")
+    if (bad := first(found, ~np.isfinite(found))) is not None:
+        raise refuse(name, bad, "only finite numbers can be used")
     return found
 
 
@@ -75,6 +75,16 @@ def duration(name: str, values: Any) -> Array:
     if (bad := first(found, found < 0)) is not None:
         raise refuse(name, bad, "time runs forwards: give 0 or more")
     return found
+
+
+def overdrive_of_field_v(field_mv_cm: Any, oxide_nm: Any) -> Array:
+    """The overdrive in volts that makes a field in MV/cm across an oxide: field times thickness (of SiO2)."""
+    field, oxide = numbers("the gate field", field_mv_cm), numbers("the oxide thickness", oxide_nm)
+    if (bad := first(oxide, (oxide < 0.3) | (oxide > 100))) is not None:
+        raise refuse("the oxide thickness", bad, "nanometres from 0.3 to 100 are legal")
+    if (bad := first(field, (field <= 0) | (field > 20))) is not None:
+        raise refuse("the gate field", bad, "MV/cm above 0 and up to 20 are legal (oxides break below that)")
+    return np.asarray(field * oxide / 10)
 
 
 def overdrive(vdd_v: Any, vth_v: Any) -> Array:

@@ -22,8 +22,8 @@ def derate_table(vdd_v: Sequence[float], vth_v: float, kelvin: Sequence[float], 
                  alpha: float = ALPHA) -> list[dict[str, float]]:
     """One row for each combination: the shift, and the factors on the delay of late edges.
 
-    Only PMOS transistors shift, and they pull outputs up: rising edges of a cell's output slow down, falling ones do not
-    (`late_fall` is 1).
+    Only PMOS transistors shift, and they pull outputs up: rising edges of a cell's output slow down, falling ones do
+    not (`late_fall` is 1).
 
     :raises UsageError: as `threshold_shift_mv`; too many combinations.
     """
@@ -52,7 +52,7 @@ def commands(rows: Sequence[Mapping[str, float]], about: str, use: Literal["late
                          + ("; `--bound value` leaves out the uncertainty" if use == "late_rise_high" else ""))
     worst = max(rows, key=lambda row: row[use])
     lines = [f"# ageing derates: {about}",
-             "# only PMOS edges degrade: rising outputs are late by the factor, falling ones and early arrivals are fresh",
+             "# only PMOS edges degrade: rising outputs are late, falling ones and early arrivals are as fresh",
              f"# in force: {place(worst)}"]
     lines += [f"set_timing_derate -late -cell_delay -rise {round_up(worst[use])}",
               f"set_timing_derate -late -cell_delay -fall {worst['late_fall']:.4f}"]

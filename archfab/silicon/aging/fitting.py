@@ -40,7 +40,8 @@ class Estimated:
 class Fit:
     """A model fitted to measurements. `noise_mv` and `noise_share`: standard deviation = sqrt(mv^2 + (share shift)^2);
     `device_share`: how much devices differ. `held`: why a parameter was not fitted. `forecast_mv`: the root mean square
-    miss in the last decade of stress by a fit of the stress before it."""
+    miss in the last decade of stress by a fit of the stress before it; `runs`: how far misses that follow each other in
+    time go together, a correlation that is about 0 where the model has the right shape."""
 
     model: str
     values: Mapping[str, float]
@@ -54,6 +55,7 @@ class Fit:
     bic: float
     rows: int
     forecast_mv: float | None
+    runs: float
     replicates: tuple[Mapping[str, float], ...] = field(repr=False, default=())
 
     def as_set(self, name: str) -> ParameterSet:
@@ -88,8 +90,8 @@ class Problem:
         self.free = [each for each in model.parameters if each.name not in self.held]
         self.fixed = {each.name: each.default for each in model.parameters if each.name in self.held}
         if len(data.rows) <= len(self.free) + 2:
-            raise UsageError(f"{len(data.rows)} measurements cannot tell the {len(self.free)} parameters of {model.name} "
-                             "and the noise; give more")
+            raise UsageError(f"{len(data.rows)} measurements cannot tell the {len(self.free)} parameters of "
+                             f"{model.name} and the noise; give more")
 
     def values(self, line: Sequence[float] | Array) -> dict[str, float]:
         found = {each.name: from_line(each, float(place)) for each, place in zip(self.free, line, strict=True)}
@@ -113,13 +115,14 @@ class Problem:
         return [line for _, line in sorted(found, key=lambda each: each[0])[:BEST_STARTS]]
 
     def solved(self, start: Array, target: Array, sigma: Array) -> Any:
-        return least_squares(lambda line: (self.predicted(line) - target) / sigma, start, method="trf", x_scale="jac",
-                             max_nfev=100, ftol=1e-10, xtol=1e-10, gtol=1e-10)
+        with np.errstate(over="ignore"):
+            return least_squares(lambda line: (self.predicted(line) - target) / sigma, start, method="trf",
+                                 x_scale="jac", max_nfev=100, ftol=1e-10, xtol=1e-10, gtol=1e-10)
 
 
 def noise_of(residuals: Array, shift: Array) -> tuple[float, float]:
-    """The noise's two parts by maximum likelihood: one in mV, one as a share of the shift. Their ratio is searched as an
-    angle; the size that is best for a ratio is known."""
+    """The noise's two parts by maximum likelihood: one in mV, one as a share of the shift. Their ratio is searched as
+    an angle; the size that is best for a ratio is known."""
     size = float(np.sqrt((shift ** 2).mean())) or 1.0
     angle = np.linspace(0, np.pi / 2, ANGLES)[:, None]
     parts = np.cos(angle) ** 2 + (np.sin(angle) * shift / size) ** 2 + 1e-12
@@ -133,8 +136,8 @@ def fit(model: Model, data: Measurements, samples: int = 200, seed: int = 0, for
     """A model's parameters by weighted least squares, on scales on which they are unbounded, with bootstrap intervals.
 
     Where the file gives no sigma, noise is sqrt(s^2 + (r dVth)^2), found by maximum likelihood in turns with the fit.
-    Bootstrap samples have standardised residuals, drawn anew, and differences between devices as large as found; each
-    is fitted from the optimum with the derivatives there, and in full where that does not settle.
+    Bootstrap samples have standardised residuals, drawn anew, and differences between devices as large as found (and as
+    uncertain); each is fitted from the optimum with the derivatives there, and in full where that does not settle.
 
     :raises UsageError: too few measurements.
     """
@@ -152,29 +155,38 @@ def fit(model: Model, data: Measurements, samples: int = 200, seed: int = 0, for
     residuals = (target - shift) / sigma
     surprise = float((np.log(2 * np.pi * sigma ** 2) + residuals ** 2).sum())
     count = free + (2 if known is None else 0)
-    differs = device_share(data, target, shift, sigma)
-    lines = bootstrap(problem, best, residuals, shift, sigma, differs, samples, np.random.default_rng(seed))
+    differs, freedom = device_share(problem, shift, sigma)
+    lines = bootstrap(problem, best, residuals, shift, sigma, (differs, freedom), samples, np.random.default_rng(seed))
     return Fit(model.name, problem.values(best.x), intervals(problem, best.x, lines), problem.held, *noise, differs,
                float(np.sqrt(((target - shift) ** 2).mean())), surprise + 2 * count,
                surprise + count * math.log(number), number, forecast_mv(model, data) if forecast else None,
-               tuple(problem.values(line) for line in lines))
+               runs_of(data, residuals), tuple(problem.values(line) for line in lines))
 
 
-def device_share(data: Measurements, target: Array, shift: Array, sigma: Array) -> float:
-    """How much devices differ in the size of their shift, beyond what noise makes: a standard deviation, as a share."""
-    if len(data.devices) < 3:
-        return 0.0
+def runs_of(data: Measurements, residuals: Array) -> float:
+    """The correlation of neighbouring standardised misses of a device."""
+    same = data.device[1:] == data.device[:-1]
+    return float((residuals[1:] * residuals[:-1])[same].mean() / (residuals ** 2).mean()) if same.any() else 0.0
+
+
+def device_share(problem: Problem, shift: Array, sigma: Array) -> tuple[float, int]:
+    """How much devices differ in the size of their shift, beyond what noise makes: a standard deviation, as a share,
+    and its degrees of freedom. Size, overdrive and temperature take one device each; with none left none is known."""
+    data, target = problem.data, problem.data.dvth_mv
+    freedom = len(data.devices) - 1 - sum(each.needs in ("overdrive", "kelvin") for each in problem.free)
+    if freedom < 1:
+        return 0.0, 1
     scales, errors = [], []
     for device in range(len(data.devices)):
         mine = data.device == device
         weight = float((shift[mine] ** 2 / sigma[mine] ** 2).sum())
         scales.append(float((shift[mine] * target[mine] / sigma[mine] ** 2).sum()) / weight - 1)
         errors.append(1 / weight)
-    return math.sqrt(max(0.0, float(np.mean(np.square(scales))) - float(np.mean(errors))))
+    return math.sqrt(max(0.0, float(np.sum(np.square(scales))) / freedom - float(np.mean(errors)))), freedom
 
 
-def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma: Array, differs: float, samples: int,
-              rng: np.random.Generator) -> list[Array]:
+def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma: Array,
+              devices: tuple[float, int], samples: int, rng: np.random.Generator) -> list[Array]:
     """The parameters of bootstrap samples, on the scales on which they are fitted."""
     back = np.linalg.pinv(best.jac, rcond=1e-10)
     error = np.sqrt(np.maximum(np.einsum("ij,ij->i", back, back), 1e-30))
@@ -185,6 +197,7 @@ def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma
             1.0, float(np.sqrt((drawn_from ** 2).mean())))
     lines = []
     for _ in range(samples):
+        differs = devices[0] * math.sqrt(devices[1] / rng.chisquare(devices[1]))     # known no better than that
         scale = 1 + differs * rng.standard_normal(len(data.devices))
         target = shift * scale[data.device] + sigma * rng.choice(drawn_from, number)
         line, move = best.x.copy(), np.inf
@@ -196,7 +209,7 @@ def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma
                 break
         if move >= SETTLED or not np.isfinite(line).all():
             line = least_squares(lambda at, aim=target: (problem.predicted(at) - aim) / sigma, best.x, x_scale="jac",
-                                 max_nfev=25, ftol=1e-6, xtol=1e-6).x
+                                 max_nfev=12, ftol=1e-6, xtol=1e-6).x
         lines.append(line)
     return lines
 

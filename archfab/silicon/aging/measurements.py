@@ -10,11 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from archfab.core import UsageError, unknown
-from archfab.silicon.aging.conditions import Array, duration, numbers, share, temperature, voltage
+from archfab.silicon.aging.conditions import (
+    Array,
+    duration,
+    numbers,
+    overdrive_of_field_v,
+    share,
+    temperature,
+    voltage,
+)
 from archfab.silicon.aging.model import Model, Values
 
-COLUMNS = ("device", "phase", "seconds", "hours", "dvth_mv", "dvth_v", "overdrive_v", "stress_v", "kelvin", "duty",
-           "sigma_mv")
+COLUMNS = ("device", "phase", "seconds", "hours", "dvth_mv", "dvth_v", "overdrive_v", "stress_v", "field_mv_cm",
+           "kelvin", "duty", "sigma_mv")
+GATES = ("overdrive_v", "stress_v", "field_mv_cm")
 LEAST_ROWS = 8
 
 
@@ -104,10 +113,10 @@ class Measurements:
         return Measurements([row for row, keep in zip(self.rows, early, strict=True) if keep]), late
 
 
-def read_measurements(path: Path, vth_v: float | None = None) -> Measurements:
+def read_measurements(path: Path, vth_v: float | None = None, oxide_nm: float | None = None) -> Measurements:
     """Measurements from CSV: `seconds` (or hours) since a device's test began, `dvth_mv` (or dvth_v), `overdrive_v` (or
-    stress_v, the magnitude at the gate, with `vth_v`), `kelvin`; if wanted `device`, `phase` (stress or recovery),
-    `duty` and `sigma_mv` (the standard deviation of that measurement).
+    stress_v, the magnitude at the gate, with `vth_v`; or field_mv_cm with `oxide_nm`), `kelvin`; if wanted `device`,
+    `phase` (stress or recovery), `duty` and `sigma_mv` (the standard deviation of that measurement).
 
     :raises UsageError: says which row is wrong, and what is legal.
     """
@@ -119,32 +128,41 @@ def read_measurements(path: Path, vth_v: float | None = None) -> Measurements:
         raise UsageError(f"{path} cannot be read as text: {error}") from None
     numbered = [(number, line) for number, line in enumerate(text.splitlines(), 1)
                 if line.strip() and not line.startswith("#")]
-    table = [[cell.strip() for cell in row] for row in csv.reader(line for _, line in numbered)]
+    try:
+        table = [[cell.strip() for cell in row] for row in csv.reader((line for _, line in numbered), strict=True)]
+    except csv.Error as error:
+        raise UsageError(f"{path} is no CSV file: {error}") from None
+    if len(table) != len(numbered):
+        raise UsageError(f"{path}: a cell goes over several lines; is a quotation mark left open?")
     if not table:
-        raise UsageError(f"{path} is empty; its header names columns, e.g. device,phase,seconds,overdrive_v,kelvin,dvth_mv")
+        raise UsageError(f"{path} is empty; its header names columns, e.g. "
+                         "device,phase,seconds,overdrive_v,kelvin,dvth_mv")
     header = table[0]
     for name in header:
         if name not in COLUMNS:
             raise unknown("column", name, COLUMNS, f"({path.name})")
     if len(set(header)) < len(header):
         raise UsageError(f"{path.name}: a column is there twice: {', '.join(header)}")
-    for one, other in (("seconds", "hours"), ("dvth_mv", "dvth_v"), ("overdrive_v", "stress_v")):
-        if (one in header) == (other in header):
-            raise UsageError(f"{path.name}: give either the column {one} or {other}")
+    for some in (("seconds", "hours"), ("dvth_mv", "dvth_v"), GATES):
+        if sum(name in header for name in some) != 1:
+            raise UsageError(f"{path.name}: give one column of {', '.join(some)}")
     if "kelvin" not in header:
         raise UsageError(f"{path.name}: the column kelvin is missing")
     if "stress_v" in header and vth_v is None:
         raise UsageError(f"{path.name} gives gate voltages (stress_v): say the threshold with --vth, "
                          "or give overdrive_v")
+    if "field_mv_cm" in header and oxide_nm is None:
+        raise UsageError(f"{path.name} gives gate fields (field_mv_cm): say the oxide with --oxide-nm, "
+                         "or give overdrive_v")
     rows = []
     for (number, _), cells in zip(numbered[1:], table[1:], strict=True):
         if len(cells) != len(header):
             raise UsageError(f"{path.name}, line {number}: {len(cells)} cells, the header has {len(header)}")
-        rows.append(_row(f"{path.name}, line {number}:", dict(zip(header, cells, strict=True)), vth_v))
+        rows.append(_row(f"{path.name}, line {number}:", dict(zip(header, cells, strict=True)), vth_v, oxide_nm))
     return checked(rows, path.name)
 
 
-def _row(at: str, cells: Mapping[str, str], vth_v: float | None) -> Row:
+def _row(at: str, cells: Mapping[str, str], vth_v: float | None, oxide_nm: float | None) -> Row:
     def figure(name: str) -> float:
         try:
             return float(numbers(f"{at} {name}", float(cells[name])))
@@ -155,15 +173,18 @@ def _row(at: str, cells: Mapping[str, str], vth_v: float | None) -> Row:
     if phase not in ("stress", "recovery"):
         raise unknown("phase", phase, ("stress", "recovery"), f"({at[:-1]})")
     kelvin = float(temperature(f"{at} kelvin", figure("kelvin")))
-    gate = "overdrive_v" if "overdrive_v" in cells else "stress_v"
+    gate = next(name for name in GATES if name in cells)
     if phase == "recovery":
         over, duty = 0.0, 0.0
         if cells[gate] and figure(gate) > 0:
             raise UsageError(f"{at} a recovery with {gate} {figure(gate):g}: while the gate is on it is stress; "
                              "give 0 or leave it empty")
     else:
-        over = float(voltage(f"{at} {gate}", abs(figure(gate)) if gate == "stress_v" else figure(gate)))
-        over -= float(voltage("the threshold voltage", vth_v)) if gate == "stress_v" and vth_v is not None else 0.0
+        if gate == "field_mv_cm":
+            over = float(overdrive_of_field_v(figure(gate), oxide_nm))
+        else:
+            over = float(voltage(f"{at} {gate}", abs(figure(gate)) if gate == "stress_v" else figure(gate)))
+            over -= float(voltage("the threshold voltage", vth_v)) if gate == "stress_v" else 0.0
         if over <= 0:
             raise UsageError(f"{at} a stress with an overdrive of {over:g} V: the gate has to be above the threshold; "
                              "what recovers has phase recovery")

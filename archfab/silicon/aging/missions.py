@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -41,7 +42,7 @@ class Mission:
 
     @property
     def hours(self) -> float:
-        return sum(phase.hours for phase in self.phases)
+        return round(math.fsum(phase.hours for phase in self.phases), 9)
 
     def plain(self) -> list[dict[str, Any]]:
         return [asdict(phase) for phase in self.phases]
@@ -69,8 +70,8 @@ def mission_of(rows: Sequence[Mapping[str, Any]], cycle_hours: float, where: str
                     raise UsageError(f"{at} {key} is missing; legal: {', '.join(COLUMNS)}")
                 return default
             try:
-                return float(given)
-            except (TypeError, ValueError):
+                return float("true" if isinstance(given, bool) else given)
+            except (TypeError, ValueError, OverflowError):
                 raise UsageError(f"{at} {key} is {given!r}, which is no number") from None
 
         has_hours, has_share = (row.get(key) not in (None, "") for key in ("hours", "share"))
@@ -117,9 +118,13 @@ def read_mission(path: Path, cycle_hours: float = 24.0) -> Mission:
         if isinstance(hours, bool) or not isinstance(hours, int | float):
             raise UsageError(f"{path}: cycle_hours is {hours!r}, which is no number")
         return mission_of(rows, cycle(float(hours)), path.name)
-    table = list(csv.reader(line for line in text.splitlines() if line.strip() and not line.startswith("#")))
+    try:
+        table = list(csv.reader((line for line in text.splitlines() if line.strip() and not line.startswith("#")),
+                                strict=True))
+    except csv.Error as error:
+        raise UsageError(f"{path} is no CSV file: {error}") from None
     if not table:
-        raise UsageError(f"{path} is empty; a header with some of {', '.join(COLUMNS)} and a row for each phase are legal")
+        raise UsageError(f"{path} is empty; legal: a header with some of {', '.join(COLUMNS)}, a row for each phase")
     header = [cell.strip() for cell in table[0]]
     if len(set(header)) < len(header):
         raise UsageError(f"{path}: a column is there twice: {', '.join(header)}")

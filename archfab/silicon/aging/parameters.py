@@ -19,8 +19,8 @@ from archfab.silicon.aging.model import BOLTZMANN_EV_K, REFERENCE_K, Model
 from archfab.silicon.aging.models import MODELS, model_named
 
 SPREAD = {"amplitude": 0.3, "gamma": 0.5, "ea_ev": 0.02, "n": 0.02}
-"""Assumed standard deviations of a set of which nothing was measured here: of the logarithm of the amplitude, the power
-of overdrive, the activation energy, the power of time. The powers of time published for NBTI lie between .13 and .25."""
+"""Assumed standard deviations of a set of which nothing was measured here: of the logarithm of the amplitude, the
+power of overdrive, the activation energy, the power of time. Published powers of time lie between .13 and .25."""
 MEASURED_V, MEASURED_K, MEASURED_S = 1.0, REFERENCE_K, 1e4
 """Where stress is usually measured (overdrive, temperature, time): uncertainty grows with the distance from there."""
 Z95 = 1.959964
@@ -76,8 +76,8 @@ class ParameterSet:
 
 
 def _oldspot() -> ParameterSet:
-    """A = 5.5e12 and B = 8e11 (per cm2), Gamma = 4.5, Ea = 2/3 (.175 - .2) + .58/6 = .080 eV for interface traps and .03
-    eV for holes, 0.027e-12 V cm2 a trap; amplitudes taken to 398.15 K."""
+    """A = 5.5e12 and B = 8e11 (per cm2), Gamma = 4.5, Ea = 2/3 (.175 - .2) + .58/6 = .080 eV for interface traps and
+    .03 eV for holes, 0.027e-12 V cm2 a trap; amplitudes taken to 398.15 K."""
     interface_ev, holes_ev, per_trap_mv = 2 / 3 * (0.175 - 0.2) + 0.58 / 6, 0.03, 0.027e-12 * 1000
     warm = {name: math.exp(-ev / (BOLTZMANN_EV_K * REFERENCE_K)) for name, ev in (("a", interface_ev), ("b", holes_ev))}
     return ParameterSet("oldspot", "power-law", {
@@ -110,7 +110,8 @@ def read_set(path: Path) -> ParameterSet:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"there is no parameter file {path}; `archfab silicon fit-aging --out FILE` writes one") from None
+        raise UsageError(f"there is no parameter file {path}; `archfab silicon fit-aging --out FILE` writes "
+                         "one") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path} is no TOML file: {error}") from None
     legal = {"model", "source", "origin", "values", "replicates"}

@@ -43,7 +43,7 @@ def finish(figure: Figure, axes: Sequence[Any], title: str) -> Figure:
     return figure
 
 
-def band(axis: Any, years: Any, rows: tuple[Any, Any, Any], label: str) -> None:
+def band(axis: Any, years: Any, rows: tuple[Any, ...], label: str) -> None:
     value, low, high = (np.where(np.isfinite(each), each, np.nan) for each in rows)
     axis.fill_between(years, low, np.where(np.isnan(high), np.nanmax(np.append(high, 1.0)), high), color=FOUND,
                       alpha=0.15, linewidth=0, label="as far as parameters are known, 95 %")
@@ -51,13 +51,13 @@ def band(axis: Any, years: Any, rows: tuple[Any, Any, Any], label: str) -> None:
     axis.set_xlabel("years")
 
 
-def shift_figure(years: Any, shift: tuple[Any, Any, Any], ratio: tuple[Any, Any, Any], other: Any, title: str) -> Figure:
+def shift_figure(years: Any, shift: tuple[Any, ...], ratio: tuple[Any, ...], other: Any, title: str) -> Figure:
     """The shift and the delay over the years, with their intervals and the second published form."""
     figure, axes = new_figure(2)
     band(axes[0], years, shift, "threshold shift")
     if np.isfinite(other).any():
         axes[0].plot(years, other, color=LINE, linestyle="--", label="Bhardwaj et al., assumed 65 nm inputs")
-    band(axes[1], years, tuple(100 * (np.minimum(each, MOST_DELAY) - 1) for each in ratio),  # type: ignore[arg-type]
+    band(axes[1], years, tuple(100 * (np.minimum(each, MOST_DELAY) - 1) for each in ratio),
          "delay of rising edges")
     axes[0].set_ylabel("threshold shift (mV)")
     axes[1].set_ylabel("slower than fresh (%)")
@@ -72,7 +72,7 @@ def mission_figure(found: Any, title: str) -> Figure:
     years = found.years[1:]
     band(axes[0], years, (found.peak_mv[1:], found.low_mv[1:], found.high_mv[1:]), "most in a cycle")
     axes[0].plot(years, found.end_mv[1:], color=LINE, linewidth=1, label="at the end of a cycle")
-    band(axes[1], years, tuple(100 * (np.minimum(each[1:], MOST_DELAY) - 1) for each in (  # type: ignore[arg-type]
+    band(axes[1], years, tuple(100 * (np.minimum(each[1:], MOST_DELAY) - 1) for each in (
         found.ratio, found.ratio_low, found.ratio_high)), "delay in the worst phase")
     axes[0].set_ylabel("threshold shift (mV)")
     axes[1].set_ylabel("slower than fresh (%)")
@@ -81,10 +81,10 @@ def mission_figure(found: Any, title: str) -> Figure:
     return finish(figure, axes, title)
 
 
-def lifetime_figure(years: Any, ratio: tuple[Any, Any, Any], guardband: float | None, title: str) -> Figure:
+def lifetime_figure(years: Any, ratio: tuple[Any, ...], guardband: float | None, title: str) -> Figure:
     """The delay over the years, and the guardband that it has to keep."""
     figure, axes = new_figure()
-    band(axes[0], years, tuple(100 * (np.minimum(each, MOST_DELAY) - 1) for each in ratio),  # type: ignore[arg-type]
+    band(axes[0], years, tuple(100 * (np.minimum(each, MOST_DELAY) - 1) for each in ratio),
          "delay")
     if guardband is not None:
         axes[0].axhline(100 * guardband, color=LINE, linestyle="--", label=f"guardband {guardband:.3g}")

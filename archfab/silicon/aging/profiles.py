@@ -45,30 +45,30 @@ def course(mission: Mission, vth_v: float, years: float, parameters: ParameterSe
     threshold = float(voltage("the threshold voltage", vth_v))
     total = float(duration("the number of years", years)) * YEAR_H
     if not any(phase.stresses(threshold) for phase in mission.phases):
-        raise UsageError("no phase of the mission stresses the transistor: each has duty 0, or a supply at or below the "
-                         f"threshold of {threshold:g} V")
+        raise UsageError("no phase of the mission stresses the transistor: each has duty 0, or a supply at or below "
+                         f"the threshold of {threshold:g} V")
     cycles = round(total / mission.hours)
     if total and not cycles:
         raise UsageError(f"one cycle takes {mission.hours:g} hours, more than twice the {total:g} hours of the mission")
     if cycles * len(mission.phases) > MOST_STEPS:
-        raise UsageError(f"{cycles:,} cycles of {len(mission.phases)} phases are more than {MOST_STEPS:,} steps; describe "
-                         "what alternates faster than an hour by its duty cycle")
+        raise UsageError(f"{cycles:,} cycles of {len(mission.phases)} phases are more than {MOST_STEPS:,} steps; "
+                         "describe what alternates faster than an hour by its duty cycle")
     times, ends, peaks, lost = _run(mission, threshold, cycles, parameters)
     low, high = _factors(mission, threshold, cycles, times, peaks, parameters)
     ratio, below, above = (np.asarray(delay_ratio(1.0, 1000 * lost * part, alpha)) for part in (1.0, low, high))
     return Course(times / YEAR_H, ends, peaks, peaks * low, peaks * high, ratio, below, above)
 
 
-def _run(mission: Mission, vth_v: float, cycles: int, parameters: ParameterSet) -> tuple[Array, Array, Array,
-                                                                                                      Array]:
-    """Times in hours, the shift then, the most in that cycle, and the most of the overdrive that is lost in any phase."""
+def _run(mission: Mission, vth_v: float, cycles: int, parameters: ParameterSet) -> Array:
+    """Rows of times in hours, the shift then, the most in that cycle, and the most of the overdrive that any phase
+    loses."""
     model, values = parameters.of, parameters.values
     parts = max(1, -(-POINTS // max(cycles, 1)))        # splitting a phase changes nothing but what is written down
     plan: list[tuple[Callable[[Any], Any], float, float | None]] = []
     for phase in mission.phases:
-        over = max(0.0, phase.vdd_v - vth_v)
-        step = model.step(values, over, phase.kelvin, phase.duty, phase.hours * 3600 / parts)
-        plan += [(step, phase.hours / parts, over if phase.stresses(vth_v) else None)] * parts
+        volts = max(0.0, phase.vdd_v - vth_v)
+        step = model.step(values, volts, phase.kelvin, phase.duty, phase.hours * 3600 / parts)
+        plan += [(step, phase.hours / parts, volts if phase.stresses(vth_v) else None)] * parts
     marks = set(np.unique(np.geomspace(1, max(cycles, 1), POINTS).round().astype(int)))
     state, rows = model.fresh(values), [(0.0, 0.0, 0.0, 0.0)]
     for number in range(1, cycles + 1):
@@ -87,11 +87,11 @@ def _run(mission: Mission, vth_v: float, cycles: int, parameters: ParameterSet) 
                 rows.append((time, shift, peak, lost))
         if parts == 1:
             rows.append((time, shift, peak, lost))
-    return tuple(np.array(rows).T)      # type: ignore[return-value]
+    return np.array(rows).T
 
 
-def _factors(mission: Mission, vth_v: float, cycles: int, times: Array, peaks: Array, parameters: ParameterSet) -> tuple[Array,
-                                                                                                                 Array]:
+def _factors(mission: Mission, vth_v: float, cycles: int, times: Array, peaks: Array,
+             parameters: ParameterSet) -> tuple[Array, Array]:
     """What to multiply a peak with for its interval: by bootstrap samples, or by the interval of constant conditions
     in the phase that would shift it most."""
     if parameters.replicates:
@@ -102,10 +102,12 @@ def _factors(mission: Mission, vth_v: float, cycles: int, times: Array, peaks: A
             logs = np.log(np.where(peaks > 0, np.array(every) / peaks, 1.0))
         half = 1.96 * np.sqrt((logs ** 2).mean(axis=0))
         return np.exp(-half), np.exp(half)
-    at = max(((phase.vdd_v, phase.vdd_v - vth_v, phase.kelvin, phase.duty) for phase in mission.phases
-              if phase.stresses(vth_v)), key=lambda each: float(parameters.shift_mv(*each[1:], times[-1] * 3600)))
+    worst = max((phase for phase in mission.phases if phase.stresses(vth_v)), key=lambda phase: float(
+        parameters.shift_mv(phase.vdd_v - vth_v, phase.kelvin, phase.duty, times[-1] * 3600)))
+    over = worst.vdd_v - vth_v
     low, high = np.ones_like(times), np.ones_like(times)
     if len(times) > 1:
-        value = parameters.shift_mv(*at[1:], times[1:] * 3600)
-        low[1:], high[1:] = (each / value for each in parameters.bounds_mv(*at, times[1:] * 3600))
+        value = parameters.shift_mv(over, worst.kelvin, worst.duty, times[1:] * 3600)
+        low[1:], high[1:] = (each / value for each in parameters.bounds_mv(worst.vdd_v, over, worst.kelvin, worst.duty,
+                                                                           times[1:] * 3600))
     return low, high

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from archfab.silicon.aging.model import Model, Parameter, Step, Values, alternating, level
 
+Rested = tuple[float, float, float, float]
+
 
 class ReactionDiffusion(Model):
     """Stress: dVth = A V^G e^(-Ea/kT) t^n, n = 1/6 where hydrogen molecules diffuse (1/4 for atoms). Recovery of a time
     r after a stress of s: dVth (q + (1 - q) / (1 + B (r/s)^b)); b = 1/2 is the square root that diffusion back gives,
     a small b the slow, nearly logarithmic one that is measured (universal relaxation, Grasser et al., IEDM 2007; Alam,
-    IEDM 2003). A duty cycle follows the long-term form (d / (1 + sqrt((1-d)/2)))^n. State: the shift when stress
-    ended, the time under stress, the time since."""
+    IEDM 2003). A duty cycle follows the long-term form (d / (1 + sqrt((1-d)/2)))^n. State: the
+    shift without what recovered, the time under stress, the rest that stress has not undone, and all rest. A time of
+    stress undoes as much rest as went with as much stress so far, so that turns of any length come near the long-term
+    form; bonds that mended are the first to break again."""
 
     name = "reaction-diffusion"
     about = "a power of time; recovery by the ratio of the times without and under stress"
@@ -44,24 +49,27 @@ class ReactionDiffusion(Model):
     def recovering_mv(self, values: Values, overdrive_v: Any, kelvin: Any, duty: Any, seconds: Any,
                       recovery_s: Any) -> Any:
         return self.stressed_mv(values, overdrive_v, kelvin, duty, seconds) * self._left(
-            values, np.asarray(duty) * np.asarray(seconds), recovery_s)
+            values, seconds, recovery_s)
 
-    def fresh(self, values: Values) -> tuple[float, float, float]:
-        return 0.0, 0.0, 0.0
+    def fresh(self, values: Values) -> Rested:
+        return 0.0, 0.0, 0.0, 0.0
 
     def step(self, values: Values, overdrive_v: float, kelvin: float, duty: float, seconds: float) -> Step:
         slow, n = float(self._level(values, overdrive_v, kelvin, duty)), values["n"]
 
-        def recover(state: tuple[float, float, float]) -> tuple[float, float, float]:
-            return state[0], state[1], state[2] + seconds if state[0] else 0.0
+        def recover(state: Rested) -> Rested:
+            shift, on, rest, rests = state
+            return (shift, on, rest + seconds, rests + seconds) if shift else state
 
-        def stress(state: tuple[float, float, float]) -> tuple[float, float, float]:
-            before = (self.shift_mv(values, state) / slow) ** (1 / n)
-            return slow * (before + seconds) ** n, state[1] + duty * seconds, 0.0
+        def stress(state: Rested) -> Rested:
+            shift, on, rest, rests = state
+            undone = rests * math.log1p(seconds / on) if on else 0.0
+            grown = slow * ((shift / slow) ** (1 / n) + seconds) ** n
+            return max(shift, grown), on + seconds, max(0.0, rest - undone), rests
 
         if seconds == 0:
             return lambda state: state
         return stress if slow > 0 else recover
 
-    def shift_mv(self, values: Values, state: tuple[float, float, float]) -> float:
+    def shift_mv(self, values: Values, state: Rested) -> float:
         return state[0] * float(self._left(values, state[1], state[2])) if state[2] else state[0]

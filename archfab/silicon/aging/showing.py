@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from archfab.silicon.words import Document
 from archfab.terminal import say, show_table
 
@@ -15,7 +17,8 @@ def span(document: Document, name: str, style: str = "{:.3g}") -> str:
 
 def where(document: Document) -> None:
     say()
-    say(f"{document['model']}, parameters {document['parameters']} ({document['origin']}: {document['source']})")
+    origin = "" if document["origin"] == "fitted" else f"{document['origin']}: "
+    say(f"{document['model']}, parameters {document['parameters']} ({origin}{document['source']})")
     if "interval" in document:
         say(f"in brackets: {document['interval']}")
 
@@ -61,7 +64,8 @@ def lifetime(document: Document) -> None:
             + (f" (beyond: more than {far:g})" if None in (document["lifetime_years"], document["lifetime_years_low"],
                                                           document["lifetime_years_high"]) else ""))
     else:
-        say(f"{document['of']['years']:g} years need a guardband of {span(document, 'guardband', '{:.2%}')} of the delay")
+        say(f"{document['of']['years']:g} years need a guardband of {span(document, 'guardband', '{:.2%}')} of the "
+            "delay")
     where(document)
 
 
@@ -79,8 +83,8 @@ def mission(document: Document) -> None:
 
 
 def avs(document: Document) -> None:
-    rows, shown = document["schedule"], []
-    for row in rows:
+    shown: list[dict[str, Any]] = []
+    for row in document["schedule"]:
         if not shown or shown[-1]["vdd_v"] != row["vdd_v"]:
             shown.append(dict(row))
         shown[-1] |= {key: row[key] for key in ("to_years", "dvth_mv", "delay_of_target")}
@@ -95,7 +99,8 @@ def avs(document: Document) -> None:
 
 def fit_aging(document: Document) -> None:
     say(f"{document['file']}: {document['measurements']} measurements of {document['devices']} devices, "
-        f"{document['recovering']} in recovery; overdrive {', '.join(f'{each:g}' for each in document['overdrives_v'])} V; "
+        f"{document['recovering']} in recovery; overdrive "
+        f"{', '.join(f'{each:g}' for each in document['overdrives_v'])} V; "
         f"{', '.join(f'{each:g}' for each in document['kelvins'])} K")
     say()
     show_table(["model", "AIC", "above best", "BIC", "rms (mV)", "last decade forecast (mV)"],

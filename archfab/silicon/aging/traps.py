@@ -30,7 +30,7 @@ def moved(level_mv: float, capture_hz: Array, emission_hz: Array, duty: float, s
         after = aim + (held - aim) * keeps
         above = held > level_mv
         if above.any():
-            with np.errstate(divide="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore"):
                 crossing = np.where(above, np.log(np.where(above, held, level_mv) / level_mv) / emission, 0.0)
             late = aim + (level_mv - aim) * np.exp(-both * np.maximum(seconds - crossing, 0.0))
             after = np.where(above, np.where(crossing >= seconds, held * empties, late), after)

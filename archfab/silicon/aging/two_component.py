@@ -57,9 +57,18 @@ class TwoComponent(Model):
                       recovery_s: Any) -> Any:
         on, time, off = np.broadcast_arrays(*map(np.asarray, (duty, seconds, recovery_s)))
         capture, emission, shares = self._rates(values)
-        fills, empties = on[..., None] * capture, (1 - on[..., None]) * emission
-        held = fills / (fills + empties) * -np.expm1(-(fills + empties) * time[..., None])
-        left = (held * np.exp(-emission * off[..., None])) @ shares
+        if (on == 1).all():                     # emission waits, so the capture times alone decide what is filled
+            captures, share = capture[::len(EMISSION)], shares.reshape(len(CAPTURE), -1)
+            held = -np.expm1(-captures * time[..., None])
+            if (off == 0).all():
+                left = held @ share.sum(axis=1)
+            else:
+                kept = np.exp(-emission * off[..., None]).reshape(*off.shape, *share.shape)
+                left = np.einsum("...i,ij,...ij->...", held, share, kept)
+        else:
+            fills, empties = on[..., None] * capture, (1 - on[..., None]) * emission
+            held = fills / (fills + empties) * -np.expm1(-(fills + empties) * time[..., None])
+            left = (held * np.exp(-emission * off[..., None])) @ shares
         return (self._permanent(values, overdrive_v, kelvin, duty, seconds) +
                 self._recoverable(values, overdrive_v, kelvin) * left)
 

@@ -10,6 +10,8 @@ from archfab.silicon.aging.fitting import Fit
 from archfab.silicon.aging.measurements import Measurements
 from archfab.silicon.aging.models import model_named
 
+SHAPE = 4.0         # standard errors of a correlation of 0 from which a model's shape is doubted
+
 
 def figure(value: float | None, digits: int = 4) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
@@ -39,6 +41,7 @@ def one(found: Fit, best: Fit) -> dict[str, Any]:
             "aic_above_best": figure(found.aic - best.aic), "rms_mv": figure(found.rms_mv),
             "forecast_rms_mv": figure(found.forecast_mv), "noise_mv": figure(found.noise_mv, 3),
             "noise_share": figure(found.noise_share, 3), "device_share": figure(found.device_share, 3),
+            "runs": figure(found.runs, 3),
             "parameters": rows}
 
 
@@ -55,6 +58,9 @@ def sentences(data: Measurements, fits: Sequence[Fit]) -> list[str]:
         if min(fits, key=lambda each: each.bic) is not fits[0]:
             said.append(f"by BIC, which charges more for parameters, "
                         f"{min(fits, key=lambda each: each.bic).model} is best")
+    if fits[0].runs > SHAPE / math.sqrt(len(data.rows)):
+        said.append(f"{fits[0].model} has not the shape of these measurements: its misses go together in time "
+                    f"(correlation {fits[0].runs:.2f}), so its intervals are too narrow")
     known = [each for each in fits if each.forecast_mv is not None]
     if known:
         ahead = min(known, key=lambda each: each.forecast_mv or math.inf)

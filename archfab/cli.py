@@ -382,7 +382,8 @@ def cost(asked: argparse.Namespace, options: Extras) -> int:
 
 
 def silicon(asked: argparse.Namespace, _: Extras) -> int:
-    return answer(asked, asked.carry_out(asked), asked.shown)
+    document = asked.carry_out(asked)
+    return answer(asked, document, asked.shown) or int(bool(document.get("exit")))      # of a command that was run
 
 
 if __name__ == "__main__":

@@ -227,7 +227,7 @@ class Counter:
 
 def rapl(folder: str) -> Callable[[], float] | None:
     """Joules that all processor packages have used from now on; None where the kernel does not let us read that."""
-    zones = [zone for zone in sorted(glob.glob(os.path.join(folder, "*:*")))
+    zones = [zone for zone in sorted(glob.glob(os.path.join(folder, "intel-rapl:*")))
              if read(os.path.join(zone, "name")).startswith("package")]
     if not zones or not all(read(os.path.join(zone, "energy_uj")).isdigit() for zone in zones):
         return None

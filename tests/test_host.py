@@ -240,6 +240,7 @@ def test_energy_counters_are_added_and_start_again_at_their_end(tmp_path):
     zone(tmp_path, 0, 900_000)
     zone(tmp_path, 1, 0, "package-1")
     zone(tmp_path, "0:0", 7, "core")
+    shutil.copytree(zone(tmp_path, 0, 900_000), tmp_path / "intel-rapl-mmio:0")     # the same package once more
     joules = board.rapl(str(tmp_path))
     assert joules() == 0
     zone(tmp_path, 0, 950_000)

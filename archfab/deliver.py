@@ -95,7 +95,8 @@ def train(bench: Workbench, genotype: Genotype, seed: str) -> tuple[torch.nn.Mod
         model = build(bench.networks, genotype, bench.example)
         curve = bench.task.fit(model, Budget.from_plain(bench.spec.full_budget), rng, full=True)
     model.cpu().to(memory_format=torch.contiguous_format)
-    return model.eval(), curve, bench.task.score(model, "test")
+    scores = bench.task.score(model, "test")            # on an accelerator, where there is one
+    return model.cpu().eval(), curve, scores
 
 
 def contents(bench: Workbench, trial: Trial, tests: list[Mapping[str, float]],

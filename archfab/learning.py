@@ -46,11 +46,13 @@ class Recipe:
 
 
 def seed_torch(rng: random.Random) -> None:
-    """Every draw of torch from here on follows from `rng`; only deterministic kernels are used."""
+    """Every draw of torch from here on follows from `rng`; only deterministic kernels are used, and gradients are added
+    up in one order: those of gradients hang on what a thread of the accelerator's own had done before."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")     # CUDA's matrix products are exact only with it
     torch.manual_seed(rng.getrandbits(60))
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    torch.autograd.set_multithreading_enabled(False)
 
 
 def accelerator() -> torch.device:

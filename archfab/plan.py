@@ -215,9 +215,20 @@ def environment(bench: Workbench) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine(),
-            "cores": os.cpu_count(), "device numbers": identity(dict(bench.device.sources)),
+            "cores": os.cpu_count(), "accelerator": accelerator_of(bench.task),
+            "device numbers": identity(dict(bench.device.sources)),
             "data": fingerprint(*named),
             "task file": fingerprint(*([Path(task)] if task.endswith(".py") else [])), **versions}
+
+
+def accelerator_of(task: Task) -> str:
+    """What a task trains on, where that is none of the processor's cores."""
+    device = getattr(task, "device", None)
+    kind = getattr(device, "type", "cpu")
+    if kind != "cuda":
+        return "none" if kind == "cpu" else str(kind)
+    import torch
+    return torch.cuda.get_device_name(device)
 
 
 def fingerprint(*paths: Path) -> str:

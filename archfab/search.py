@@ -82,7 +82,7 @@ def resume(run: str | Path, *, runs: str | Path = "runs", task: Task | None = No
                          f"{bench.space.hash} then, {declared} now), so its shared weights do not fit it; restore it, "
                          "or begin a new run")
     now, then = environment(bench), store.environment()
-    for what in ("device numbers", "torch", "data", "task file"):
+    for what in ("device numbers", "torch", "accelerator", "data", "task file"):
         if now[what] != then.get(what, now[what]):
             store.close()
             raise UsageError(f"not the same {what} as when this run began ({then[what]} then, {now[what]} now), so its "

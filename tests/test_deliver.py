@@ -8,14 +8,15 @@ import onnxruntime
 import pytest
 import torch
 
-from archfab import Budget
+from archfab import Budget, registry
 from archfab.core import Port
 from archfab.deliver import check_onnx, export_onnx, load_model, read_bundle, replay
 from archfab.lowering.concrete import build
-from archfab.plan import plan
+from archfab.plan import accelerator_of, plan
 from archfab.runs import Run
 from archfab.search import search
 from archfab.space import Space
+from archfab.tasks.vision import Vision
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,40 @@ def test_the_first_test_score_belongs_to_the_exported_weights(run):
 def test_replay_derives_the_same_bits(run):
     found = replay(run.best.bundle)
     assert found["same"] and found["differences"] == [] == found["environment"]
+
+
+def test_a_network_that_an_accelerator_scored_comes_back_to_be_checked(run, monkeypatch):
+    """What `score` leaves on an accelerator cannot be asked about inputs that lie in memory."""
+    def score(self, model, *args, real=Vision.score):
+        found = real(self, model, *args)
+        model.away = True
+        return found
+
+    def cpu(self, real=torch.nn.Module.cpu):
+        self.away = False
+        return real(self)
+
+    def called(self, *inputs, real=torch.nn.Module.__call__):
+        if getattr(self, "away", False):
+            raise RuntimeError("inputs and weights are not on the same device")
+        return real(self, *inputs)
+
+    monkeypatch.setattr(Vision, "score", score)
+    monkeypatch.setattr(torch.nn.Module, "cpu", cpu)
+    monkeypatch.setattr(torch.nn.Module, "__call__", called)
+    assert replay(run.best.bundle)["same"]
+
+
+def test_a_bundle_says_what_it_was_trained_on(run, monkeypatch):
+    assert read_bundle(run.best.bundle)["environment"]["accelerator"] == accelerator_of(Vision())
+    task = Vision()
+    for device, name in (("cpu", "none"), ("mps", "mps")):
+        task.device = torch.device(device)
+        assert accelerator_of(task) == name
+    task.device = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a {device.type}")
+    assert accelerator_of(task) == "a cuda"
+    assert accelerator_of(registry.load("tasks", "toy")()) == "none"
 
 
 def test_a_bundle_says_its_layout_and_is_loaded_in_it(run, tmp_path):

@@ -292,7 +292,7 @@ def test_decisions_follow_the_loss_on_held_data_of_the_order_that_was_asked(orde
     _, gradients = one.slopes(held, batch, lesson, 0)
     wanted, exchanged, other = (gaps(one, *case) for case in (
         (held, batch, lesson, order), (batch, held, lesson, order), (held, batch, lesson, 3 - order)))
-    assert torch.allclose(torch.cat(gradients), wanted, rtol=2e-3, atol=1e-6)
+    assert torch.allclose(torch.cat(gradients).cpu(), wanted, rtol=2e-3, atol=1e-6)
     assert not torch.allclose(wanted, exchanged, rtol=0.1) and not torch.allclose(wanted, other, rtol=0.1)
 
 

@@ -113,6 +113,13 @@ def test_a_line_is_learnt(optimizer):
     assert curve[-1]["loss"] < 1e-3 < curve[0]["loss"]
 
 
+def test_gradients_of_gradients_do_not_hang_on_what_a_process_did_before():
+    """A backward pass in a thread of its own, as an accelerator's is, counts its operations apart from the forward
+    passes, and the counts say in which order gradients are added up."""
+    seed_torch(random.Random(0))
+    assert not torch._C._is_multithreading_enabled()
+
+
 def test_weights_decay_and_norms_and_biases_do_not():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 3))
     decay = {id(p): group["weight_decay"] for group in make_optimizer(model, Recipe(weight_decay=0.3)).param_groups

@@ -148,3 +148,13 @@ def test_a_run_is_not_continued_with_another_task_file(tmp_path, archfab):
     process.communicate()
     (tmp_path / "mine.py").write_text("from archfab.tasks.toy import Toy as export  # changed\n")
     assert "not the same task file" in archfab("resume", "one", code=2).err
+
+
+def test_a_run_is_not_continued_on_another_accelerator(tmp_path, archfab, monkeypatch):
+    process = start(TOY, tmp_path)
+    time.sleep(1.0)
+    process.kill()
+    process.communicate()
+    monkeypatch.setattr("archfab.plan.accelerator_of", lambda task: "another one")
+    assert "not the same accelerator as when this run began (none then, another one now)" in archfab(
+        "resume", "one", code=2).err

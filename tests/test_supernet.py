@@ -166,7 +166,8 @@ def test_shares_of_the_training_data_are_apart_and_stay_the_same():
     task = VISION(shift=0.0, flip="no")
 
     def images(part, seed):
-        return {x.numpy().tobytes() for batch, _ in task.batches("train", random.Random(seed), part) for x in batch}
+        batches = task.batches("train", random.Random(seed), part)
+        return {x.cpu().numpy().tobytes() for batch, _ in batches for x in batch}
 
     one, other = images((0.0, 0.5), 0), images((0.5, 1.0), 1)
     assert images((0.0, 0.5), 2) == one and one | other == images((0.0, 1.0), 3)

@@ -90,6 +90,23 @@ def test_training_follows_from_its_seed_and_gives_every_score(name, space):
         assert task.score(model, split) == scores, "scoring changes nothing"
 
 
+@pytest.mark.parametrize(("name", "space"), SPACES)
+def test_all_of_a_network_lies_where_its_shared_weights_do(name, space):
+    """On an accelerator too, here one without memory: networks that were built before the weights went there, and
+    networks that are built from them then."""
+    from archfab.lowering.elastic import Elastic
+    task, declared = task_of(name), as_space(task_of(name).space(space))
+    if not report(declared, task.example())["lowerings"]["elastic"]["ok"]:
+        pytest.skip("networks of this space share no weights")
+    shared, rng = Elastic(declared, task.example()), random.Random(0)
+    before = [shared.at(declared.sample(rng)) for _ in range(6)]
+    shared.to("meta")
+    for network in [*before, *(shared.at(declared.sample(rng)) for _ in range(6))]:
+        held = [*network.parameters(), *network.buffers(), *(tensor for part in network.modules()
+                for tensor in vars(part).values() if isinstance(tensor, torch.Tensor))]
+        assert held and {tensor.device.type for tensor in held} == {"meta"}
+
+
 def test_baselines_have_the_goal_on_both_splits(run):
     goal = next(iter(run.spec.objectives))
     assert run.baseline

@@ -70,7 +70,7 @@ def test_scores_equal_a_count_by_hand(digits):
     model, _ = trained(digits, 0)
     x, y = digits.parts["validation"]
     with torch.inference_mode():
-        logits = model(digits.normal(x))
+        logits = model(digits.normal(x)).cpu()
     assert digits.score(model)["error"] == pytest.approx((logits.argmax(1).numpy() != y).mean())
     assert digits.score(model)["loss"] == pytest.approx(
         -torch.log_softmax(logits.double(), 1)[range(len(y)), y].mean().item(), rel=1e-5)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -140,6 +141,7 @@ class Elastic(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
+        self.viewer.move(fn)
         self._renew()
         return self
 
@@ -156,11 +158,35 @@ class Viewer(Remembering):
         super().__init__(shared.space)
         self.shared = shared
         self.input = shapes_of(shared.example)
+        self.placed: WeakSet[nn.Module] = WeakSet()
 
     def made(self, value: Description, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> Any:
         if self.inside:
             return light(value, args, kwargs, whole=True)
         return self.shared.view(where, value, args, kwargs, self.genotype)
+
+    def container(self, value: Description, x: Any, where: str) -> tuple[nn.Module, Any]:
+        module, y = super().container(value, x, where)
+        if not self.inside:
+            self.place(module)
+        return module, y
+
+    def place(self, module: nn.Module) -> None:
+        """Puts what a container holds itself, which is computed when it is made, to where the weights lie."""
+        if module in self.placed:
+            return
+        self.placed.add(module)
+        weight = next(self.shared.parameters(), None)
+        if module._buffers and weight is not None:
+            module._apply(lambda x: x.to(weight.device, weight.dtype if x.is_floating_point() else x.dtype), False)
+        for part in module.children():
+            self.place(part)
+
+    def move(self, fn: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """The same of all containers that were built, when the weights go elsewhere."""
+        for module in self.placed:
+            if module._buffers:
+                module._apply(fn, False)
 
 
 def put(module: nn.Module, name: str, tensor: torch.Tensor) -> None:

@@ -21,19 +21,20 @@ def add(word: Word) -> None:
                "archfab silicon fit MAP.csv --die-mm 10x8 --png map.png", fit, shown)
     one.add_argument("maps", nargs="+", metavar="MAP", help="CSV (a matrix of dies, or columns x, y and pass, bin or "
                      "defects), a KLA results file (KLARF 1.0 to 1.2), .npz or .npy")
-    one.add_argument("--codes", metavar="MEANING", help="what the numbers of a matrix mean: wafer (0 no die, 1 passing, 2 "
-                     "failing), pass (1 passes), fail (1 fails), defects (how many)")
+    one.add_argument("--codes", metavar="MEANING", help="what the numbers of a matrix mean: wafer (0 no die, 1 "
+                     "passing, 2 failing), pass (1 passes), fail (1 fails), defects (how many)")
     one.add_argument("--good-bins", default="1", metavar="N,N", help="bins that pass, of a column bin (default: 1)")
     one.add_argument("--die-mm", metavar="WxH", help="width and height from die to die: 10x8, or 10 for a square")
     one.add_argument("--wafer-mm", type=float, metavar="D", help="diameter of the wafer")
     one.add_argument("--wafers", metavar="N,A:B", help="only these, by number from 0 or by name: 0:25")
     one.add_argument("--label", metavar="NAME", help="only wafers with this label")
     one.add_argument("--edge", type=int, default=0, metavar="RINGS", help="leave out so many rings of dies at the edge")
-    one.add_argument("--edge-mm", type=float, metavar="MM", help="leave out dies that reach into this ring of the wafer")
-    one.add_argument("--windows", default="1,2,4", metavar="N,N", help="windows of so many dies, where passing and failing "
-                     "is all that is known (1, 2, 4, 8, 16; default: %(default)s)")
+    one.add_argument("--edge-mm", type=float, metavar="MM", help="leave out dies that reach into this outer ring")
+    one.add_argument("--windows", default="1,2,4", metavar="N,N", help="windows of so many dies, where passing and "
+                     "failing is all that is known (1, 2, 4, 8, 16; default: %(default)s)")
     one.add_argument("--model", metavar="NAME,NAME", help="models of defect counts to compare (default: all)")
-    one.add_argument("--weights", default="rook", metavar="rook|queen", help="which dies are neighbours (default: rook)")
+    one.add_argument("--weights", default="rook", metavar="rook|queen", help="which dies are neighbours "
+                     "(default: %(default)s)")
     one.add_argument("--permutations", type=int, default=999, metavar="N", help="shuffled wafers that p-values rest on "
                      "(default: %(default)s)")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="of the shuffling (default: %(default)s)")
@@ -62,8 +63,7 @@ def fit(asked: argparse.Namespace) -> Mapping[str, Any]:
     document = {"files": [Path(path).name for path in asked.maps]} | report(wafers, wanted, progress(len(wafers)))
     if asked.png:
         from archfab.silicon.wafers.picture import drawn
-        masks = [edge(wafer, asked.edge, asked.edge_mm) if asked.edge or asked.edge_mm is not None else wafer.dies & False
-                 for wafer in wafers]
+        masks = [edge(wafer, asked.edge, asked.edge_mm) for wafer in wafers]
         write(asked.png, drawn(wafers, masks, [title(each) for each in document["maps"]], Path(asked.png).suffix))
         document["picture"] = asked.png
     if asked.csv:
@@ -149,8 +149,8 @@ def shown(document: Mapping[str, Any]) -> None:
     for note in document["notes"]:
         say(note)
     found = document["fit"]
-    rows = [[name, *edges(found[key])] for key, name in
-            (("d0_per_cm2", "D0 per cm2"), ("defects_per_die", "defects per die"), ("alpha", "alpha")) if found.get(key)]
+    named = (("d0_per_cm2", "D0 per cm2"), ("defects_per_die", "defects per die"), ("alpha", "alpha"))
+    rows = [[name, *edges(found[key])] for key, name in named if found.get(key)]
     if found.get("blocks"):
         rows.append([f"the same from {found['blocks']['groups']} groups",
                      *edges(found["blocks"]["d0_per_cm2"] or found["blocks"]["defects_per_die"])])
@@ -163,8 +163,9 @@ def shown(document: Mapping[str, Any]) -> None:
                    "from windows of passing and failing dies")
     if found["models"]:
         say()
-        show_table(["model", "AIC", "weight", "p of fit"], [[each["name"], round(each["aic"], 1), round(each["weight"], 3),
-                                                             each.get("p_value")] for each in found["models"]])
+        show_table(["model", "AIC", "weight", *(["p of fit"] if document["counted"] else [])],
+                   [[each["name"], round(each["aic"], 1), round(each["weight"], 3),
+                     *([each["p_value"]] if document["counted"] else [])] for each in found["models"]])
     if found.get("windows"):
         say()
         show_table(["window of dies", "places", "yield", "fitted"],
@@ -172,8 +173,9 @@ def shown(document: Mapping[str, Any]) -> None:
     if found.get("equal_likelihood"):
         say()
         show_table(["alpha", "defects per die", "D0 per cm2"],
-                   [["infinite" if each["alpha"] is None else each["alpha"], each["defects_per_die"], each["d0_per_cm2"]]
-                    for each in found["equal_likelihood"]], "of equal likelihood by the yield alone")
+                   [["infinite" if each["alpha"] is None else each["alpha"], each["defects_per_die"],
+                     each["d0_per_cm2"]] for each in found["equal_likelihood"]],
+                   "of equal likelihood by the yield alone")
     if document["spatial"]["statistics"]:
         say()
         names = {"moran": "Moran's I", "BB": "failing beside failing", "BW": "failing beside passing",

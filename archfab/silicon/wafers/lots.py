@@ -143,7 +143,8 @@ def fit_lot(wafers: Sequence[WaferMap], confidence: float = 0.95) -> LotFit | No
                 return -math.inf
             height, place = best(which, far, place)
             if height < top - drop:
-                return float(brentq(lambda x: best(which, x, place)[0] - top + drop, near, far, xtol=1e-3))
+                begin = place
+                return float(brentq(lambda x, begin=begin: best(which, x, begin)[0] - top + drop, near, far, xtol=1e-3))
             near = far
         return direction * math.inf
 

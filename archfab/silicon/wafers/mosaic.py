@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import product
 
@@ -17,7 +18,7 @@ Floats = NDArray[np.float64]
 
 
 def mixing(mean: float, kappa: float) -> tuple[Floats, Floats]:
-    """Densities (killing defects of a die) and their weights: nodes of the gamma distribution, even in the logarithm."""
+    """Densities (killing defects of a die) and their weights: nodes of the gamma distribution, even in logarithm."""
     if kappa < KAPPA[0]:
         return np.array([mean]), np.array([1.0])
     alpha = 1 / kappa
@@ -44,42 +45,42 @@ def one_patch(dies: int, densities: Floats, weights: Floats, passing: float | No
     return np.append(terms, last) * comb(dies, good)
 
 
+Partition = tuple[int, int, tuple[int, ...]]        # cuts, in how many ways, and the dies of the parts
+
+
 @cache
-def partitions(rows: int, columns: int) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
-    """The ways in which straight cuts between dies part a tile: how many cuts, in how many ways, and the sizes of the
-    parts."""
-    def lengths(size: int) -> list[tuple[int, tuple[int, ...]]]:
-        found = []
-        for cuts in product((False, True), repeat=size - 1):
-            ends = [0, *(i + 1 for i, cut in enumerate(cuts) if cut), size]
-            found.append((sum(cuts), tuple(b - a for a, b in zip(ends, ends[1:], strict=False))))
-        return found
-    told = Counter((down + across, tuple(sorted(a * b for a in tall for b in wide)))
-                   for down, tall in lengths(rows) for across, wide in lengths(columns))
-    return tuple((cuts, ways, sizes) for (cuts, sizes), ways in told.items())
+def partitions(shape: tuple[int, int], present: bytes) -> tuple[Partition, ...]:
+    """The ways in which straight cuts between rows and columns part the dies of a tile; `present` has a byte for each
+    of its sites, 0 where there is no die."""
+    def lengths(size: int) -> list[NDArray[np.int64]]:
+        return [np.concatenate([[0], np.cumsum(cuts)]).astype(np.int64)
+                for cuts in product((0, 1), repeat=size - 1)]
+    rows, columns = np.nonzero(np.frombuffer(present, np.uint8).reshape(shape))
+    told: Counter[tuple[int, tuple[int, ...]]] = Counter()
+    for down in lengths(shape[0]):
+        for across in lengths(shape[1]):
+            parts = np.bincount(down[rows] * shape[1] + across[columns])
+            told[int(down[-1] + across[-1]), tuple(sorted(int(size) for size in parts if size))] += 1
+    return tuple((cuts, ways, sizes) for (cuts, sizes), ways in sorted(told.items()))
 
 
-def tile_chances(shape: tuple[int, int], mean: float, kappa: float, together: float) -> Floats:
-    """P(j dies of a tile pass), j = 0 to all; neighbours lie in one patch with the chance `together`, and each line
-    between rows or columns of dies is a border of patches by itself."""
-    return mixed(shape, *mixing(mean, kappa), together,
-                 lambda dies: float(all_pass(np.array(dies), mean, kappa)))
+def chances(kinds: Sequence[tuple[Partition, ...]], lines: int, densities: Floats, weights: Floats, together: float,
+            passing: Callable[[int], float] | None = None) -> Floats:
+    """P(j dies of a tile pass), j = 0 to all, for each kind of tile, end to end. Each line between rows or columns is a
+    border of patches with the chance 1 - together; a part's dies lie in one patch, whose density is drawn.
 
-
-def mixed(shape: tuple[int, int], densities: Floats, weights: Floats, together: float,
-          passing: object = None) -> Floats:
-    """The same for any distribution of the density."""
-    lines = shape[0] + shape[1] - 2
-    parts: dict[int, Floats] = {}
-    found = np.zeros(shape[0] * shape[1] + 1)
-    for cuts, ways, sizes in partitions(*shape):
-        chance = ways * (1 - together) ** cuts * together ** (lines - cuts)
-        if chance < 1e-12:
-            continue
-        whole = np.ones(1)
-        for size in sizes:
-            if size not in parts:
-                parts[size] = one_patch(size, densities, weights, passing(size) if callable(passing) else None)
-            whole = np.convolve(whole, parts[size])
-        found += chance * whole
-    return found
+    :param passing: the chance that so many dies of one patch all pass, where it is known exactly.
+    """
+    parts = {size: one_patch(size, densities, weights, None if passing is None else passing(size))
+             for size in {size for kind in kinds for _, _, sizes in kind for size in sizes}}
+    found = []
+    for kind in kinds:
+        whole = np.zeros(sum(kind[0][2]) + 1)
+        for cuts, ways, sizes in kind:
+            if (chance := ways * (1 - together) ** cuts * together ** (lines - cuts)) > 0:
+                each = parts[sizes[0]]
+                for size in sizes[1:]:
+                    each = np.convolve(each, parts[size])
+                whole += chance * each
+        found.append(whole)
+    return np.concatenate(found)

@@ -1,4 +1,4 @@
-"""Wafer maps as a picture: passing, failing, off the wafer, left out at the edge; several wafers and all of them stacked."""
+"""Wafer maps as a picture: passing, failing, left out at the edge; several wafers, and all of them stacked."""
 
 from __future__ import annotations
 
@@ -58,11 +58,12 @@ def one(axis: Any, wafer: WaferMap, edge: NDArray[np.bool_], title: str, most: i
     look = {"aspect": aspect(wafer), "interpolation": "nearest", "origin": "lower" if wafer.upward else "upper"}
     image = None
     if most is not None:
-        image = axis.imshow(np.ma.masked_where(~wafer.dies | edge, wafer.values), cmap=SHADES, vmin=0, vmax=most, **look)
+        image = axis.imshow(np.ma.masked_where(~wafer.dies | edge, wafer.values), cmap=SHADES, vmin=0, vmax=most,
+                            **look)
     kinds = np.where(wafer.failing, 1, 0) + 2 * edge
     hidden = ~wafer.dies if most is None else ~edge
-    axis.imshow(np.ma.masked_where(hidden, kinds), cmap=ListedColormap([PASSING, FAILING, EDGE, EDGE_FAILING]), vmin=-0.5,
-                vmax=3.5, **look)
+    axis.imshow(np.ma.masked_where(hidden, kinds), vmin=-0.5, vmax=3.5,
+                cmap=ListedColormap([PASSING, FAILING, EDGE, EDGE_FAILING]), **look)
     return image
 
 

@@ -68,8 +68,7 @@ def report(wafers: Sequence[WaferMap], asked: Asked,
         raise UsageError("some wafers tell numbers of defects and others only which dies fail; fit them apart")
     area = die_area_cm2(wafers)
     counted = wafers[0].counted
-    masks = [edge(wafer, asked.edge_rings, asked.edge_mm) if asked.edge_rings or asked.edge_mm is not None else
-             np.zeros_like(wafer.dies) for wafer in wafers]
+    masks = [edge(wafer, asked.edge_rings, asked.edge_mm) for wafer in wafers]
     kept = [wafer.kept(~mask & wafer.dies) for wafer, mask in zip(wafers, masks, strict=True)]
     dies, failing = sum(int(wafer.dies.sum()) for wafer in kept), sum(int(wafer.failing.sum()) for wafer in kept)
     statements: list[str] = []
@@ -81,9 +80,10 @@ def report(wafers: Sequence[WaferMap], asked: Asked,
                           f"D0 from {fit['blocks']['groups']} groups of dies is {fit['blocks']['wider']:.2g} times as "
                           "wide; trust that one.")
     spread = yield_spread(kept)
-    return {"wafers": len(kept), "dies": dies, "failing": failing, "counted": counted, "yield": share(dies - failing, dies),
-            "die_area_cm2": area, "die_mm": None if wafers[0].die_mm is None else list(wafers[0].die_mm), "fit": fit,
-            "edge": rim, "spatial": spatial, "between_wafers": None if spread is None else
+    return {"wafers": len(kept), "dies": dies, "failing": failing, "counted": counted,
+            "yield": share(dies - failing, dies), "die_area_cm2": area,
+            "die_mm": None if wafers[0].die_mm is None else list(wafers[0].die_mm), "fit": fit, "edge": rim,
+            "spatial": spatial, "between_wafers": None if spread is None else
             {"chi2": spread.chi2, "degrees": spread.degrees, "p_value": spread.p_value,
              "deviation_beyond_chance": spread.deviation},
             "maps": [row(wafer, each) for wafer, each in zip(kept, told, strict=True)],
@@ -93,7 +93,8 @@ def report(wafers: Sequence[WaferMap], asked: Asked,
 def row(wafer: WaferMap, told: Clustering) -> dict[str, Any]:
     """One wafer in short."""
     found = told.statistics
-    return {"name": wafer.name, "label": wafer.label, "dies": int(wafer.dies.sum()), "failing": int(wafer.failing.sum()),
+    return {"name": wafer.name, "label": wafer.label, "dies": int(wafer.dies.sum()),
+            "failing": int(wafer.failing.sum()),
             "defects": int(wafer.values[wafer.dies].sum()) if wafer.counted else None,
             "yield": 1 - float(wafer.failing.sum() / wafer.dies.sum()),
             "moran_i": plain(found["moran"].value) if "moran" in found else None,
@@ -131,8 +132,8 @@ def of_counts(wafers: Sequence[WaferMap], asked: Asked, area: float | None, stat
                   "d0_per_cm2": None if scale is None else interval(grouped[0], scale), "wider": wider}
         independent = wider < KEPT
     return {"from": "defects", "defects": found.defects, "defects_per_die": interval(found.mean),
-            "d0_per_cm2": interval(found.d0_per_cm2), "alpha": interval(found.alpha), "inverse_alpha": interval(found.kappa),
-            "yield": found.good, "dispersion": found.dispersion, "models": [
+            "d0_per_cm2": interval(found.d0_per_cm2), "alpha": interval(found.alpha),
+            "inverse_alpha": interval(found.kappa), "yield": found.good, "dispersion": found.dispersion, "models": [
                 {"name": model.name, "aic": model.aic, "weight": weight, "loglik": model.loglik,
                  "parameters": {name: plain(value) for name, value in model.parameters.items()},
                  "chi2": tested.chi2, "degrees": tested.degrees, "p_value": tested.p_value}
@@ -145,8 +146,8 @@ def of_lot(wafers: Sequence[WaferMap], area: float | None, statements: list[str]
     if (found := fit_lot(wafers)) is None:
         return None
     if found.p_between < DOUBT:
-        statements.append(f"Wafers differ beyond chance (p {found.p_between:.2g}): alpha is {found.alpha_between:.3g} from "
-                          f"wafer to wafer and {found.alpha_within:.3g} within one.")
+        statements.append(f"Wafers differ beyond chance (p {found.p_between:.2g}): alpha is {found.alpha_between:.3g} "
+                          f"from wafer to wafer and {found.alpha_within:.3g} within one.")
     return {"wafers": found.wafers, "defects_per_die": interval(found.mean),
             "d0_per_cm2": None if area is None else interval(found.mean, 1 / area),
             "alpha_within": interval(found.alpha_within), "alpha_between": interval(found.alpha_between),
@@ -162,8 +163,8 @@ def of_windows(wafers: Sequence[WaferMap], asked: Asked, area: float | None, sta
     unit, scale = ("per die", 1.0) if area is None else ("per cm2", 1 / area)
     if failing == 0:
         statements.append(f"No die fails, of {dies}: the yield is at least {good['low']:.2%}, so D0 is at most "
-                          f"{-math.log(good['low']) * scale:.3g} {unit} where defects are Poisson's, and more where they "
-                          "cluster. Nothing more can be said of D0, and nothing of alpha.")
+                          f"{-math.log(good['low']) * scale:.3g} {unit} where defects are Poisson's, and more where "
+                          "they cluster. Nothing more can be said of D0, and nothing of alpha.")
         return document
     if failing == dies:
         statements.append(f"All {dies} dies fail: the yield is at most {good['high']:.2%}, so D0 is at least "
@@ -183,14 +184,14 @@ def of_windows(wafers: Sequence[WaferMap], asked: Asked, area: float | None, sta
     except UsageError as error:
         if any(size not in (1, 2, 4, 8, 16) for size in asked.windows):
             raise
-        statements.append(f"D0 and alpha are not fitted: {error}. Passing and failing at one size of die cannot tell them "
-                          "apart.")
+        statements.append(f"D0 and alpha are not fitted: {error}. Passing and failing at one size of die cannot tell "
+                          "them apart.")
         return document
     statements.append("Passing and failing at one size of die cannot tell D0 from alpha. They are told apart here by "
-                      f"windows of up to {found.tile} neighbouring dies, which see clusters wider than a die only; defects "
-                      "that cluster within a die count as one. Numbers of defects would tell more.")
+                      f"windows of up to {found.tile} neighbouring dies, which see clusters wider than a die only; "
+                      "defects that cluster within a die count as one. Numbers of defects would tell more.")
     if not found.told_apart:
-        statements.append("These wafers do not tell them apart: alpha may be anything, and D0 anything in its interval.")
+        statements.append("These wafers do not tell them apart: alpha may be anything, D0 anything in its interval.")
     elif found.kappa.low == 0:
         statements.append(f"Passing dies lie no closer together than chance may have it: alpha is above "
                           f"{found.alpha.low:.3g}, and may be infinite (Poisson's model).")
@@ -200,8 +201,9 @@ def of_windows(wafers: Sequence[WaferMap], asked: Asked, area: float | None, sta
 def windowed(found: WindowFit, area: float | None) -> dict[str, Any]:
     least = min(found.aic.values())
     weights = {name: math.exp((least - aic) / 2) for name, aic in found.aic.items()}
-    return {"defects_per_die": interval(found.mean), "d0_per_cm2": None if area is None else interval(found.mean, 1 / area),
-            "alpha": interval(found.alpha), "inverse_alpha": interval(found.kappa), "told_apart": found.told_apart,
+    return {"defects_per_die": interval(found.mean),
+            "d0_per_cm2": None if area is None else interval(found.mean, 1 / area), "alpha": interval(found.alpha),
+            "inverse_alpha": interval(found.kappa), "told_apart": found.told_apart,
             "windows": [{"dies": each.dies, "places": each.places, "passing": each.passing,
                          "yield": each.passing / each.places if each.places else None, "fitted": each.fitted}
                         for each in found.windows],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,8 @@ from archfab.core import Estimate, UsageError
 from archfab.silicon.wafers.blocks import groups
 from archfab.silicon.wafers.counts import triangle
 from archfab.silicon.wafers.fitting import inverse, outward
-from archfab.silicon.wafers.maps import WaferMap, tiles, window_passes
-from archfab.silicon.wafers.mosaic import KAPPA, all_pass, mixed, tile_chances
+from archfab.silicon.wafers.maps import OFF, WaferMap, window_passes
+from archfab.silicon.wafers.mosaic import KAPPA, Partition, all_pass, chances, mixing, partitions
 
 SHAPES: dict[int, tuple[int, int]] = {1: (1, 1), 2: (1, 2), 4: (2, 2), 8: (2, 4), 16: (4, 4)}
 """Rows and columns of a window of so many dies."""
@@ -41,9 +42,9 @@ class WindowFit:
     """What passing and failing neighbours say of the process.
 
     `mean`: killing defects of a die; `alpha`, `kappa` = 1 / alpha as in `CountFit`. `patch`: the mean width of patches
-    of one density, in dies. `inflation`: how many times wider the variances of log mean and log kappa are by what groups
-    of tiles tell than by the likelihood; the intervals are widened by it. `aic`: of each model of the density, with the
-    log-likelihood over the inflation. `told_apart`: D0 and alpha are told apart at all.
+    of one density, in dies. `inflation`: how many times wider the variances of log mean and log kappa are by what
+    groups of tiles tell than by the likelihood; the intervals are widened by it. `aic`: of each model of the density,
+    with the log-likelihood over the inflation. `told_apart`: D0 and alpha are told apart at all.
     """
 
     mean: Estimate
@@ -61,16 +62,18 @@ class WindowFit:
 
 @dataclass(frozen=True)
 class Tally:
-    """Of each group: how many whole tiles have how many passing dies, and the pairs of dies one and two apart: number,
-    both passing; and dies, passing."""
+    """Of each group: how many tiles of each kind (by where their dies are; a tile counts as one over its size, for that
+    many cover a die) have how many passing dies, and the pairs of
+    dies one and two apart: number, both passing; and dies, passing."""
 
-    shape: tuple[int, int]
-    tiles: Floats               # [groups, passing dies]
+    lines: int                  # between the rows and columns of a tile
+    kinds: tuple[tuple[Partition, ...], ...]
+    tiles: Floats               # [groups, passing dies of each kind]
     pairs: Floats               # [groups, 6]: pairs 1 apart, both passing, pairs 2 apart, both passing, dies, passing
 
     def without(self, group: int) -> Tally:
         keep = np.arange(len(self.tiles)) != group
-        return Tally(self.shape, self.tiles[keep], self.pairs[keep])
+        return Tally(self.lines, self.kinds, self.tiles[keep], self.pairs[keep])
 
     @property
     def together(self) -> float:
@@ -84,7 +87,12 @@ class Tally:
         return float(max(TOGETHER, near / (2 * near - far)))
 
     def loglik(self, mean: float, kappa: float, together: float) -> float:
-        return float(self.tiles.sum(0) @ np.log(np.maximum(tile_chances(self.shape, mean, kappa, together), 1e-300)))
+        return self.loglik_of(*mixing(mean, kappa), together, lambda dies: float(all_pass(np.array(dies), mean, kappa)))
+
+    def loglik_of(self, densities: Floats, weights: Floats, together: float,
+                  passing: Callable[[int], float] | None = None) -> float:
+        found = chances(self.kinds, self.lines, densities, weights, together, passing)
+        return float(self.tiles.sum(0) @ np.log(np.maximum(found, 1e-300)))
 
 
 def window_shapes(sizes: Sequence[int]) -> dict[int, tuple[int, int]]:
@@ -102,9 +110,12 @@ def fit_windows(wafers: Sequence[WaferMap], sizes: Sequence[int] = (1, 2, 4), co
 
     The density is gamma distributed from patch to patch of the wafer, so that a window of k dies within a patch yields
     (1 + k m / alpha)^-alpha (Stapper; windowing properly weighted: de Vries and Volf, IEEE TSM 17(2) 2004). Patches may
-    end within a tile: how often is taken from how the correlation of neighbours falls with their distance. Tiles do not
-    overlap. Intervals: the profile likelihood, its drop times how much wider leaving out groups of tiles in turn
-    (wafers, or blocks of a wafer: jackknife) makes the variances than the likelihood says, with F(1, groups - 1).
+    end within a tile: how often is taken from how the correlation of neighbours falls with their distance. Tiles lie at
+    all places, so each die is in as many, and count by the part that it is of them (a composite likelihood).
+
+    Intervals: the profile likelihood, its drop times how much wider leaving out groups of tiles in turn (wafers, or
+    blocks of a wafer: jackknife) makes the variances than the likelihood says, with F(1, groups - 1). Of one wafer with
+    patches as wide as a sixth of it there are few patches, and the intervals are too narrow.
 
     :raises UsageError: for windows that are not known, for wafers on which all dies pass or all fail.
     """
@@ -117,7 +128,8 @@ def fit_windows(wafers: Sequence[WaferMap], sizes: Sequence[int] = (1, 2, 4), co
     if good in (0, number):
         raise UsageError(f"{'no' if good else 'all'} dies fail: the yield says nothing but a bound")
     if not tally.tiles.sum():
-        raise UsageError(f"no window of {shapes[tile][0]} x {shapes[tile][1]} dies fits on the wafers; name smaller ones")
+        raise UsageError(f"no window of {shapes[tile][0]} x {shapes[tile][1]} dies fits on the wafers; name smaller "
+                         "ones")
     together = tally.together
     mean, kappa = search(tally, together)
     inflation = widened(tally, mean, kappa, together)
@@ -133,17 +145,30 @@ def fit_windows(wafers: Sequence[WaferMap], sizes: Sequence[int] = (1, 2, 4), co
 
 
 def taken(wafers: Sequence[WaferMap], shape: tuple[int, int]) -> Tally:
-    """The tally of the wafers, by groups that have whole tiles."""
-    owners, labels = groups(wafers, shape), []
-    rows: dict[int, Floats] = {}
+    """The tally of the wafers, by groups that have tiles. Tiles that lack dies count if they have room for four."""
     size = shape[0] * shape[1]
-    for wafer, owner in zip(wafers, owners, strict=True):
-        dies, bad = tiles(wafer, *shape)
-        for group in np.unique(owner[dies == size]):
-            labels.append(int(group))
-            rows[int(group)] = np.bincount(size - bad[(dies == size) & (owner == group)], minlength=size + 1).astype(float)
+    found: dict[tuple[Partition, ...], dict[tuple[int, int], float]] = {}
+    for down, across in product(range(shape[0]), range(shape[1])):
+        for room, owner in zip(*shifted(wafers, shape, (down, across)), strict=True):
+            parted = room.reshape(owner.shape[0], shape[0], owner.shape[1], shape[1])
+            split = parted.transpose(0, 2, 1, 3).reshape(-1, size)
+            present = split != OFF
+            used = present.any(1) if size <= 4 else present.all(1)
+            keys = np.stack([owner.ravel()[used], (split[used] == 0).sum(1), present[used] @ (1 << np.arange(size))])
+            for (group, good, mask), number in zip(*kinds_of(keys), strict=True):
+                kind = partitions(shape, bytes(int(mask) >> i & 1 for i in range(size)))
+                tally = found.setdefault(kind, {})
+                tally[int(group), int(good)] = tally.get((int(group), int(good)), 0.0) + int(number) / size
+    labels = sorted({group for tally in found.values() for group, _ in tally})
+    place = {group: i for i, group in enumerate(labels)}
+    counts = []
+    for kind, tally in found.items():
+        table = np.zeros((len(labels), sum(kind[0][2]) + 1))
+        for (group, good), number in tally.items():
+            table[place[group], good] = number
+        counts.append(table)
     pairs = {group: np.zeros(6) for group in labels}
-    for wafer, owner in zip(wafers, owners, strict=True):
+    for wafer, owner in zip(wafers, groups(wafers, shape), strict=True):
         wide = owner.repeat(shape[0], 0).repeat(shape[1], 1)[:wafer.values.shape[0], :wafer.values.shape[1]]
         good = wafer.values == 0
         masks = [(wafer.dies, 4), (good, 5)]
@@ -154,12 +179,30 @@ def taken(wafers: Sequence[WaferMap], shape: tuple[int, int]) -> Tally:
                 inside[(slice(-steps, None), slice(None)) if axis == 0 else (slice(None), slice(-steps, None))] = False
                 masks += [(wafer.dies & here & inside, column), (good & there & inside, column + 1)]
         for mask, column in masks:
-            for group, found in enumerate(np.bincount(wide[mask])):
+            for group, number in enumerate(np.bincount(wide[mask])):
                 if group in pairs:
-                    pairs[group][column] += found
-    kept = sorted(rows)
-    return Tally(shape, np.array([rows[group] for group in kept]).reshape(-1, size + 1),
-                 np.array([pairs[group] for group in kept]).reshape(-1, 6))
+                    pairs[group][column] += number
+    return Tally(shape[0] + shape[1] - 2, tuple(found), np.concatenate(counts, axis=1) if counts else np.zeros((0, 0)),
+                 np.array([pairs[group] for group in labels]).reshape(-1, 6))
+
+
+def shifted(wafers: Sequence[WaferMap], shape: tuple[int, int],
+            shift: tuple[int, int]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+    """The wafers in grids of whole tiles that begin so many rows and columns before the first die, and the groups."""
+    moved = []
+    for wafer in wafers:
+        sizes = [math.ceil((size + by) / side) * side
+                 for size, by, side in zip(wafer.values.shape, shift, shape, strict=True)]
+        room = np.full(sizes, OFF, np.int64)
+        room[shift[0]:shift[0] + wafer.values.shape[0], shift[1]:shift[1] + wafer.values.shape[1]] = wafer.values
+        moved.append(WaferMap(wafer.name, room))
+    return [wafer.values for wafer in moved], groups(moved, shape)
+
+
+def kinds_of(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The different columns, as rows, and how often each comes."""
+    kinds, numbers = np.unique(keys, axis=1, return_counts=True)
+    return kinds.T, numbers
 
 
 def at_mean(tally: Tally, mean: float, together: float) -> float:
@@ -171,7 +214,7 @@ def at_mean(tally: Tally, mean: float, together: float) -> float:
 
 def at_kappa(tally: Tally, kappa: float, together: float) -> float:
     """The likeliest mean at a kappa: near that of the yield of single dies, and a little to each side."""
-    good = float(tally.tiles.sum(0) @ np.arange(tally.tiles.shape[1]) / tally.tiles.sum() / (tally.tiles.shape[1] - 1))
+    good = float(tally.pairs[:, 5].sum() / tally.pairs[:, 4].sum())
     start = -math.log(good) if kappa == 0 else math.expm1(-kappa * math.log(good)) / kappa
     middle = math.log(min(max(start, MEAN[0] * 10), MEAN[1] / 10))
     found = minimize_scalar(lambda log: -tally.loglik(math.exp(log), kappa, together), bounds=(middle - 2, middle + 2),
@@ -250,10 +293,9 @@ def profile(tally: Tally, mean: float, kappa: float, together: float,
 def rivals(tally: Tally, mean: float, kappa: float, together: float) -> dict[str, tuple[float, int]]:
     """Log-likelihood and free parameters of models of the density: one value, gamma, exponential, a triangle."""
     shares, weights = triangle()
-    number = tally.tiles.sum(0)
 
     def murphy(log: float) -> float:
-        return float(number @ np.log(np.maximum(mixed(tally.shape, math.exp(log) * shares, weights, together), 1e-300)))
+        return tally.loglik_of(math.exp(log) * shares, weights, together)
 
     middle = math.log(at_kappa(tally, 0.0, together))
     best = minimize_scalar(lambda log: -murphy(log), bounds=(middle - 2, middle + 3), method="bounded").x

@@ -64,6 +64,7 @@ def one(axis: Any, wafer: WaferMap, edge: NDArray[np.bool_], title: str, most: i
     hidden = ~wafer.dies if most is None else ~edge
     axis.imshow(np.ma.masked_where(hidden, kinds), vmin=-0.5, vmax=3.5,
                 cmap=ListedColormap([PASSING, FAILING, EDGE, EDGE_FAILING]), **look)
+    limits(axis, wafer)
     return image
 
 
@@ -75,17 +76,33 @@ def stack(figure: Figure, axis: Any, wafers: Sequence[WaferMap]) -> None:
     image = axis.imshow(np.ma.masked_where(dies == 0, share), cmap=SHADES, vmin=0, vmax=max(float(share.max()), 1e-9),
                         aspect=aspect(wafers[0]), interpolation="nearest",
                         origin="lower" if wafers[0].upward else "upper")
-    figure.colorbar(image, ax=axis, shrink=0.7, format=lambda value, _: f"{value:.0%}")
+    limits(axis, wafers[0])
+    figure.colorbar(image, ax=axis, location="bottom", fraction=0.05, pad=0.02, format=lambda value, _: f"{value:.0%}")
 
 
 def aspect(wafer: WaferMap) -> float:
-    return 1.0 if wafer.die_mm is None else wafer.die_mm[1] / wafer.die_mm[0]
+    """Height of a die over its width; where it is not known, so that the dies fill a circle."""
+    if wafer.die_mm is not None:
+        return wafer.die_mm[1] / wafer.die_mm[0]
+    rows, columns = np.nonzero(wafer.dies)
+    tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
+    return float(wide / tall) if 0.25 < wide / tall < 4 else 1.0
 
 
 def frame(axis: Any, wafer: WaferMap, title: str) -> None:
-    """The wafer's outline: a circle of its diameter where that is known, else around the dies."""
+    """Title, and the wafer's outline where its diameter is known."""
     axis.set_title(title, fontsize=9, color=INK)
     if wafer.wafer_mm is not None and wafer.die_mm is not None:
-        centre = wafer.middle
-        sizes = (wafer.wafer_mm / wafer.die_mm[0], wafer.wafer_mm / wafer.die_mm[1])
-        axis.add_patch(Ellipse(centre, *sizes, fill=False, edgecolor=OTHER, linewidth=1, clip_on=False))
+        column, row = wafer.middle
+        wide, tall = wafer.wafer_mm / wafer.die_mm[0], wafer.wafer_mm / wafer.die_mm[1]
+        axis.add_patch(Ellipse((column, row), wide, tall, fill=False, edgecolor=OTHER, linewidth=1, clip_on=False))
+
+
+def limits(axis: Any, wafer: WaferMap) -> None:
+    """Room for the dies and for the outline."""
+    if wafer.wafer_mm is not None and wafer.die_mm is not None:
+        for place, size, low, high, put in (
+                (wafer.middle[0], wafer.wafer_mm / wafer.die_mm[0], *axis.get_xlim(), axis.set_xlim),
+                (wafer.middle[1], wafer.wafer_mm / wafer.die_mm[1], *axis.get_ylim(), axis.set_ylim)):
+            first, last = min(low, high, place - size / 2), max(low, high, place + size / 2)
+            put((first, last) if low < high else (last, first))

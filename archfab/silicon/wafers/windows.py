@@ -124,9 +124,10 @@ def fit_windows(wafers: Sequence[WaferMap], sizes: Sequence[int] = (1, 2, 4), co
     if tile == 1:
         raise UsageError("windows of one die do not tell D0 and alpha apart; add larger ones, such as 1,2,4")
     tally = taken(wafers, shapes[tile])
-    number, good = tally.pairs.sum(0)[4:]
-    if good in (0, number):
-        raise UsageError(f"{'no' if good else 'all'} dies fail: the yield says nothing but a bound")
+    failing, number = (sum(int(mask.sum()) for mask in masks) for masks in
+                       ([wafer.failing for wafer in wafers], [wafer.dies for wafer in wafers]))
+    if failing in (0, number):
+        raise UsageError(f"{'all' if failing else 'no'} dies fail: the yield says nothing but a bound")
     if not tally.tiles.sum():
         raise UsageError(f"no window of {shapes[tile][0]} x {shapes[tile][1]} dies fits on the wafers; name smaller "
                          "ones")

@@ -13,7 +13,7 @@ from archfab.core import Estimate
 from archfab.silicon.wafers.maps import WaferMap, tiles
 
 WAFERS = 5          # with so many, wafers are the groups
-ACROSS = 5          # blocks across a wafer where there are fewer
+ACROSS = 3          # blocks across a wafer where there are fewer: more are narrower, and resemble their neighbours
 MOST = 50           # groups of wafers, each of as many wafers
 
 
@@ -32,7 +32,7 @@ def groups(wafers: Sequence[WaferMap], tile: tuple[int, int]) -> list[NDArray[np
 
 def block_interval(wafers: Sequence[WaferMap], confidence: float = 0.95) -> tuple[Estimate, int] | None:
     """Defects (or failures) of a die, and an interval from how much groups of dies differ: wafers, where there are five
-    or more, else blocks of a fifth of a wafer's side. It needs no model of how defects cluster.
+    or more, else blocks of a third of a wafer's side. It needs no model of how defects cluster.
 
     The ratio of defects to dies over the groups, its variance by the residuals of the groups (ratio estimator), on a
     logarithmic scale, with Student's t. None where nothing fails or there are fewer than five groups.

@@ -126,7 +126,7 @@ def of_counts(wafers: Sequence[WaferMap], asked: Asked, area: float | None, stat
         statements.append("Defects vary from die to die no more than by chance: alpha is infinite, which is Poisson's "
                           f"model; it is above {found.alpha.low:.3g}.")
     blocks, independent = None, None
-    if (grouped := block_interval(wafers)) is not None and found.mean.high < math.inf:
+    if (grouped := block_interval(wafers)) is not None and 0 < found.mean.low < found.mean.high < math.inf:
         wider = math.log(grouped[0].high / grouped[0].low) / math.log(found.mean.high / found.mean.low)
         blocks = {"groups": grouped[1], "defects_per_die": interval(grouped[0]),
                   "d0_per_cm2": None if scale is None else interval(grouped[0], scale), "wider": wider}

@@ -44,7 +44,7 @@ class Vision(Task):
 
     name = "vision"
     scores = ("error", "loss")
-    spaces = ("mobile", "cell", "darts", "attention")
+    spaces = ("mobile", "cell", "darts", "attention", "bits")
 
     def __init__(self, *, data: str | None = None, size: int | None = None, validation: float = 0.15,
                  flip: str = "auto", shift: float = 0.1, optimizer: str = "adamw", lr: float = 1e-2,

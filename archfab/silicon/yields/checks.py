@@ -12,6 +12,8 @@ from archfab.core import UsageError
 RETICLE_MM = (26.0, 33.0)
 RETICLE_MM2 = 858.0
 """The largest field that one exposure of a 4:1 scanner writes: 26 mm x 33 mm (ASML, product pages of the TWINSCAN)."""
+LEAST, MOST = 1e-12, 1e15
+"""Beyond these no figure of a wafer lies in any unit, and arithmetic begins to overflow."""
 MOST_D0 = 50.0          # per cm2: beyond it a die of 10 mm2 yields less than 1 %
 LEAST_AREA = 1e-3       # mm2: a die of 30 um x 30 um
 
@@ -22,9 +24,9 @@ def from_zero(name: str, value: Any, advice: str = "") -> np.ndarray:
     :raises UsageError: says which figure is wrong, and what is legal.
     """
     found = _numbers(name, value)
-    if (found < 0).any() or not np.isfinite(found).all():
-        raise UsageError(f"{name} of {_first(found, ~((found >= 0) & np.isfinite(found)))} is impossible; "
-                         f"give a number from 0 up{advice}")
+    wrong = ~((found >= 0) & (found <= MOST))
+    if wrong.any():
+        raise UsageError(f"{name} of {_first(found, wrong)} is impossible; give a number from 0 up{advice}")
     return found
 
 
@@ -34,9 +36,9 @@ def above_zero(name: str, value: Any, advice: str = "") -> np.ndarray:
     :raises UsageError: says which figure is wrong, and what is legal.
     """
     found = _numbers(name, value)
-    if not ((found > 0) & np.isfinite(found)).all():
-        raise UsageError(f"{name} of {_first(found, ~((found > 0) & np.isfinite(found)))} is impossible; "
-                         f"give a number above 0{advice}")
+    wrong = ~((found >= LEAST) & (found <= MOST))
+    if wrong.any():
+        raise UsageError(f"{name} of {_first(found, wrong)} is impossible; give a number above 0{advice}")
     return found
 
 
@@ -46,7 +48,7 @@ def share(name: str, value: Any, zero: bool = False) -> np.ndarray:
     :raises UsageError: says which figure is wrong, and that percent are to be divided by 100 where that is likely.
     """
     found = _numbers(name, value)
-    wrong = ~((found > 0) & (found <= 1) | (zero & (found == 0)))
+    wrong = ~((found >= (0 if zero else LEAST)) & (found <= 1))
     if wrong.any():
         bad = float(found[wrong].flat[0])
         advice = f"; {bad:g} % are {bad / 100:g}" if 1 < bad <= 100 else ""

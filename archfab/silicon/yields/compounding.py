@@ -12,6 +12,7 @@ from archfab.core import UsageError, unknown
 from archfab.silicon.yields.checks import from_zero
 from archfab.silicon.yields.models import _alpha
 
+NARROW = 1e4            # of alpha: above, the density under the integral loses digits, and quantiles do not
 DENSITIES = ("triangular", "gamma", "exponential", "uniform")
 
 
@@ -38,6 +39,9 @@ def compound_yield(mean_defects: float, density: str | Density = "gamma", alpha:
         shape = float(_alpha(alpha))
         if shape == 0 or np.isinf(shape):
             return 1.0 if shape == 0 else float(np.exp(-x))
+        if shape > NARROW:
+            from scipy.stats import gamma
+            return _over(x, gamma(shape, scale=1 / shape).ppf)
         return _over_gamma(x, shape)
     return _over(x, quantiles(density))
 

@@ -68,10 +68,7 @@ def best_grid(width_mm: float, height_mm: float, diameter_mm: float = 300.0, edg
     width, height, scribe = _sizes(width_mm, height_mm, scribe_mm)
     radius = _radius(diameter_mm, edge_mm)
     pitch = np.array([width + scribe, height + scribe])
-    if pitch.min() < radius / MOST_ROWS:
-        raise UsageError(f"dies of {width:g} mm x {height:g} mm are too many to be counted one by one on a wafer of "
-                         f"{diameter_mm:g} mm; are they in mm? The formula is good to 0.1 % for dies that small "
-                         "(--how formula)")
+    _countable(pitch, radius)
     reach = pitch / 2 if lanes else np.array([width, height]) / 2
     if np.hypot(*reach) > radius + PICOMETRE:
         return Grid(0, 0.0, 0.0, width, height, scribe, diameter_mm, edge_mm, lanes)
@@ -100,7 +97,10 @@ def grid_at(x_mm: float, y_mm: float, width_mm: float, height_mm: float, diamete
             edge_mm: float = 0.0, scribe_mm: float = 0.0, lanes: bool = True) -> Grid:
     """The grid with the centre of a die at a given place: what a stepping plan holds."""
     width, height, scribe = _sizes(width_mm, height_mm, scribe_mm)
-    _radius(diameter_mm, edge_mm)
+    radius = _radius(diameter_mm, edge_mm)
+    if not (abs(x_mm) <= 1e6 and abs(y_mm) <= 1e6):
+        raise UsageError(f"a grid at ({x_mm:g}, {y_mm:g}) mm is on no wafer; give the centre of one die in mm")
+    _countable(np.array([width + scribe, height + scribe]), radius)
     grid = Grid(0, x_mm % (width + scribe), y_mm % (height + scribe), width, height, scribe, diameter_mm, edge_mm,
                 lanes)
     return replace(grid, dies=len(grid.centres()))
@@ -122,6 +122,14 @@ class _Wafer:
         reach = np.sqrt(np.clip(self.radius ** 2 - nearest ** 2, 0.0, None)) - self.half[0]
         counts = (np.floor((reach - low[:, :1]) / self.pitch[0]) + np.floor((reach + high[:, :1]) / self.pitch[0]) + 1)
         return np.where((reach >= 0) & (nearest <= self.radius), np.clip(counts, 0.0, None), 0.0).sum(1)
+
+
+def _countable(pitch: np.ndarray, radius: float) -> None:
+    if pitch.min() < radius / MOST_ROWS:
+        cell = float(pitch.prod())
+        formula = np.pi * radius ** 2 / cell - np.pi * 2 * radius / np.sqrt(2 * cell)
+        raise UsageError(f"dies {pitch[0]:g} mm and {pitch[1]:g} mm apart are too many to be counted one by one; are "
+                         f"they in mm? The formula, good to 0.1 % for dies that small, says {formula:.6g}")
 
 
 def _split(low: np.ndarray, size: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:

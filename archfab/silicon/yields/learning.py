@@ -1,9 +1,10 @@
 """How the defect density falls over time: learning curves, which of them the lots support, and when a target is met.
 
-A lot's density scatters around the curve f by the chance of its defects and by a share phi of f that lots differ by:
-variance f/(n A) + phi f^2, or (e^(f A) - 1)/(n A^2) + phi f^2 where only good dies are known. Curve and phi are found
-together by normal maximum likelihood with that variance (pseudo-likelihood: Carroll and Ruppert, JASA 1982); intervals
-are those of curves fitted again to lots drawn from the fit.
+A lot's density scatters around the curve f by the chance of its defects, by how its wafers differ, and by a share phi
+of f that lots differ by beyond that: variance f/(n A) + (within + phi) f^2, or (e^(f A) - 1)/(n A^2) + (within + phi)
+f^2 where only good dies are known. `within` is 1/(alpha m) for m wafers of like size, with the alpha of all lots
+together. Curve and phi are found together by normal maximum likelihood with that variance (pseudo-likelihood: Carroll
+and Ruppert, JASA 1982); intervals are those of curves fitted again to lots drawn from the fit.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ MOST = 500.0            # spans of the lots' time: later is never
 
 @dataclass(frozen=True)
 class Points:
-    """Lots as points: when, the dies of each, D0 per cm2, whether defects were counted (or good dies)."""
+    """Lots as points: when, the dies of each, D0 per cm2, whether defects were counted (or good dies), and how much of
+    D0 squared its variance is because wafers differ."""
 
     when: np.ndarray
     dies: np.ndarray
     d0: np.ndarray
     area_cm2: float
     counted: bool
+    within: np.ndarray | float = 0.0
 
     @property
     def span(self) -> float:
@@ -50,7 +53,7 @@ class Points:
     def variance(self, f: np.ndarray, phi: float) -> np.ndarray:
         x = f * self.area_cm2
         own = x if self.counted else np.expm1(np.clip(x, 0, 50))
-        return np.maximum(own, 1e-12) / (self.dies * self.area_cm2 ** 2) + phi * f ** 2
+        return np.maximum(own, 1e-12) / (self.dies * self.area_cm2 ** 2) + (self.within + phi) * f ** 2
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,8 @@ def _fit(name: str, points: Points) -> Curve:
 
 
 def redrawn(curve: Curve, rng: np.random.Generator, number: int = 200) -> list[Curve]:
-    """The curve fitted again to lots drawn from it: gamma around the curve between lots, Poisson defects (or binomial
-    good dies) within."""
+    """The curve fitted again to lots drawn from it: gamma around the curve for what lots and wafers differ by, Poisson
+    defects (or binomial good dies) within."""
     from scipy.optimize import least_squares
     points = curve.points
     f = curve.at(points.when)
@@ -143,8 +146,10 @@ def redrawn(curve: Curve, rng: np.random.Generator, number: int = 200) -> list[C
     logs = np.log(list(curve.parameters.values()))
     found = []
     for _ in range(number):
-        shape = 1 / max(curve.scatter, 1e-9)
-        density = f * rng.gamma(shape, 1 / shape, len(f))
+        # the scatter is as uncertain as that of a sample, and the likelihood's is too small by the parameters fitted
+        scatter = np.broadcast_to(points.within + curve.scatter, f.shape) * len(f) / rng.chisquare(len(f) - len(logs))
+        shape = 1 / np.maximum(scatter, 1e-9)
+        density = f * rng.gamma(shape, 1 / shape)
         exposure = points.dies * points.area_cm2
         if points.counted:
             drawn = rng.poisson(density * exposure) / exposure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,11 +49,20 @@ def maturity(lots: Lots, area_mm2: float, rng: np.random.Generator, draws: int =
                          "through it; leave it out, or give defects")
     points = Points(np.array([lot.when for lot in lots.lots]), np.array([float(sum(lot.dies)) for lot in lots.lots]),
                     np.array([each.d0_per_cm2 for each in densities]), area_mm2 / 100,
-                    lots.lots[0].defects is not None)
+                    lots.lots[0].defects is not None, _within(lots, densities))
     curves = tuple(fit_curves(points))
     f = curves[0].at(points.when)
     return Maturity(lots, densities, curves, tuple(redrawn(curves[0], rng, draws)),
                     (points.d0 - f) / np.sqrt(points.variance(f, curves[0].scatter)))
+
+
+def _within(lots: Lots, densities: Sequence[LotDensity]) -> np.ndarray:
+    """How much of D0 squared a lot's variance is because its rows differ: 1/alpha, averaged over lots by what they tell
+    of it, over the number of rows of like size."""
+    known = [(len(lot.dies) - 1, 1 / each.alpha) for lot, each in zip(lots.lots, densities, strict=True)
+             if each.alpha is not None]
+    spread = float(np.average([s for _, s in known], weights=[w for w, _ in known])) if known else 0.0
+    return np.array([spread * sum(n * n for n in lot.dies) / sum(lot.dies) ** 2 for lot in lots.lots])
 
 
 def document(found: Maturity, target: float | None = None) -> dict[str, Any]:
@@ -97,7 +106,8 @@ def said(made: Mapping[str, Any], found: Maturity) -> list[str]:
     best, lines = found.curve, []
     last = float(found.curve.at(found.curve.points.when[-1:])[0])
     lines.append(f"the lots are best described by {CURVES[best.name]}; at the last lot it stands at {last:.3g} per "
-                 f"cm2, and lots differ by {100 * best.scatter ** 0.5:.0f} % beyond chance")
+                 f"cm2, and lots differ by {100 * best.scatter ** 0.5:.0f} % beyond chance and the differences of "
+                 "wafers")
     if best.name == "constant":
         lines.append("no learning is seen: a constant density describes the lots as well as any curve")
     elif len(made["curves"]) > 1 and made["curves"][1]["difference"] < 2:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archfab.core import UsageError, unknown
-from archfab.silicon.yields.checks import from_zero, share
+from archfab.silicon.yields.checks import LEAST, from_zero, share
 from archfab.silicon.yields.cost import CHIPLET_ACTUARY, Wafer
 from archfab.silicon.yields.dies import dies_per_wafer
 from archfab.silicon.yields.models import good_die_yield
@@ -117,6 +117,7 @@ def system_cost(dies: Sequence[Die], kind: Package, known: Known = ALL_KNOWN, wa
     """
     if not dies or any(each.number < 1 for each in dies):
         raise UsageError("a package needs at least one die")
+    from_zero("a price of a test in USD", final_test_usd)
     number = sum(each.number for each in dies)
     area = sum(each.area_mm2 * each.number for each in dies)
     bumps = kind.microbump_usd_per_mm2 if kind.carrier_wafer_usd is not None else kind.bump_usd_per_mm2
@@ -125,10 +126,16 @@ def system_cost(dies: Sequence[Die], kind: Package, known: Known = ALL_KNOWN, wa
     tested = 1.0
     for each in dies:
         passes = each.good + (1 - each.good) * (1 - known.coverage)
+        if passes < LEAST or each.good < LEAST:
+            raise UsageError(f"no die of {each.area_mm2:.6g} mm2 is good, so that no system works; check the defect "
+                             "density (per cm2) and the area (mm2)")
         test += known.test_usd * each.number
         defects += (each.raw_usd + known.test_usd) * (1 / passes - 1) * each.number
         tested *= (each.good / passes) ** each.number
     bonded = kind.bond_yield ** number
+    if bonded * tested < LEAST:
+        raise UsageError(f"with {number} dies hardly any system works: all bonds hold in {bonded:.3g} of them, all "
+                         f"dies are good in {tested:.3g}")
     if kind.carrier_wafer_usd is None:
         layers = 1.0 if number == 1 else next(factor for least, factor in STEPS if area * kind.substrate_scale > least)
         cost, carrier_mm2 = area * kind.substrate_scale * kind.substrate_usd_per_mm2 * layers, None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from archfab.core import UsageError
-from archfab.silicon.yields.checks import above_zero, from_zero, share
+from archfab.silicon.yields.checks import LEAST, above_zero, from_zero, share
 from archfab.silicon.yields.models import good_die_yield
 
 VARIES = ("poisson", "murphy", "seeds", "negative-binomial")
@@ -77,7 +77,7 @@ def _quantile(confidence: float | None, product: Product) -> float:
 def _more(units: float, product: Product, mean: float, variance: float, z: float) -> int:
     """The least number of further wafers with which the units in hand, their mean less z deviations, meet a demand."""
     each, spread = product.units_per_start(), product.variance_per_start() if z else 0.0
-    if each <= 0:
+    if each < LEAST:
         raise UsageError("no die is good, so that no number of wafers meets a demand; check the defect density (per "
                          "cm2) and the area (mm2)")
 

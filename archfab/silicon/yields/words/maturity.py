@@ -58,11 +58,12 @@ def shown(document: Document) -> None:
     from archfab.terminal import say, show_table
 
     def alpha(row: Any, key: str) -> Any:
-        return "inf" if row["alpha"] is None and row["alpha_is_infinite"] and key == "alpha" else row[key]
+        unbounded = row[key] is None and row["alpha_low"] is not None
+        return "inf" if unbounded else row[key]
 
     show_table(["lot", "when", "rows", "dies", "D0", "low", "high", "alpha", "low", "high", "off the curve"],
                [[row["lot"], row["when"], row["rows"], row["dies"], row["d0_per_cm2"], row["low"], row["high"],
-                 alpha(row, "alpha"), row["alpha_low"], row["alpha_high"], f"{row['deviation']:+.1f}"]
+                 alpha(row, "alpha"), row["alpha_low"], alpha(row, "alpha_high"), f"{row['deviation']:+.1f}"]
                 for row in document["lots"]], "D0 per cm2, with 95 % intervals; deviations from the curve in sigma")
     for sentence in document["said"]:
         say(sentence)

@@ -151,11 +151,12 @@ def _figure(rows: Any) -> Any:
 def shown(document: Document) -> None:
     """The sum, the periods where there are several, what is at stake."""
     from archfab.terminal import say, show_table
+    yields = sorted({f"{100 * row['good_die_yield']:.2f}" for row in document["periods"]}, key=float)
+    good = yields[0] if len(yields) == 1 else f"{yields[0]} to {yields[-1]}"
     sure = "in the mean" if document["confidence"] is None else f"with a probability of {document['confidence']:g}"
     ends = "" if document["low"] is None else f" ({document['low']} to {document['high']} over the interval of D0)"
     say(f"{document['wafers']} wafers{ends} give {document['units']:,.0f} units {sure}: "
-        f"{document['dies_per_wafer']:.1f} dies a wafer, {100 * document['yield']:.2f} % good, "
-        f"{document['units_per_start']:.1f} units a start")
+        f"{document['dies_per_wafer']:.1f} dies a wafer, {good} % good")
     if len(document["periods"]) > 1 or document["lead"]:
         show_table(["start in period", "wafers", "for", "units", "D0", "yield %"],
                    [[row["period"], row["wafers"], row["for_month"], f"{row['units']:,.0f}", row["d0_per_cm2"],

@@ -45,8 +45,7 @@ def sentences(plan: Plan, accounts: dict[str, dict[str, Any]], year: int, good: 
     if good:
         least = min(each["cut"] for each in accounts.values())
         said.append(f"net zero in {year}: {least:.1%} of the base year's emissions are cut and durable removals "
-                    f"neutralise "
-                    "the residual, by the location-based and the market-based figure of scope 2")
+                    "neutralise the residual, by the location-based and the market-based figure of scope 2")
     elif plan.net_zero_year is None:
         said.append(f"the plan names no year of net zero, so it is not judged as one; by {year} it cuts "
                     + " and ".join(f"{each['cut']:.1%} ({account}-based)" for account, each in accounts.items()))
@@ -55,24 +54,20 @@ def sentences(plan: Plan, accounts: dict[str, dict[str, Any]], year: int, good: 
         for account, each in accounts.items():
             if each["net_zero"]:
                 said.append(f"{account}-based: {each['cut']:.1%} cut and the residual of {each['residual_t']:,.0f} t "
-                            f"neutralised; "
-                            "this figure alone would do, but both are asked for")
+                            "neutralised; this figure alone would do, but both are asked for")
             if each["cut_lacks_t"]:
                 said.append(f"{account}-based: {each['cut']:.1%} of the base year's emissions are cut and "
-                            f"{plan.least_cut:.0%} are "
-                            f"needed: {each['cut_lacks_t']:,.0f} t per year are missing")
+                            f"{plan.least_cut:.0%} are needed: {each['cut_lacks_t']:,.0f} t per year are missing")
             if each["removals_lack_t"]:
                 said.append(f"{account}-based: durable removals of {each['durable_removals_t']:,.0f} t do not "
-                            f"neutralise the "
-                            f"residual of {each['residual_t']:,.0f} t: {each['removals_lack_t']:,.0f} t per year are "
-                            f"missing")
+                            f"neutralise the residual of {each['residual_t']:,.0f} t: {each['removals_lack_t']:,.0f} "
+                            "t per year are missing")
     if passing := [each for each in plan.removals if each.permanence_years < plan.permanence_years]:
-        said.append(f"{', '.join(each.name for each in passing)}: kept for less than {plan.permanence_years:g} "
-                    f"years, so it "
-                    "neutralises nothing and none is bought")
+        said.append(f"{', '.join(each.name for each in passing)}: kept for less than {plan.permanence_years:g} years, "
+                    "so it neutralises nothing and none is bought")
     if plan.offsets:
         total = sum(each.t * (each.last - each.first + 1) for each in plan.offsets)
         said.append(f"offsets of {total:,.0f} t in all are told and count as nothing: neither as abatement nor as "
-                    f"removals")
+                    "removals")
     assert plan.least_cut >= LEAST_CUT
     return said

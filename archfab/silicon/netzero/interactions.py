@@ -28,14 +28,13 @@ def check_interactions(measures: Sequence[Measure]) -> None:
     for each in measures:
         if circle := circle_from(each.name, known):
             raise UsageError(f"measures require each other in a circle: {' -> '.join(circle)}; none of them could "
-                             f"ever come "
-                             "first: take one of the requirements out")
+                             "ever come first: take one of the requirements out")
     pairs = excluded(measures) | apart(measures)
     for each in measures:
         for name in required(each.name, known):
             if frozenset((each.name, name)) in pairs:
-                raise UsageError(f"[[measures]] '{each.name}' requires '{name}' and excludes it, so it could never "
-                                 f"be deployed")
+                raise UsageError(f"[[measures]] '{each.name}' requires '{name}' and excludes it, so it could never be "
+                                 "deployed")
 
 
 def circle_from(name: str, known: dict[str, Measure]) -> list[str] | None:
@@ -81,8 +80,7 @@ def sets_on(source: str, measures: Sequence[Measure]) -> list[tuple[int, ...]]:
     here = [i for i, each in enumerate(measures) if source in each.acts_on and each.potential_t is None]
     if len(here) > MOST_ON_ONE_SOURCE:
         raise UsageError(f"{len(here)} measures take a share of '{source}', and {MOST_ON_ONE_SOURCE} can: split the "
-                         f"source into "
-                         "parts that different measures act on, or write small measures with potential_t")
+                         "source into parts that different measures act on, or write small measures with potential_t")
     pairs = apart(measures)
     bad = {(i, j) for i, j in combinations(here, 2) if frozenset((measures[i].name, measures[j].name)) in pairs}
     names = {measures[i].name: i for i in here}

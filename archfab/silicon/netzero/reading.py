@@ -74,8 +74,7 @@ def plan_of(data: Mapping[str, Any], name: str = "plan") -> Plan:
         least_cut = net_zero.share("cut", LEAST_CUT)
         if least_cut < LEAST_CUT:
             raise UsageError(f"[net_zero]: 'cut' is {least_cut:g}; net zero asks for {LEAST_CUT:g} at least: a plan "
-                             f"may ask "
-                             "for more (0.95), never for less. Write a smaller aim as one of [[milestones]]")
+                             "may ask for more (0.95), never for less. Write a smaller aim as one of [[milestones]]")
         permanence = net_zero.number("permanence_years", LEAST_PERMANENCE_YEARS, 0)
         if permanence < LEAST_PERMANENCE_YEARS:
             raise UsageError(f"[net_zero]: 'permanence_years' is {permanence:g}; what neutralises a residual lasts "
@@ -124,8 +123,7 @@ def source(data: Any) -> Source:
                   table.share("growth_high", growth, -0.5, 0.5), table.share("intensity", 0.0, -0.5, 0.5))
     if not made.growth_low <= growth <= made.growth_high:
         raise UsageError(f"{table.what}: growth {growth:g} lies outside its interval from growth_low "
-                         f"{made.growth_low:g} to "
-                         f"growth_high {made.growth_high:g}")
+                         f"{made.growth_low:g} to growth_high {made.growth_high:g}")
     table.done()
     return made
 
@@ -134,13 +132,12 @@ def measure(data: Any, sources: tuple[Source, ...], first: int, last: int) -> Me
     table = titled("measures", data)
     kind = table.text("kind", "abatement")
     if kind.lower() in OFFSETS:
-        raise UsageError(f"{table.what} is an {kind}: what others do not emit lowers no emission of yours, so it is no "
-                         "abatement measure and never counts as one; write it under [[offsets]], where it is told "
+        raise UsageError(f"{table.what} is an {kind}: what others do not emit lowers no emission of yours, so it is "
+                         "no abatement measure and never counts as one; write it under [[offsets]], where it is told "
                          "and paid for")
     if kind.lower() in REMOVALS:
-        raise UsageError(f"{table.what} is a {kind}: removals neutralise what is left after abatement and never "
-                         f"stand in for "
-                         "it; write it under [[removals]] with its permanence_years, cost_per_t and limit_t")
+        raise UsageError(f"{table.what} is a {kind}: removals neutralise what is left after abatement and never stand "
+                         "in for it; write it under [[removals]] with its permanence_years, cost_per_t and limit_t")
     if kind not in ("abatement", "certificates"):
         raise UsageError(f"{table.what}: 'kind' is '{kind}'; legal: abatement, certificates")
     acts_on = reach(table, sources)
@@ -221,7 +218,7 @@ def milestone(data: Any, base: int, first: int, last: int) -> Milestone:
     year = table.year("year", None, first, last, ", the years of the plan")
     if table.has("cut") == table.has("t"):
         raise UsageError(f"{table.what} needs either 'cut' (a share of the base year's emissions) or 't' (tonnes per "
-                         f"year)")
+                         "year)")
     made = Milestone(data["name"], year, table.share("cut") if "cut" in data else None,
                      table.number("t", None, 0) if "t" in data else None, table.scopes(), table.flag("keep", True))
     table.done()

@@ -18,10 +18,7 @@ def show(found: Document) -> None:
         return
     money = found["currency"]
     if found["feasible"]:
-        say(f"{found['name']}: the cheapest pathway costs {found['cost']:,.0f} {money} (discounted to "
-            f"{found['first_year']}, "
-            f"{found['measures_used']} of {len(found['measures'])} measures)" if "measures_used" in found else
-            f"{found['name']}: the cheapest pathway costs {found['cost']:,.0f} {money}, discounted to "
+        say(f"{found['name']}: the cheapest pathway costs {found['cost']:,.0f} {money}, discounted to "
             f"{found['first_year']}")
     else:
         for sentence in out_of_reach(found):
@@ -32,8 +29,8 @@ def show(found: Document) -> None:
     show_table(["milestone", "year", "scope 2", "allowed t", "emitted t", f"{money} for one tonne less", "chance"],
                milestones(found))
     say()
-    show_table(["year", "doing nothing t", "emitted t", "market-based t", "removed t", f"capital {money}", f"running "
-                                                                                                           f"{money}"],
+    show_table(["year", "doing nothing t", "emitted t", "market-based t", "removed t", f"capital {money}",
+                f"running {money}"],
                [[row["year"], *(f"{row[key]:,.0f}" for key in ("do_nothing_location_t", "emitted_location_t",
                                                                 "emitted_market_t", "durable_removals_t", "capital",
                                                                 "running"))] for row in thinned(found["ledger"])])
@@ -78,8 +75,8 @@ def milestones(found: Document) -> list[list[Any]]:
 def out_of_reach(found: Document) -> list[str]:
     """By how much, in which year, for which limit, and what could be reached."""
     short: Mapping[str, Any] = found["shortfall"]
-    said = [f"{found['name']}: out of reach; all limits kept, the milestones are missed by {short['missed_t']:,.0f} "
-            f"t in all"]
+    said = [f"{found['name']}: out of reach; all limits kept, the milestones are missed by {short['missed_t']:,.0f} t "
+            "in all"]
     for each in short["missed"][:4]:
         said.append(f"  {each['milestone']} ({each['account']}-based): {each['emitted_t']:,.0f} t "
                     f"{'over all years' if each['year'] is None else 'in ' + str(each['year'])}, "
@@ -104,8 +101,7 @@ def out_of_reach(found: Document) -> list[str]:
     if short["extra_spending"] is not None:
         years = ", ".join(f"{year}: {value:,.0f}" for year, value in list(short["extra_spending"].items())[:6])
         said.append(f"  with {sum(short['extra_spending'].values()):,.0f} {found['currency']} more to spend it would "
-                    f"be in "
-                    f"reach ({years})")
+                    f"be in reach ({years})")
     said.append(f"  the nearest pathway costs {found['cost']:,.0f} {found['currency']}, discounted; it is what follows")
     return said
 
@@ -117,18 +113,16 @@ def trust(found: Document) -> list[str]:
             f"({together['low']:.1%}-{together['high']:.1%}, {found['uncertainty']['draws']:,} baselines drawn)"]
     last = found["ledger"][-1]
     if last["by_chance_location_t"] - last["emitted_location_t"] > 0.001 * last["do_nothing_location_t"]:
-        said.append(f"measures are put where they do not overlap; if they met by chance, "
+        said.append("measures are put where they do not overlap; if they met by chance, "
                     f"{last['by_chance_location_t']:,.0f} t would be left in {last['year']}")
     if "robust" in found:
         held = found["robust"]
         if held["met"] and held["cost_without"] is not None:
             said.append(f"with a confidence of {held['confidence']:.0%} it costs "
-                        f"{found['cost'] - held['cost_without']:,.0f} "
-                        f"{found['currency']} more than without")
+                        f"{found['cost'] - held['cost_without']:,.0f} {found['currency']} more than without")
         else:
-            said.append(f"no pathway was found that meets all milestones with a confidence of "
-                        f"{held['confidence']:.0%}; "
-                        f"{held['reached']:.1%} was the most")
+            said.append("no pathway was found that meets all milestones with a confidence of "
+                        f"{held['confidence']:.0%}; {held['reached']:.1%} was the most")
     if "greedy" in found:
         naive = found["greedy"]
         said.append("the naive plan, cheapest tonne first, does not keep the milestones with all measures"

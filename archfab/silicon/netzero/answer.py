@@ -26,6 +26,14 @@ class Answer:
     pathway: Pathway
     document: dict[str, Any]
 
+    @property
+    def title(self) -> str:
+        """The picture's: what may be said of the pathway, shortly."""
+        plan, verdict = self.pathway.plan, self.document["claim"]
+        said = "net zero" if verdict["net_zero"] else "not net zero"
+        aim = "" if plan.net_zero_year is None else f": {said} in {verdict['year']}"
+        return plan.name + aim + ("" if self.document["feasible"] else " (out of reach; the nearest pathway)")
+
     def written(self, files: Mapping[str, Path]) -> dict[str, Any]:
         """Writes the files that were asked for; the document names them."""
         from archfab.silicon.netzero.pictures import abatement_curve, save, wedges
@@ -35,7 +43,7 @@ class Answer:
             what = name.split(":")[0]
             try:
                 if what == "pathway.png":
-                    save(wedges(self.pathway, curve["account"], made["uncertainty"]["bands"]), path)
+                    save(wedges(self.pathway, curve["account"], made["uncertainty"]["bands"], self.title), path)
                 elif what == "curve.png":
                     save(abatement_curve(self.pathway, curve["account"], curve["year"]), path)
                 elif what == "ledger.csv":

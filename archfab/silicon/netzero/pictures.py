@@ -44,15 +44,17 @@ def wedges(pathway: Pathway, account: str, bands: Mapping[str, Any] | None = Non
     shown, rest = order[:MOST if len(order) <= MOST else MOST - 1], order[MOST if len(order) <= MOST else MOST - 1:]
     level = left / size
     axis.fill_between(years, 0, level, color=REST, linewidth=0, label="still emitted")
-    for colour, each in zip(WEDGES, reversed([*shown, *(["rest"] if rest else [])]), strict=False):
+    listed = [*(["rest"] if rest else []), *reversed(shown)]
+    for colour, each in zip(([OTHER] if rest else []) + list(WEDGES), listed, strict=False):
         more = sum((taken[one] for one in rest), 0.0 * level) if each == "rest" else taken[each]
         text = f"{len(rest)} more measures" if each == "rest" else each
         axis.fill_between(years, level, level + more, color=colour, linewidth=0.6, edgecolor="white", label=text)
         level = level + more
     if bands:
-        band = bands[f"do_nothing_{account}"]
-        axis.fill_between(years, np.array(band["low"]) / size, np.array(band["high"]) / size, color=INK, alpha=0.13,
-                          linewidth=0, label="doing nothing, 95 % interval")
+        band = [np.array(bands[f"do_nothing_{account}"][end]) / size for end in ("low", "high")]
+        axis.fill_between(years, *band, color="#e9e4da", linewidth=0, zorder=0.6, label="doing nothing, 95 % interval")
+        for edge in band:
+            axis.plot(years, edge, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
     axis.plot(years, nothing / size, color=INK, linewidth=1.6, linestyle=(0, (5, 2)), label="doing nothing")
     axis.plot(years, left / size, color=INK, linewidth=2.2, label="the pathway")
     removed = sum(pathway.removed.values(), 0.0 * left) / size
@@ -96,31 +98,36 @@ def abatement_curve(pathway: Pathway, account: str, year: int) -> Figure:
     plan = pathway.plan
     bars = [bar for bar in cost_curve(pathway, year, account) if np.isfinite(bar.cost_per_t)]
     figure, (axis,) = new_figure()
-    figure.set_size_inches(10.4, 5.4)
+    figure.set_size_inches(10.4, 6.2)
     size, name = unit(sum(bar.t for bar in bars))
     low, high = limits(bars)
-    place = 0.0
-    colours = colouring(bars)
+    place, colours, middles = 0.0, colouring(bars), []
     for bar in bars:
         width, height = bar.t / size, float(np.clip(bar.cost_per_t, low, high))
         axis.bar(place, height, width, align="edge", color=colours[bar.name] if bar.used else "#eef1f4",
-                 edgecolor="white" if bar.used else OTHER, linewidth=0.8)
-        beyond = "" if low <= bar.cost_per_t <= high else f" {bar.cost_per_t:,.0f}"
-        tag(axis, bar.name + beyond, place + width / 2, height, bar.used, high - low)
+                 edgecolor="white" if bar.used else OTHER, linewidth=0.6)
+        middles.append(place + width / 2)
         place += width
+    span = high - low
+    for bar, middle, x in zip(bars, middles, spread(middles, 0.0245 * place, place), strict=True):
+        beyond = "" if low <= bar.cost_per_t <= high else f" ({bar.cost_per_t:,.0f})"
+        top = max(0.0, float(np.clip(bar.cost_per_t, low, high)))
+        axis.plot([middle, x, x], [top, high + 0.05 * span, high + 0.07 * span], color="#9aa7b3", linewidth=0.5)
+        axis.text(x, high + 0.08 * span, bar.name + beyond, rotation=90, ha="center", va="bottom", fontsize=7.5,
+                  color=INK if bar.used else "#7a8794")
     used = sum(bar.t for bar in bars if bar.used) / size
     axis.axhline(0, color=INK, linewidth=0.9)
-    if 0 < used < place:
-        axis.axvline(used, color=LINE, linewidth=1.4)
-        axis.annotate("taken | left out", (used, high + 0.46 * (high - low)), ha="center", fontsize=8.5, color=LINE,
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
+    if 0 < used < 0.999 * place:
+        axis.axvline(used, color=LINE, linewidth=1.3, ymax=0.55)
+        axis.annotate("left out", (used, low), (3, 2), textcoords="offset points", fontsize=8.5, color=LINE)
     price = sum(cap["marginal_cost_per_t"] for cap in pathway.caps if cap["year"] == year and cap["account"] == account)
     if price > 0:
         axis.axhline(min(price, high), color=LINE, linewidth=1.2, linestyle=(0, (4, 2)))
-        axis.annotate(f"one tonne less in {year}: {price:,.0f}", (place, min(price, high)), (-2, 3),
-                      textcoords="offset points", ha="right", fontsize=8.5, color=LINE)
+        axis.annotate(f"one tonne less in {year} would cost {price:,.0f}", (0, min(price, high)), (4, 3),
+                      textcoords="offset points", fontsize=8.5, color=LINE)
     axis.set_xlim(0, place)
-    axis.set_ylim(low - 0.06 * (high - low), high + 0.55 * (high - low))
+    axis.set_ylim(low - 0.06 * span, high + 1.1 * span)
+    axis.set_yticks([tick for tick in axis.get_yticks() if low - 0.06 * span <= tick <= high + 0.03 * span])
     axis.set_xlabel(f"{name} CO2e abated in {year}, scope 2 {account}-based (pale: full potential alone, not taken)")
     axis.set_ylabel(f"{plan.currency} per tonne")
     axis.set_title(f"{plan.name}: what a tonne costs in {year}", loc="left", fontsize=11, color=INK)
@@ -128,13 +135,30 @@ def abatement_curve(pathway: Pathway, account: str, year: int) -> Figure:
 
 
 def limits(bars: Sequence[Bar]) -> tuple[float, float]:
-    """The range of costs that is drawn: one very dear or cheap sliver does not flatten all others."""
+    """The range of costs that is drawn: where all but 4 % of the tonnes lie, so that no sliver flattens the rest. What
+    goes beyond is cut off there and says its cost."""
     if not bars:
         return -1.0, 1.0
-    costs = np.array([bar.cost_per_t for bar in bars])
-    middle = np.quantile(np.abs(costs), 0.75)
-    bound = max(4 * middle, 1e-9)
-    return float(max(min(costs.min(), 0.0), -bound)), float(max(min(costs.max(), bound), 0.1 * bound))
+    ordered = sorted(bars, key=lambda bar: bar.cost_per_t)
+    tonnes = np.cumsum([bar.t for bar in ordered]) / sum(bar.t for bar in ordered)
+    costs = np.array([bar.cost_per_t for bar in ordered])
+    low, high = costs[min(np.searchsorted(tonnes, 0.02), len(costs) - 1)], costs[np.searchsorted(tonnes, 0.98 - 1e-9)]
+    reach = 1.15 * max(abs(low), abs(high), 1e-9)
+    return max(min(0.0, float(costs.min())), -reach), min(max(0.05 * reach, float(costs.max())), reach)
+
+
+def spread(places: Sequence[float], gap: float, most: float) -> list[float]:
+    """Places for labels as near to where they belong as can be, no two closer than a gap (or what room there is)."""
+    gap = min(gap, most / max(1, len(places)))
+    found: list[list[float]] = []       # groups: sum of wished first places, size
+    for i, place in enumerate(places):
+        found.append([place - i * gap, 1])
+        while len(found) > 1 and found[-2][0] / found[-2][1] > found[-1][0] / found[-1][1]:
+            total, size = found.pop()
+            found[-1] = [found[-1][0] + total, found[-1][1] + size]
+    first = [total / size for total, size in found for _ in range(int(size))]
+    last = most - gap / 2 - (len(places) - 1) * gap
+    return [min(max(each, gap / 2), last) + i * gap for i, each in enumerate(first)]
 
 
 def colouring(bars: Sequence[Bar]) -> dict[str, str]:
@@ -144,12 +168,6 @@ def colouring(bars: Sequence[Bar]) -> dict[str, str]:
     costly = [bar for bar in bars if bar.used and bar.cost_per_t >= 0]
     place = {bar.name: i / max(1, len(costly) - 1) for i, bar in enumerate(costly)}
     return {bar.name: to_hex(ramp(place[bar.name])) if bar.name in place else "#4f9d69" for bar in bars}
-
-
-def tag(axis: Any, text: str, middle: float, height: float, used: bool, span: float) -> None:
-    """A bar's name, upright above it."""
-    axis.text(middle, max(height, 0.0) + 0.02 * span, text, rotation=90, ha="center", va="bottom", fontsize=8,
-              color=INK if used else "#7a8794")
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -14,7 +14,8 @@ from archfab.silicon.netzero.pathway import Pathway, cheapest
 from archfab.silicon.netzero.plan import ACCOUNTS, Plan
 
 DRAWS = 4000
-ROUNDS = 12
+ROUNDS = 10
+CLOSE = 0.015       # so much more than was asked for is near enough
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,8 @@ def robust(plan: Plan, confidence: float, seed: int = 0, number: int = DRAWS, se
     is not proven.
     """
     draws = draw(plan, seed + 1, number)        # others than those that `reliability` judges by
-    level, reached = confidence, 0.0
+    aim = min(1.0, confidence + 1.96 * math.sqrt(confidence * (1.0 - confidence) / number))
+    level, reached = 1.0 - (1.0 - aim) / 2.0, 0.0
     caps_t: dict[tuple[str, int | None, str], float] = {}
     best: Pathway | None = None
     for _ in range(ROUNDS):
@@ -151,16 +153,15 @@ def robust(plan: Plan, confidence: float, seed: int = 0, number: int = DRAWS, se
         found = ratios(pathway, draws)
         joint = float(np.logical_and.reduce([ratio <= 1.0 + 1e-6 for _, ratio in found]).mean())
         reached = max(reached, joint)
-        if joint >= confidence:
-            if best is None or pathway.cost < best.cost:
-                best = pathway
-            if joint <= confidence + 0.01 or not caps_t:
+        if joint >= aim:
+            best = pathway if best is None or pathway.cost < best.cost else best
+            if joint <= aim + CLOSE or not caps_t:
                 break
-            level = max(confidence, level - 0.5 * (joint - confidence))
-        else:
-            level = min(1.0 - 1.0 / number, level + max(0.002, 0.5 * (confidence - joint)))
+        if caps_t:
+            level = min(1.0 - 1.0 / number, max(0.5, level + 0.7 * (aim + CLOSE / 2 - joint)))
         for cap, ratio in found:
-            asked, needed = asked_t(plan, cap), float(np.quantile(ratio, level))
+            needed = float(np.quantile(ratio, level))
             if needed > 0 and math.isfinite(needed):
-                caps_t[(cap["milestone"], cap["year"], cap["account"])] = min(asked, cap["emitted_t"] / needed)
+                key = (cap["milestone"], cap["year"], cap["account"])
+                caps_t[key] = min(asked_t(plan, cap), cap["emitted_t"] / needed)
     return Robust(best, confidence, reached)

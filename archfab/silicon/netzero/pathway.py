@@ -100,7 +100,8 @@ def read(model: Model, found: Solution) -> Pathway:
     taken = [{name: clean[columns] * model.tonne for name, columns in here.items()} for here in model.taken]
     return Pathway(
         plan, float(model.cost @ x) * model.unit, found.gap,
-        {each.name: clean[columns] for each, columns in zip(plan.measures, model.deployed, strict=True)},
+        {each.name: np.clip(clean[columns], 0.0, 1.0) for each,
+         columns in zip(plan.measures, model.deployed, strict=True)},
         {each.name: clean[columns] for each, columns in zip(plan.measures, model.built, strict=True)},
         capital, running, removal_cost, carbon_cost(plan, emitted["market"]), value, baseline, emitted,
         {account: chance(plan, parts, taken, baseline[account], account) for account in ACCOUNTS},

@@ -142,7 +142,8 @@ def limits(bars: Sequence[Bar]) -> tuple[float, float]:
     ordered = sorted(bars, key=lambda bar: bar.cost_per_t)
     tonnes = np.cumsum([bar.t for bar in ordered]) / sum(bar.t for bar in ordered)
     costs = np.array([bar.cost_per_t for bar in ordered])
-    low, high = costs[min(np.searchsorted(tonnes, 0.02), len(costs) - 1)], costs[np.searchsorted(tonnes, 0.98 - 1e-9)]
+    places = np.minimum(np.searchsorted(tonnes, [0.02, 0.98 - 1e-9]), len(costs) - 1)
+    low, high = costs[places]
     reach = 1.15 * max(abs(low), abs(high), 1e-9)
     return max(min(0.0, float(costs.min())), -reach), min(max(0.05 * reach, float(costs.max())), reach)
 

@@ -81,6 +81,7 @@ def plan_of(data: Mapping[str, Any], name: str = "plan") -> Plan:
                              f"{LEAST_PERMANENCE_YEARS:g} years at least: a plan may ask for more, never for less")
         net_zero.done()
         milestones.append(Milestone("net zero", net_zero_year, cut=least_cut))
+    unique("milestones", [each.name for each in milestones])
     cumulative = table.number("cumulative_t", None, 0) if table.has("cumulative_t") else None
     if not milestones and cumulative is None:
         raise UsageError("the plan aims at nothing; write [[milestones]], [[linear]], [net_zero] or cumulative_t")
@@ -267,7 +268,8 @@ def money(table: Table, first: int, last: int) -> tuple[dict[int, float] | None,
     limits: dict[int, float] = {}
     if found.has("per_year"):
         limits = dict.fromkeys(range(first, last + 1), found.number("per_year", low=0))
-    for key, value in (found.data["years"] if found.has("years") else {}).items():
+    by_year = Table("[spending]: 'years'", found.data["years"]) if found.has("years") else None
+    for key, value in (by_year.data if by_year else {}).items():
         if not key.isdigit() or not first <= int(key) <= last:
             raise UsageError(f"[spending]: {key!r} is no year of the plan ({first} to {last})")
         limits[int(key)] = checked(f"[spending]: {key}", value, 0, float("inf"))

@@ -120,7 +120,8 @@ def abatement_curve(pathway: Pathway, account: str, year: int) -> Figure:
     if 0 < used < 0.999 * place:
         axis.axvline(used, color=LINE, linewidth=1.3, ymax=0.55)
         axis.annotate("left out", (used, low), (3, 2), textcoords="offset points", fontsize=8.5, color=LINE)
-    price = sum(cap["marginal_cost_per_t"] for cap in pathway.caps if cap["year"] == year and cap["account"] == account)
+    price = sum(cap["marginal_cost_per_t"] or 0.0
+                for cap in pathway.caps if cap["year"] == year and cap["account"] == account)
     if price > 0:
         axis.axhline(min(price, high), color=LINE, linewidth=1.2, linestyle=(0, (4, 2)))
         axis.annotate(f"one tonne less in {year} would cost {price:,.0f}", (0, min(price, high)), (4, 3),

@@ -4,7 +4,7 @@ reached."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,8 @@ def shortfall(plan: Plan, seconds: float | None = None) -> Shortfall:
     if found.status != "optimal":
         raise UsageError(f"the nearest pathway could not be decided: the solver says '{found.status}'")
     nearest = read(model, found)
+    unpriced = {"marginal_cost_per_t": None, "marginal_cost_per_t_discounted": None}    # no tonne less can be had
+    nearest = replace(nearest, caps=[{**cap, **unpriced} for cap in nearest.caps])
     missed = [{**told, "missed_by_t": told["emitted_t"] - told["cap_t"]} for told in nearest.caps
               if told["emitted_t"] - told["cap_t"] > 1e-5 * model.tonne]
     missed.sort(key=lambda each: (each["year"] or plan.last_year, each["account"]))

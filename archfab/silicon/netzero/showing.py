@@ -67,7 +67,7 @@ def milestones(found: Document) -> list[list[Any]]:
     for key, cap in rows.items():
         price, chance = cap["marginal_cost_per_t"], chances[key]
         listed.append([cap["milestone"], cap["year"] or "all", cap["account"], f"{cap['cap_t']:,.0f}",
-                       f"{cap['emitted_t']:,.0f}", f"{price:,.0f}",
+                       f"{cap['emitted_t']:,.0f}", "" if price is None else f"{price:,.0f}",
                        f"{chance['probability']:.0%} ({chance['low']:.0%}-{chance['high']:.0%})"])
     return listed if len(listed) <= 24 else thinned(listed)
 
@@ -86,16 +86,22 @@ def out_of_reach(found: Document) -> list[str]:
     for year, lacking in list(short["removals_short_t"].items())[:3]:
         said.append(f"  durable removals are {lacking:,.0f} t short in {year}")
     for each in short["reachable"][:4]:
-        if each["greatest_cut"] is not None:
+        if each["greatest_cut"] is None:
+            said.append(f"  at least {each['least_t']:,.0f} t are emitted over all years ({each['account']}-based)")
+        elif each["least_t"] > 1.0001 * each["asked_t"]:
             said.append(f"  at most a cut of {each['greatest_cut']:.1%} ({each['least_t']:,.0f} t) can be reached in "
                         f"{each['year']} ({each['account']}-based); {each['asked_cut']:.1%} is asked for")
-    names = {"spending": "the limit on spending", "ramps": "the ramps", "starts": "earliest starts and lead times",
-             "removals": "the supply of durable removals", "potential": "the potential of all measures together"}
+        else:
+            said.append(f"  {each['milestone']} ({each['account']}-based) could be reached alone, at the price of "
+                        f"others")
+    names = {"spending": "the limit on spending binds", "ramps": "the ramps bind",
+             "starts": "earliest starts and lead times bind", "removals": "the supply of durable removals binds"}
     for name in short["binds"]:
         left = short["missed_t_without"].get(name, short["missed_t_without"]["all of these"])
-        said.append(f"  {names[name]} binds: " + (f"with every other limit lifted, {left:,.0f} t would still be missed"
-                                                  if name == "potential" else
-                                                  f"without it {left:,.0f} t would be missed"))
+        said.append(f"  the potential of all measures together binds: with every other limit lifted, {left:,.0f} t "
+                    f"would "
+                    "still be missed" if name == "potential" else f"  {names[name]}: without, {left:,.0f} t would be "
+                                                                  f"missed")
     if not short["binds"]:
         said.append("  no limit binds alone: it takes several of them to be lifted together")
     if short["extra_spending"] is not None:

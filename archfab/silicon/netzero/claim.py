@@ -45,7 +45,8 @@ def sentences(plan: Plan, accounts: dict[str, dict[str, Any]], year: int, good: 
     if good:
         least = min(each["cut"] for each in accounts.values())
         said.append(f"net zero in {year}: {least:.1%} of the base year's emissions are cut and durable removals "
-                    "neutralise the residual, by the location-based and the market-based figure of scope 2")
+                    "neutralise the residual, by the location-based and the market-based figure of scope 2, if the "
+                    "baseline comes out as given")
     elif plan.net_zero_year is None:
         said.append(f"the plan names no year of net zero, so it is not judged as one; by {year} it cuts "
                     + " and ".join(f"{each['cut']:.1%} ({account}-based)" for account, each in accounts.items()))

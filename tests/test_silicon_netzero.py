@@ -223,6 +223,49 @@ def test_net_zero_is_said_only_with_ninety_percent_cut_and_durable_removals(remo
     assert good == (left <= 100 + 1e-6 and removed >= left - 1e-6)
 
 
+def test_certificates_alone_make_no_net_zero():
+    made = plan_of({"base_year": 2024, "last_year": 2026, "scope2": "market", "removals": [DAC],
+                    "sources": [{"name": "p", "scope": 2, "t": 1000}], "net_zero": {"year": 2026},
+                    "measures": [{"name": "paper", "kind": "certificates", "acts_on": {"p": 1.0}}]})
+    verdict = claim(cheapest(made))
+    assert verdict["accounts"]["market"]["net_zero"] and not verdict["net_zero"]
+    assert verdict["accounts"]["location"]["cut_lacks_t"] == pytest.approx(900)
+    assert any("location-based: 0.0% of the base year's emissions are cut and 90% are needed: 900 t" in says
+               for says in verdict["says"])
+
+
+def test_a_plan_of_one_year_and_one_without_measures():
+    frame = {"base_year": 2024, "last_year": 2025, "sources": [{"name": "s", "scope": 1, "t": 100, "growth": -0.5}],
+             "milestones": [{"name": "m", "year": 2025, "cut": 0.5}]}
+    assert cheapest(plan_of(frame)).cost == 0
+    assert cheapest(plan_of({**frame, "measures": [{"name": "m", "acts_on": {"s": 1.0}, "whole": True}]})).cost == 0
+
+
+def test_a_carbon_price_is_paid_for_what_is_left_and_makes_abatement_pay():
+    made = {"base_year": 2024, "last_year": 2025, "sources": [{"name": "s", "scope": 1, "t": 1000}],
+            "milestones": [{"name": "m", "year": 2025, "cut": 0.0}],
+            "measures": [{"name": "m", "acts_on": {"s": 0.4}, "running_per_t": 50}]}
+    dear, cheap = (cheapest(plan_of({**made, "carbon_price": {"per_t": price}})) for price in (51, 49))
+    assert dear.deployed["m"][0] == pytest.approx(1) and dear.cost == pytest.approx(400 * 50 + 600 * 51)
+    assert cheap.deployed["m"][0] == 0 and cheap.cost == pytest.approx(1000 * 49)
+
+
+def test_a_budget_over_all_years_and_its_price():
+    made = plan(measures=PARTIAL, cumulative_t=9000.0, scope2="location")
+    found = cheapest(made)
+    assert found.total("location").sum() <= 9000 * (1 + 1e-6)
+    (cap,) = found.caps
+    assert cap["year"] is None and cap["marginal_cost_per_t"] > 0
+    more = cheapest(plan(measures=PARTIAL, cumulative_t=9001.0, scope2="location"))
+    assert found.cost - more.cost == pytest.approx(cap["marginal_cost_per_t"], rel=0.02)
+
+
+def test_a_straight_line_is_a_cap_for_every_year():
+    made = plan(measures=PARTIAL, scope2="location", linear=[{"name": "near", "cut_per_year": 0.042, "from": 2026,
+                                                             "to": 2028}])
+    assert [cap["cap_t"] for cap in cheapest(made).caps] == pytest.approx([3000 * (1 - 0.042 * n) for n in (2, 3, 4)])
+
+
 def test_a_pathway_that_keeps_its_milestones_without_a_year_of_net_zero_is_not_called_so():
     found = cheapest(plan_of({**DEEP, "measures": [ALL], "removals": [DAC],
                               "milestones": [{"name": "deep", "year": 2030, "cut": 0.92}]}))

@@ -26,6 +26,13 @@ def check_interactions(measures: Sequence[Measure]) -> None:
                 if name == each.name:
                     raise UsageError(f"[[measures]] '{each.name}' {field} itself")
     for each in measures:
+        for name in each.apart_from:
+            pair = (each, known[name])
+            if any(one.potential_t is not None for one in pair) or not set(pair[0].acts_on) & set(pair[1].acts_on):
+                raise UsageError(f"[[measures]] '{each.name}' is apart_from '{name}', which is about parts of a "
+                                 "source that both take a share of, and there is none; for one or the other in the "
+                                 "plan write excludes")
+    for each in measures:
         if circle := circle_from(each.name, known):
             raise UsageError(f"measures require each other in a circle: {' -> '.join(circle)}; none of them could "
                              "ever come first: take one of the requirements out")

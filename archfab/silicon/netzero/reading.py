@@ -82,6 +82,10 @@ def plan_of(data: Mapping[str, Any], name: str = "plan") -> Plan:
         net_zero.done()
         milestones.append(Milestone("net zero", net_zero_year, cut=least_cut))
     unique("milestones", [each.name for each in milestones])
+    for aim in milestones:
+        if not any(each.scope in aim.scopes for each in sources):
+            raise UsageError(f"milestone '{aim.name}' is about scopes {', '.join(map(str, aim.scopes))}, of which "
+                             "there is no source")
     cumulative = table.number("cumulative_t", None, 0) if table.has("cumulative_t") else None
     if not milestones and cumulative is None:
         raise UsageError("the plan aims at nothing; write [[milestones]], [[linear]], [net_zero] or cumulative_t")
@@ -132,11 +136,11 @@ def source(data: Any) -> Source:
 def measure(data: Any, sources: tuple[Source, ...], first: int, last: int) -> Measure:
     table = titled("measures", data)
     kind = table.text("kind", "abatement")
-    if kind.lower() in OFFSETS:
+    if kind.strip().lower() in OFFSETS:
         raise UsageError(f"{table.what} is an {kind}: what others do not emit lowers no emission of yours, so it is "
                          "no abatement measure and never counts as one; write it under [[offsets]], where it is told "
                          "and paid for")
-    if kind.lower() in REMOVALS:
+    if kind.strip().lower() in REMOVALS:
         raise UsageError(f"{table.what} is a {kind}: removals neutralise what is left after abatement and never stand "
                          "in for it; write it under [[removals]] with its permanence_years, cost_per_t and limit_t")
     if kind not in ("abatement", "certificates"):

@@ -50,7 +50,7 @@ def shortfall(plan: Plan, seconds: float | None = None) -> Shortfall:
     unpriced = {"marginal_cost_per_t": None, "marginal_cost_per_t_discounted": None}    # no tonne less can be had
     nearest = replace(nearest, caps=[{**cap, **unpriced} for cap in nearest.caps])
     missed = [{**told, "missed_by_t": told["emitted_t"] - told["cap_t"]} for told in nearest.caps
-              if told["emitted_t"] - told["cap_t"] > 1e-5 * model.tonne]
+              if told["emitted_t"] - told["cap_t"] > 1e-3 * model.tonne]
     missed.sort(key=lambda each: (each["year"] or plan.last_year, each["account"]))
     short = {year: float(found.x[column] * model.tonne) for year, column in zip(plan.years, model.short, strict=True)
              if found.x[column] > 1e-5}

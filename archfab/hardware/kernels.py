@@ -110,12 +110,12 @@ def kept(kernels: list[Kernel]) -> tuple[set[int], int]:
 
 
 def operand_bits(kernel: Kernel, buffers: Sequence[Buffer], default: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The bits of an input, a weight and a result: those of numbers that a network rounds to fewer, and the default for
-    floating point numbers. Of attention, whose second operand is no weight, the larger of what it reads counts."""
+    """The bits of an input, a weight and a result: those that a network rounds to, and the default for floating point
+    numbers. Where a product has no weight (attention) its other inputs stand for that."""
     of_inputs, of_weights, of_results = default
     reads = [bits_of(buffers[b].dtype) or of_inputs for b in kernel.reads]
-    writes = [bits_of(buffers[b].dtype) or of_results for b in kernel.writes]
     weights = [bits_of(buffers[b].dtype) or of_weights for b in kernel.weights[:1]]
-    if kernel.loops and not weights and len(reads) > 1:
-        weights = reads[1:]
+    writes = [bits_of(buffers[b].dtype) or of_results for b in kernel.writes]
+    if kernel.loops and not weights and reads:
+        reads, weights = reads[:1], reads[1:] or reads
     return max(reads, default=of_inputs), max(weights, default=of_weights), max(writes, default=of_results)

@@ -38,8 +38,11 @@ def Quantised(layer: Any, weight_bits: Any = 8, input_bits: Any = 8, signed: boo
                          + ("; put it inside the options: choose(name, one=nn.Quantised(...))"
                             if isinstance(layer, Expr) else ""))
     for key, bits in (("weight_bits", weight_bits), ("input_bits", input_bits)):
-        for _, value in outcomes(bits):
-            legal(key, value)
+        try:
+            for _, value in outcomes(bits):
+                legal(key, value)
+        except ValueError:
+            raise UsageError(f"{key} cannot hang on the input's channels") from None
     if not isinstance(weight_bits, Expr) and not isinstance(input_bits, Expr) \
             and weight_bits in FLOAT and input_bits in FLOAT:
         return layer
@@ -61,17 +64,15 @@ def legal(key: str, bits: Any) -> int | None:
 
 # --- the operator: one to whoever records a network
 
-@torch.library.custom_op("archfab::quantise", mutates_args=())
-def quantise(x: torch.Tensor, spread: torch.Tensor, low: int, high: int, per_channel: bool) -> torch.Tensor:
+LIBRARY = torch.library.Library("archfab", "DEF")
+LIBRARY.define("quantise(Tensor x, Tensor spread, int low, int high, bool per_channel) -> Tensor")
+
+
+def plain(x: torch.Tensor, spread: torch.Tensor, low: int, high: int, per_channel: bool) -> torch.Tensor:
     """Rounds to the nearest of the levels low to high, in steps of e^spread / sqrt(high).
 
     :param per_channel: whether spread has an entry for each index of the first axis of x.
     """
-    return plain(x, spread, low, high, per_channel)
-
-
-def plain(x: torch.Tensor, spread: torch.Tensor, low: int, high: int, per_channel: bool) -> torch.Tensor:
-    """The same in torch's own operators."""
     step = step_of(x, spread, high, per_channel)
     return (x / step).round_().clamp_(low, high).mul_(step)
 
@@ -82,32 +83,35 @@ def step_of(x: torch.Tensor, spread: torch.Tensor, high: int, per_channel: bool)
     return step.reshape(-1, *[1] * (x.dim() - 1)) if per_channel else step
 
 
-@quantise.register_fake
-def _(x: torch.Tensor, spread: torch.Tensor, low: int, high: int, per_channel: bool) -> torch.Tensor:
-    return torch.empty_like(x)
-
-
-def remember(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-    """Keeps what the gradient needs."""
-    x, spread, ctx.low, ctx.high, ctx.per_channel = inputs
-    ctx.save_for_backward(x, spread, output)
-
-
-def gradient(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-    """Of x straight through between the outermost levels; of the step as LSQ's equation 3, times 1 / sqrt(N high)
-    (section 2.2), with N the weights of a channel, or the inputs of one sample.
+class Quantise(torch.autograd.Function):
+    """The operator with its gradient: of x straight through between the outermost levels; of the step as LSQ's
+    equation 3, times 1 / sqrt(N high) (section 2.2), with N the weights of a channel, or the inputs of one sample.
 
     The step times equation 3 is y - x between the outermost levels, and y beyond them.
     """
-    x, spread, y = ctx.saved_tensors
-    step = step_of(x, spread, ctx.high, ctx.per_channel)
-    inner = g * ((x > ctx.low * step) & (x < ctx.high * step))
-    slope = g * y - inner * x
-    total = slope.flatten(1).sum(1) if ctx.per_channel else slope.sum()
-    return inner, total / math.sqrt(max(1, x[0].numel()) * ctx.high), None, None, None
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, spread: torch.Tensor, low: int, high: int,
+                per_channel: bool) -> torch.Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            y: torch.Tensor = torch.ops.archfab.quantise(x, spread, low, high, per_channel)
+        ctx.low, ctx.high, ctx.per_channel = low, high, per_channel
+        ctx.save_for_backward(x, spread, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (g,), (x, spread, y) = gradients, ctx.saved_tensors
+        step = step_of(x, spread, ctx.high, ctx.per_channel)
+        inner = g * ((x > ctx.low * step) & (x < ctx.high * step))
+        slope = g * y - inner * x
+        total = slope.flatten(1).sum(1) if ctx.per_channel else slope.sum()
+        return inner, total / math.sqrt(max(1, x[0].numel()) * ctx.high), None, None, None
 
 
-quantise.register_autograd(gradient, setup_context=remember)
+LIBRARY.impl("quantise", plain, "CompositeExplicitAutograd")
+LIBRARY.impl("quantise", Quantise.apply, "Autograd")
+quantise = torch.ops.archfab.quantise.default
 
 
 # --- layers

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from archfab.core import UsageError
 from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, png, svg
+from archfab.silicon.carbon.showing import scale_of
 
 if TYPE_CHECKING:
     from archfab.silicon.carbon.inventory import Sums
@@ -28,14 +29,6 @@ def write(figure: Any, path: Path) -> None:
         path.write_bytes(png(figure) if path.suffix == ".png" else svg(figure).encode())
     except OSError as error:
         raise UsageError(f"the picture {path} cannot be written: {error}") from None
-
-
-def scale_of(grams: float) -> tuple[float, str]:
-    """What to divide grams by so that they read well, and the unit then."""
-    for size, unit in ((1e9, "kt"), (1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg")):
-        if grams >= size:
-            return size, unit
-    return 1e-6, "ug"
 
 
 def draw_product(found: Footprint, curve: Mapping[str, Any], title: str) -> Any:
@@ -71,7 +64,12 @@ def draw_product(found: Footprint, curve: Mapping[str, Any], title: str) -> Any:
 
 
 def draw_inventory(by_method: Mapping[str, Sums], title: str) -> Any:
-    """The scopes as bars, location- beside market-based, with the interval of each total; and the largest lines."""
+    """The scopes as bars, location- beside market-based, with the interval of each total; and the largest lines.
+
+    :raises UsageError: where there is nothing to draw.
+    """
+    if not any(sums.whole.value for sums in by_method.values()):
+        raise UsageError("there is nothing to draw: scopes 1 to 3 add up to 0")
     figure, (left, right) = new_figure(2)
     size, unit = scale_of(1000 * max(sums.whole.value for sums in by_method.values()))
     size /= 1000

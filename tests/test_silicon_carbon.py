@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archfab.core import UsageError
-from archfab.silicon.carbon.bill import bill_terms, read_bill
+from archfab.silicon.carbon.bill import MEMORY_SPREAD, bill_terms, memory_table, read_bill
 from archfab.silicon.carbon.embodied import (
     FAB_GRID,
     PARTS,
@@ -100,6 +100,8 @@ def test_die_and_package_by_hand():
     assert embodied_carbon_g(area_mm2=100, node_nm=7, yield_=0.9) == pytest.approx((583 * 2.15 + 275 + 500) / 0.9 + 150)
     parts = dict(zip(PARTS, embodied_terms(100, 7, 0.9), strict=True))
     assert parts["gases of the fab"].value == pytest.approx(275 / 0.9)
+    gases = next(spread for name, spread in parts["gases of the fab"].spreads.items() if "GPA" in name)
+    assert gases == pytest.approx((350 - 200) / 2 / 275)            # from 95 to 99 % abatement
     assert math.fsum(term.value for term in parts.values()) == pytest.approx(
         embodied_carbon_g(area_mm2=100, node_nm=7, yield_=0.9))
 
@@ -286,6 +288,15 @@ def test_a_bill_with_a_fault_says_which(text, message, tmp_path):
     (tmp_path / "b.toml").write_text(text)
     with pytest.raises(UsageError, match=message):
         read_bill(tmp_path / "b.toml")
+
+
+def test_a_gigabyte_emits_what_act_says_give_or_take_a_half():
+    # ACT (github.com/facebookresearch/ACT, act/models/dram, ssd, hdd)
+    table = memory_table()
+    assert [table["dram"][name] for name in ("ddr3_50nm", "lpddr3_30nm", "lpddr4", "ddr4_10nm")] == [600, 201, 48, 65]
+    assert [table["flash"][name] for name in ("nand_30nm", "nand_tlc_v3", "western_digital_2019")] == [31, 6.3, 10.7]
+    assert [table["disk"][name] for name in ("exos_x16", "barracuda", "skyhawk_6tb")] == [1.334, 4.57, 3.74]
+    assert MEMORY_SPREAD == 0.5
 
 
 def test_the_fabs_grid_is_acts():

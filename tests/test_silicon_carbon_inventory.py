@@ -205,9 +205,22 @@ def test_biogenic_co2_is_beside_the_scopes(read):
 @pytest.mark.parametrize("factor, per, unit, kg", [
     (0.2, "kg/kWh", "GJ", 0.2 / 3.6 * 1000), (56.1, "kg/GJ", "kWh", 56.1 * 3.6 / 1000), (2.0, "t/t", "kg", 2.0),
     (171, "g/pkm", "pkm", 0.171), (2.3, "kg/L", "m3", 2300.0), (5, "kg/wafer", "wafer", 5.0),
-    (1, "lb/MWh", "MWh", 0.45359237)])
+    (1, "lb/MWh", "MWh", 0.45359237), (1, "kg/MMBtu", "GJ", 1 / 1.0550559), (1, "kg/therm", "MJ", 1 / 105.50559)])
 def test_units_are_turned_into_each_other(factor, per, unit, kg):
     assert kg_per_unit("x", factor, per, unit) == pytest.approx(kg)
+
+
+def test_gases_warm_as_ipccs_table_says():
+    # IPCC AR6 WG I, table 7.SM.7 (github.com/chrisroadmap/ar6, data_output/7sm), CH4 table 7.15
+    assert GWP == {"CO2": 1, "CH4": 29.8, "CH4 biogenic": 27, "N2O": 273, "SF6": 25200, "NF3": 17400, "CF4": 7380,
+                   "C2F6": 12400, "C3F8": 9290, "c-C4F8": 10200, "HFC-23": 14600, "HFC-32": 771, "HFC-125": 3740,
+                   "HFC-134a": 1530, "HFC-143a": 5810, "HFC-227ea": 3600}
+
+
+def test_computing_in_a_cloud_takes_the_mean_data_centre_and_an_instrument_may_be_a_year_old(read):
+    cloud = add_up(read(small('[[cloud]]\nname = "c"\nkwh = 100\ng_kwh = 500\n')))
+    assert cloud.whole.value == pytest.approx(1.56 * 50)
+    assert "w: of 2022, counted for 2023" in read(small(POWER, WIND + "year = 2022\n")).notes()
 
 
 WIND = '[[instrument]]\nname = "w"\nkind = "contract"\nkwh = 100\ng_kwh = 0\nmarket = "TWN"\n'
@@ -223,7 +236,7 @@ WIND = '[[instrument]]\nname = "w"\nkind = "contract"\nkwh = 100\ng_kwh = 0\nmar
                                                                                       "'w'"),
     ([POWER, WIND.replace("100", "1500")], "500 more than the 1,000 kWh"),
     ([POWER, WIND.replace('"TWN"', '"DEU"')], "where nothing was used"),
-    ([POWER, WIND + "year = 2020\n"], "is of 2020"), ([POWER, WIND + "year = 2024\n"], "is of 2024"),
+    ([POWER, WIND + "year = 2021\n"], "is of 2021"), ([POWER, WIND + "year = 2024\n"], "is of 2024"),
     ([POWER, WIND.replace("contract", "offset")], "no instruments of scope 2"),
     ([POWER, WIND.replace("contract", "certificate")], "retired = true"),
     ([GAS.replace("5", "-5")], "Offsets, avoided emissions and removals are no part"),

@@ -1,4 +1,4 @@
-"""The words of `archfab silicon` that this room answers: carbon, grid, footprint, inventory."""
+"""The words of `archfab silicon` that this room answers: carbon, bill, grid, footprint, inventory."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def add(word: Word) -> None:
                 "--years 4 --grid FRA --pue 1.2 --png life.png", carbon, showing.show_carbon)
     made.add_argument("--area-mm2", type=float, required=True, help="of the die")
     made.add_argument("--node", required=True, metavar="NM", help="process node: 28, 14, 7, 5, 3")
-    made.add_argument("--yield", type=float, dest="yield_", metavar="SHARE", help="good dies as a share of all "
-                                                                                  "(default: "
-                      "by --model, --d0 and --alpha, as archfab silicon yield says; ACT takes 0.875)")
+    made.add_argument("--yield", type=float, dest="yield_", metavar="SHARE",
+                      help="good dies as a share of all (default: by --model, --d0 and --alpha, as archfab silicon "
+                           "yield says; ACT takes 0.875)")
     made.add_argument("--model", default="negative-binomial", metavar="NAME",
                       help="of the yield (default: %(default)s)")
     made.add_argument("--d0", type=float, metavar="PER_CM2", help="killing defects per cm2 (default: the node's)")
@@ -34,7 +34,8 @@ def add(word: Word) -> None:
     made.add_argument("--yield-uncertainty", type=float, metavar="PERCENT",
                       help="half of the yield's 95 %% interval (default: that of the node's defects, else 0)")
     made.add_argument("--energy-mj", type=float, required=True, help="of one inference (archfab cost ... --device ...)")
-    made.add_argument("--energy-uncertainty", type=float, default=0.0, metavar="PERCENT")
+    made.add_argument("--energy-uncertainty", type=float, default=0.0, metavar="PERCENT",
+                      help="half of its 95 %% interval (default: 0)")
     made.add_argument("--inferences-per-day", type=float, required=True, metavar="N")
     made.add_argument("--years", type=float, required=True, help="of use")
     add_grid(made, "--grid", True, "of use: an ISO code (FRA), a country, a region (USA/california), or g CO2e/kWh")
@@ -56,8 +57,8 @@ def add(word: Word) -> None:
     made.add_argument("--wafer-mm", type=float, default=300.0, help="diameter (default: 300)")
     made.add_argument("--edge-mm", type=float, help="of --charge-wafer: ring without dies (default: 3)")
     made.add_argument("--scribe-mm", type=float, help="of --charge-wafer: lane between two dies (default: 0.1)")
-    made.add_argument("--bill", type=Path, metavar="FILE", help="what else it is made of: a TOML file of [[part]] "
-                                                                "tables")
+    made.add_argument("--bill", type=Path, metavar="FILE",
+                      help="what else it is made of: a TOML file of [[part]] tables")
     made.add_argument("--replaces-mj", type=float, metavar="MJ",
                       help="energy of an inference on what it replaces: says when making the new one has paid off")
     made.add_argument("--csv", type=Path, metavar="FILE", help="the sums over the years")
@@ -68,9 +69,7 @@ def add(word: Word) -> None:
     made.add_argument("bill", type=Path, help="a TOML file of [[part]] tables: die, dram, flash, disk, given")
 
     made = word("grid", "what a kWh of a country's or region's grid emits, location-based",
-                "archfab silicon grid FRA; archfab silicon grid USA/california --year 2023; archfab silicon grid "
-                "--list",
-                grid, showing.show_grid)
+                "archfab silicon grid FRA; archfab silicon grid USA/california --year 2023", grid, showing.show_grid)
     made.add_argument("place", nargs="?", help="an ISO code, a name, a region")
     made.add_argument("--list", action="store_true", help="every grid of the table")
     add_grid(made)
@@ -82,22 +81,23 @@ def add(word: Word) -> None:
                       help="a run's name or folder, estimated; or, behind --, a command, measured where the machine "
                            "tells")
     add_grid(made, "--grid", True, "where it runs: an ISO code, a country, a region, or g CO2e/kWh")
-    made.add_argument("--pue", type=float, help="power usage effectiveness: 1 outside a data centre (default: 1.56, "
-                                                "not well known)")
+    made.add_argument("--pue", type=float,
+                      help="power usage effectiveness: 1 outside a data centre (default: 1.56, not well known)")
     made.add_argument("--tdp-w", type=float, metavar="W", help="thermal design power of the whole processor")
     made.add_argument("--cores", type=int, metavar="N", help="of the whole processor that --tdp-w is of")
-    made.add_argument("--memory-gb", type=float, metavar="GB", help="default: what the command held, looked up as it "
-                                                                    "runs")
+    made.add_argument("--memory-gb", type=float, metavar="GB",
+                      help="that it held (default: of a command, looked up as it runs; of a run, none)")
     made.add_argument("--gpu-w", type=float, default=0.0, metavar="W", help="power of GPUs that do not tell themselves")
-    made.add_argument("--usage", type=float, metavar="SHARE", help="of a past run: how busy its threads were "
-                                                                   "(default: 1)")
+    made.add_argument("--usage", type=float, metavar="SHARE",
+                      help="of a past run: how busy its threads were (default: 1)")
     made.add_argument("--runs", default=os.environ.get("ARCHFAB_RUNS", "runs"), metavar="DIR",
                       help="where runs are kept (default: %(default)s)")
 
     made = word("inventory", "scopes 1, 2 and 3 of an organisation, scope 2 location- and market-based",
                 "archfab silicon inventory fab.toml --png scopes.png", inventory, showing.show_inventory)
-    made.add_argument("inventory", type=Path, help="a TOML file of [[activity]], [[energy]], [[instrument]], "
-                                                   "[[chips]], [[cloud]] and [[sold]] tables")
+    made.add_argument("inventory", type=Path,
+                      help="a TOML file of [[activity]], [[energy]], [[instrument]], [[chips]], [[cloud]] and [[sold]] "
+                           "tables")
     made.add_argument("--grids", type=Path, metavar="FILE", help="your CSV of grids: place, year, g_kwh, ...")
     made.add_argument("--csv", type=Path, metavar="FILE", help="every line by both methods")
     made.add_argument("--png", type=Path, metavar="FILE", help="a picture (.png or .svg)")

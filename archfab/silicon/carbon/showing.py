@@ -129,7 +129,7 @@ def show_inventory(document: Mapping[str, Any]) -> None:
         *([f"total, {method}-based", mass(1000 * document[f"total_{method}_kg"]["value"]),
            span(document[f"total_{method}_kg"], 1000)] for method in ("location", "market"))])
     say()
-    show_table(["line", "scope", "category", "location-based", "market-based", "95 %"],
+    show_table(["line", "scope", "category", "location-based", "market-based", "95 % of market-based"],
                [[line["name"], line["scope"], line["category"], mass(1000 * line["location_kg"]["value"]),
                  mass(1000 * line["market_kg"]["value"]), span(line["market_kg"], 1000)]
                 for line in sorted(document["lines"], key=lambda line: -line["market_kg"]["value"])])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archfab.core import UsageError
-from archfab.silicon.carbon.bill import bill_terms, read_bill
+from archfab.silicon.carbon.bill import MEMORY_SPREAD, bill_terms, memory_table, read_bill
 from archfab.silicon.carbon.embodied import (
     FAB_GRID,
     PARTS,
@@ -100,6 +100,8 @@ def test_die_and_package_by_hand():
     assert embodied_carbon_g(area_mm2=100, node_nm=7, yield_=0.9) == pytest.approx((583 * 2.15 + 275 + 500) / 0.9 + 150)
     parts = dict(zip(PARTS, embodied_terms(100, 7, 0.9), strict=True))
     assert parts["gases of the fab"].value == pytest.approx(275 / 0.9)
+    gases = next(spread for name, spread in parts["gases of the fab"].spreads.items() if "GPA" in name)
+    assert gases == pytest.approx((350 - 200) / 2 / 275)            # from 95 to 99 % abatement
     assert math.fsum(term.value for term in parts.values()) == pytest.approx(
         embodied_carbon_g(area_mm2=100, node_nm=7, yield_=0.9))
 
@@ -168,11 +170,18 @@ def test_one_factor_is_a_lognormal_with_the_mean_that_was_given():
 
 
 def test_a_ratio_of_totals_covers_as_it_says():
-    above, below = total([Term(50.0, {"a": 0.4})]), total([Term(20.0, {"b": 0.6})])
-    rng = np.random.default_rng(0)
-    drawn = draw([Term(50.0, {"a": 0.4})], rng, 200_000)[0] / draw([Term(20.0, {"b": 0.6})], rng, 200_000)[0]
-    low, high = ratio_interval(above, below)
-    assert np.mean((drawn >= low) & (drawn <= high)) == pytest.approx(0.95, abs=0.003)
+    for above, below in (({"a": 0.4}, {"b": 0.6}), ({"a": 0.4, "grid": 0.5}, {"b": 0.2, "grid": 0.5})):
+        terms = [Term(50.0, above), Term(20.0, below)]
+        one, other = draw(terms, np.random.default_rng(0), 200_000)
+        low, high = ratio_interval(terms[:1], terms[1:])
+        assert np.mean((one / other >= low) & (one / other <= high)) == pytest.approx(0.95, abs=0.003)
+    assert ratio_interval([Term(50.0, {"grid": 0.5})], [Term(20.0, {"grid": 0.5})]) == pytest.approx((2.5, 2.5))
+
+
+def test_a_grid_that_makes_and_drives_a_chip_is_one_when_use_overtakes_manufacture():
+    found = footprint_of(product(grid=FAB_GRID)).break_even_years
+    apart = footprint_of(product(grid=Grid.about(583.0, "elsewhere", "a test"))).break_even_years
+    assert found[0] == apart[0] and apart[1] < found[1] < found[0] < found[2] < apart[2]
 
 
 @settings(max_examples=60, deadline=None)
@@ -256,7 +265,7 @@ def test_a_bill_beside_the_die_is_added(tmp_path):
     ({"making": Making(abatement=97.0)}, "it is a share: 0.97"), ({"making": Making(abatement=0.5)}, "0.95 to 0.99"),
     ({"making": Making(packages=-1.0)}, "packages"), ({"making": Making(dies_per_wafer=0.0)}, "no die fits"),
     ({"making": Making(dies_per_wafer=10_000.0)}, "more than a wafer"),
-    ({"making": Making(yield_spread=-1.0)}, "from 0 up"),
+    ({"making": Making(yield_spread=-1.0)}, "from 0 up"), ({"area_mm2": 8e4}, "larger than a wafer of 300 mm"),
     ({"grid_change": -1.5}, "above -1")])
 def test_what_is_not_possible_is_refused_in_words(changes, message):
     with pytest.raises(UsageError, match=message):
@@ -273,11 +282,21 @@ def test_what_is_not_possible_is_refused_in_words(changes, message):
     ("[[part]]\nkind = 'disk'\ntype = 'exos_x16'\ncapacity_gb = 1\nyield = 0.9", "no key of"),
     ("[[part]]\nkind = 'disk'\ntype = 'exos_x16'\ncapacity_gb = '1 TB'", "is '1 TB'"),
     ("[[part]]\nkind = 'disk'\ntype = 'exos_x16'\ncapacity_gb = 1\n" * 2, "two parts named 'disk'"),
+    ("[[part]]\nkind = 'die'\narea_mm2 = 1\nnode = 7\nyield = 0.9\nfab_grid = true", "a number of g/kWh"),
     ("part = 3", "list of tables"), ("[[part]", "cannot be read"), ("colour = 1", "no key of")])
 def test_a_bill_with_a_fault_says_which(text, message, tmp_path):
     (tmp_path / "b.toml").write_text(text)
     with pytest.raises(UsageError, match=message):
         read_bill(tmp_path / "b.toml")
+
+
+def test_a_gigabyte_emits_what_act_says_give_or_take_a_half():
+    # ACT (github.com/facebookresearch/ACT, act/models/dram, ssd, hdd)
+    table = memory_table()
+    assert [table["dram"][name] for name in ("ddr3_50nm", "lpddr3_30nm", "lpddr4", "ddr4_10nm")] == [600, 201, 48, 65]
+    assert [table["flash"][name] for name in ("nand_30nm", "nand_tlc_v3", "western_digital_2019")] == [31, 6.3, 10.7]
+    assert [table["disk"][name] for name in ("exos_x16", "barracuda", "skyhawk_6tb")] == [1.334, 4.57, 3.74]
+    assert MEMORY_SPREAD == 0.5
 
 
 def test_the_fabs_grid_is_acts():

@@ -2,7 +2,9 @@
 
 import ctypes
 import math
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 
 from archfab.core import UsageError
 from archfab.silicon.carbon import estimate
-from archfab.silicon.carbon.estimate import Core, core_of, energy_terms, processor_of, run_energy_kwh
+from archfab.silicon.carbon.estimate import Core, core_of, energy_terms, processor_of
 from archfab.silicon.carbon.footprint import Spent, emitted, measure_command, read_run
 from archfab.silicon.carbon.grids import Grid
 from archfab.silicon.carbon.meters import Counter, Found, Meter, find_meters, nvidia, rapl, resident_bytes
@@ -94,12 +96,10 @@ def test_a_library_without_a_driver_is_said(monkeypatch):
 
 def test_green_algorithms_by_hand():
     # 12 h on 16 cores of 7.5 W and 64 GB, PUE 1.67 (Lannelongue et al. 2021, equation 1)
-    assert run_energy_kwh(hours=12, cores=16, core_w=7.5, memory_gb=64, pue=1.67) == pytest.approx(
-        12 * (16 * 7.5 + 64 * 0.3725) * 1.67 / 1000)
-    assert run_energy_kwh(hours=2, cores=4, core_w=10, usage=0.5, pue=1) == pytest.approx(0.04)
-    for bad in ({"usage": 1.1}, {"usage": -0.1}, {"pue": 0.5}, {"memory_gb": -1.0}):
-        with pytest.raises(UsageError):
-            run_energy_kwh(**{**{"hours": 1, "cores": 1, "core_w": 10}, **bad})
+    found = emitted(Spent("x", 12 * 3600, 16 * 12 * 3600, 64), GRID, Core(7.5, 0.0, "given"), pue=1.67)
+    assert found.energy_kwh.value == pytest.approx(12 * (16 * 7.5 + 64 * 0.3725) * 1.67 / 1000)
+    with pytest.raises(UsageError, match="1 or more"):
+        emitted(Spent("x", 1, 1, 1), GRID, CORE, pue=0.5)
 
 
 def test_threads_on_one_core_do_not_draw_twice():
@@ -117,6 +117,9 @@ def test_measured_parts_stay_as_they_are_and_the_others_are_estimated():
     whole = emitted(Spent("x", 3600, 0, 8.0, {"processor": 3.6e6, "memory": 36e3}), GRID, CORE, pue=1.0)
     assert whole.measured == 1 and whole.energy_kwh.low == whole.energy_kwh.high == pytest.approx(1.01)
     unknown = emitted(spent, GRID, CORE)
+    assert unknown.parts[0]["kwh"] == pytest.approx(1) and unknown.measured == pytest.approx(found.measured / 1.56)
+    assert unknown.parts[-1]["part"] == "data centre (PUE)" and unknown.parts[-1]["origin"] == "analytic"
+    assert math.fsum(part["kwh"] for part in unknown.parts) == pytest.approx(unknown.energy_kwh.value)
     assert unknown.energy_kwh.value == pytest.approx(1.56 * found.energy_kwh.value)
     assert unknown.energy_kwh.low < 1.56 < unknown.energy_kwh.high
 
@@ -154,6 +157,24 @@ def test_a_meter_that_fails_while_it_runs_is_no_measurement():
     assert emitted(spent, GRID, CORE).parts[0]["origin"] == "analytic"
     with pytest.raises(UsageError, match="cannot be started"):
         measure_command(["no-such-command-anywhere"], lambda: Found([]))
+
+
+def test_an_interrupted_command_saves_its_work_and_is_still_counted():
+    child = "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(7))\nprint(flush=True)\n" \
+        "time.sleep(60)"
+    code = f"from archfab.silicon.carbon.footprint import measure_command\nfrom archfab.silicon.carbon.meters import " \
+        f"Found\nimport sys\nprint(measure_command([sys.executable, '-c', {child!r}], lambda: Found([])).exit)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+    process.stdout.readline()                                   # the child is up
+    os.killpg(process.pid, signal.SIGINT)                       # as Ctrl-C on a terminal does
+    assert process.communicate(timeout=60)[0] == b"7\n"
+
+
+def test_what_is_wrong_is_said_before_the_command_runs(archfab, tmp_path):
+    touch = ["--", sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')"]
+    for option, value in (("--gpu-w", -3), ("--memory-gb", "nan"), ("--pue", 0.5), ("--usage", 0.5)):
+        archfab("silicon", "footprint", "--grid", "FRA", option, value, *touch, code=2)
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="the system has no /proc")

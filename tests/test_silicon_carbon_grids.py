@@ -138,7 +138,8 @@ CHE,Ticino,ticino,2023,12,,,300,
     ("place,g_kwh\nFRA,abc", "line 2: g_kwh is 'abc'"), ("place,g_kwh\nFRA,-5", "not possible"),
     ("place,g_kwh\nFRA,0.056\nDEU,0.381", "multiply them by 1,000"), ("place,g_kwh\nFRA,56000", "g per MWh"),
     ("place,g_kwh\nFRA,56\nfra,57", "twice: 56 and 57"), ("place,g_kwh,low\nFRA,56,50", "low and high come together"),
-    ("place,g_kwh,low,high\nFRA,56,60,70", "not between"), ("place,g_kwh,year\nFRA,56,12", "is no year"),
+    ("place,g_kwh,low,high\nFRA,56,60,70", "not between"),
+    ("place,g_kwh,low,high\nFRA,0,0,7", "give its mean"), ("place,g_kwh,year\nFRA,56,12", "is no year"),
     ("place,g_kwh\n,56", "place is empty"), ("place,g_kwh\nFRA,", "no line with a figure"),
     ("place,g_kwh\nFRA,nan", "no number")])
 def test_a_table_with_a_fault_says_where(text, message, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from archfab.cli import main
 from archfab.core import UsageError
 from archfab.silicon.carbon.inventory import add_up, read_inventory
+from archfab.silicon.carbon.uncertain import draw
 from archfab.silicon.carbon.units import GWP, kg_per_unit
 
 FAB = """
@@ -157,15 +159,31 @@ def test_what_is_claimed_is_certain_and_the_rest_is_not(read):
 
 
 def test_monte_carlo_and_exact_moments_agree(read):
-    exact, drawn = add_up(read(FAB), "market"), add_up(read(FAB), "market", draws=40_000, seed=3)
-    for key in ("low", "high"):
-        assert getattr(drawn.whole, key) == pytest.approx(getattr(exact.whole, key), rel=0.02)
-    assert add_up(read(FAB), "market", draws=2000, seed=3).whole == add_up(read(FAB), "market", draws=2000,
-                                                                           seed=3).whole
-    assert add_up(read(FAB), "market", draws=2000, seed=4).whole != add_up(read(FAB), "market", draws=2000,
-                                                                           seed=3).whole
-    with pytest.raises(UsageError, match="too few"):
-        add_up(read(FAB), draws=10)
+    found = read(FAB)
+    terms = [term for _, _, part in found.terms("market").values() for term in part]
+    drawn = draw(terms, np.random.default_rng(3), 40_000).sum(axis=0)
+    exact = add_up(found, "market").whole
+    assert (exact.low, exact.high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))), rel=0.02)
+
+
+def test_what_has_no_uncertainty_and_what_is_nearly_all_claimed_is_said(read):
+    assert [note[:32] for note in read(small(GAS)).notes()] == ["no uncertainty is given of a: co"]
+    assert not read(small(GAS + "amount_uncertainty_percent = 5\n")).notes()
+    doubtful = POWER + "amount_uncertainty_percent = 10\nresidual_g_kwh = 700\n"
+    wind = '[[instrument]]\nname = "w"\nkind = "contract"\nkwh = {}\ng_kwh = 0\nmarket = "TWN"\n'
+    assert not read(small(doubtful, wind.format(800))).notes()
+    assert "less than the amount may be off" in read(small(doubtful, wind.format(950))).notes()[0]
+    cloud = '[[cloud]]\nname = "c"\nkwh = 3\nplace = "World"\n'
+    assert read(small(cloud)).notes() == ["c: the grid of World as it was in 2018"]
+
+
+def test_a_figure_of_ones_own_stands_beside_the_fabs_grid_and_another_residual_mix(read):
+    own = POWER.replace('place = "TWN"', 'place = "TWN"\ng_kwh = 500\n{}')
+    chips = '[[chips]]\nname = "c"\ncount = 2\ncategory = 1\narea_mm2 = 9\nnode = 7\nyield = 0.9\n'
+    found = add_up(read(small(own.format("factor_uncertainty_percent = 10"), chips)))
+    assert {"grid of TWN", "grid of 500 g/kWh +- 10 %"} <= set(found.whole.shares)
+    two = small(POWER + "residual_g_kwh = 700\n", own.format("residual_g_kwh = 650").replace('"p"', '"q"'))
+    assert add_up(read(two)).whole.value == pytest.approx(1350)
 
 
 def test_factors_from_one_source_are_wrong_together(read):
@@ -187,9 +205,22 @@ def test_biogenic_co2_is_beside_the_scopes(read):
 @pytest.mark.parametrize("factor, per, unit, kg", [
     (0.2, "kg/kWh", "GJ", 0.2 / 3.6 * 1000), (56.1, "kg/GJ", "kWh", 56.1 * 3.6 / 1000), (2.0, "t/t", "kg", 2.0),
     (171, "g/pkm", "pkm", 0.171), (2.3, "kg/L", "m3", 2300.0), (5, "kg/wafer", "wafer", 5.0),
-    (1, "lb/MWh", "MWh", 0.45359237)])
+    (1, "lb/MWh", "MWh", 0.45359237), (1, "kg/MMBtu", "GJ", 1 / 1.0550559), (1, "kg/therm", "MJ", 1 / 105.50559)])
 def test_units_are_turned_into_each_other(factor, per, unit, kg):
     assert kg_per_unit("x", factor, per, unit) == pytest.approx(kg)
+
+
+def test_gases_warm_as_ipccs_table_says():
+    # IPCC AR6 WG I, table 7.SM.7 (github.com/chrisroadmap/ar6, data_output/7sm), CH4 table 7.15
+    assert GWP == {"CO2": 1, "CH4": 29.8, "CH4 biogenic": 27, "N2O": 273, "SF6": 25200, "NF3": 17400, "CF4": 7380,
+                   "C2F6": 12400, "C3F8": 9290, "c-C4F8": 10200, "HFC-23": 14600, "HFC-32": 771, "HFC-125": 3740,
+                   "HFC-134a": 1530, "HFC-143a": 5810, "HFC-227ea": 3600}
+
+
+def test_computing_in_a_cloud_takes_the_mean_data_centre_and_an_instrument_may_be_a_year_old(read):
+    cloud = add_up(read(small('[[cloud]]\nname = "c"\nkwh = 100\ng_kwh = 500\n')))
+    assert cloud.whole.value == pytest.approx(1.56 * 50)
+    assert "w: of 2022, counted for 2023" in read(small(POWER, WIND + "year = 2022\n")).notes()
 
 
 WIND = '[[instrument]]\nname = "w"\nkind = "contract"\nkwh = 100\ng_kwh = 0\nmarket = "TWN"\n'
@@ -205,12 +236,14 @@ WIND = '[[instrument]]\nname = "w"\nkind = "contract"\nkwh = 100\ng_kwh = 0\nmar
                                                                                       "'w'"),
     ([POWER, WIND.replace("100", "1500")], "500 more than the 1,000 kWh"),
     ([POWER, WIND.replace('"TWN"', '"DEU"')], "where nothing was used"),
-    ([POWER, WIND + "year = 2020\n"], "is of 2020"), ([POWER, WIND + "year = 2024\n"], "is of 2024"),
+    ([POWER, WIND + "year = 2021\n"], "is of 2021"), ([POWER, WIND + "year = 2024\n"], "is of 2024"),
     ([POWER, WIND.replace("contract", "offset")], "no instruments of scope 2"),
     ([POWER, WIND.replace("contract", "certificate")], "retired = true"),
     ([GAS.replace("5", "-5")], "Offsets, avoided emissions and removals are no part"),
     ([GAS.replace("scope = 1", "scope = 2")], "written as \\[\\[energy\\]\\]"),
     ([GAS.replace("scope = 1", "scope = 4")], "scope is 4"),
+    ([GAS.replace("scope = 1", "scope = true")], "scope is True"),
+    ([GAS.replace("scope = 1", "scope = 1.0")], "scope is 1.0"),
     ([GAS.replace("scope = 1", "scope = 3")], "category is None"), ([GAS + "category = 3\n"], "of scope 3 alone"),
     ([GAS.replace("SF6", "XF9")], "no gas named 'XF9'"), ([GAS.replace('"kg"', '"m3"')], "counted by its mass"),
     ([GAS + 'factor = 1\nfactor_unit = "kg/kg"\n'], "both a gas and"),
@@ -261,6 +294,7 @@ def test_the_words_of_the_product_and_of_the_grid(tmp_path, capfd):
     assert whole["dies_per_wafer"] == 612 and whole["embodied_g"]["value"] > ours["embodied_g"]["value"]
     doubtful = ask(capfd, *life, "--alpha", 2)
     assert doubtful["uncertainty"]["yield of the die"] > 0
+    assert "yield of the die" not in ask(capfd, *life, "--alpha", 2, "--yield-uncertainty", 0)["uncertainty"]
     with (tmp_path / "c.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert float(rows[-1]["total_g"]) == pytest.approx(ours["carbon_g"]["value"]) and len(rows) == 101
@@ -271,6 +305,9 @@ def test_the_words_of_the_product_and_of_the_grid(tmp_path, capfd):
 @pytest.mark.parametrize("words, message", [
     (["--yield", "0.9", "--d0", "0.1"], "leave out --yield"), ([], "alpha"), (["--yield", "90"], "90 % is 0.9"),
     (["--yield", "0.9", "--dies-per-wafer", "100"], "--charge-wafer"),
+    (["--yield", "0.9", "--edge-mm", "5"], "--charge-wafer"),
+    (["--yield", "0.9", "--charge-wafer", "--dies-per-wafer", "0"], "no die fits"),
+    (["--yield", "0.9", "--charge-wafer", "--dies-per-wafer", "9", "--edge-mm", "5"], "--edge-mm says nothing"),
     (["--yield", "0.9", "--png", "x.jpg"], ".png or .svg"),
     (["--yield", "0.9", "--pue", "0.2"], "1 or more"), (["--yield", "0.9", "--grid", "Nowhere"], "no grid named"),
     (["--yield", "0.9", "--grids", "no.csv"], "cannot be read"), (["--yield", "0.9", "--node", "6"], "process node")])

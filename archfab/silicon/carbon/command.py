@@ -1,4 +1,4 @@
-"""The words of `archfab silicon` that this room answers: carbon, grid, footprint, inventory."""
+"""The words of `archfab silicon` that this room answers: carbon, bill, grid, footprint, inventory."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ def add(word: Word) -> None:
                 "--years 4 --grid FRA --pue 1.2 --png life.png", carbon, showing.show_carbon)
     made.add_argument("--area-mm2", type=float, required=True, help="of the die")
     made.add_argument("--node", required=True, metavar="NM", help="process node: 28, 14, 7, 5, 3")
-    made.add_argument("--yield", type=float, dest="yield_", metavar="SHARE", help="good dies as a share of all "
-                                                                                  "(default: "
-                      "by --model, --d0 and --alpha, as archfab silicon yield says; ACT takes 0.875)")
+    made.add_argument("--yield", type=float, dest="yield_", metavar="SHARE",
+                      help="good dies as a share of all (default: by --model, --d0 and --alpha, as archfab silicon "
+                           "yield says; ACT takes 0.875)")
     made.add_argument("--model", default="negative-binomial", metavar="NAME",
                       help="of the yield (default: %(default)s)")
     made.add_argument("--d0", type=float, metavar="PER_CM2", help="killing defects per cm2 (default: the node's)")
     made.add_argument("--alpha", type=float, metavar="A", help="of negative-binomial: small is clustered")
     made.add_argument("--layers", type=float, metavar="N", help="of bose-einstein")
-    made.add_argument("--yield-uncertainty", type=float, default=0.0, metavar="PERCENT",
-                      help="half of the yield's 95 %% interval")
+    made.add_argument("--yield-uncertainty", type=float, metavar="PERCENT",
+                      help="half of the yield's 95 %% interval (default: that of the node's defects, else 0)")
     made.add_argument("--energy-mj", type=float, required=True, help="of one inference (archfab cost ... --device ...)")
-    made.add_argument("--energy-uncertainty", type=float, default=0.0, metavar="PERCENT")
+    made.add_argument("--energy-uncertainty", type=float, default=0.0, metavar="PERCENT",
+                      help="half of its 95 %% interval (default: 0)")
     made.add_argument("--inferences-per-day", type=float, required=True, metavar="N")
     made.add_argument("--years", type=float, required=True, help="of use")
     add_grid(made, "--grid", True, "of use: an ISO code (FRA), a country, a region (USA/california), or g CO2e/kWh")
@@ -54,10 +55,10 @@ def add(word: Word) -> None:
     made.add_argument("--dies-per-wafer", type=float, metavar="N",
                       help="of --charge-wafer (default: counted on the best grid, square dies)")
     made.add_argument("--wafer-mm", type=float, default=300.0, help="diameter (default: 300)")
-    made.add_argument("--edge-mm", type=float, default=3.0, help="ring without dies (default: 3)")
-    made.add_argument("--scribe-mm", type=float, default=0.1, help="lane between two dies (default: 0.1)")
-    made.add_argument("--bill", type=Path, metavar="FILE", help="what else it is made of: a TOML file of [[part]] "
-                                                                "tables")
+    made.add_argument("--edge-mm", type=float, help="of --charge-wafer: ring without dies (default: 3)")
+    made.add_argument("--scribe-mm", type=float, help="of --charge-wafer: lane between two dies (default: 0.1)")
+    made.add_argument("--bill", type=Path, metavar="FILE",
+                      help="what else it is made of: a TOML file of [[part]] tables")
     made.add_argument("--replaces-mj", type=float, metavar="MJ",
                       help="energy of an inference on what it replaces: says when making the new one has paid off")
     made.add_argument("--csv", type=Path, metavar="FILE", help="the sums over the years")
@@ -68,9 +69,7 @@ def add(word: Word) -> None:
     made.add_argument("bill", type=Path, help="a TOML file of [[part]] tables: die, dram, flash, disk, given")
 
     made = word("grid", "what a kWh of a country's or region's grid emits, location-based",
-                "archfab silicon grid FRA; archfab silicon grid USA/california --year 2023; archfab silicon grid "
-                "--list",
-                grid, showing.show_grid)
+                "archfab silicon grid FRA; archfab silicon grid USA/california --year 2023", grid, showing.show_grid)
     made.add_argument("place", nargs="?", help="an ISO code, a name, a region")
     made.add_argument("--list", action="store_true", help="every grid of the table")
     add_grid(made)
@@ -82,25 +81,24 @@ def add(word: Word) -> None:
                       help="a run's name or folder, estimated; or, behind --, a command, measured where the machine "
                            "tells")
     add_grid(made, "--grid", True, "where it runs: an ISO code, a country, a region, or g CO2e/kWh")
-    made.add_argument("--pue", type=float, help="power usage effectiveness: 1 outside a data centre (default: 1.56, "
-                                                "not well known)")
+    made.add_argument("--pue", type=float,
+                      help="power usage effectiveness: 1 outside a data centre (default: 1.56, not well known)")
     made.add_argument("--tdp-w", type=float, metavar="W", help="thermal design power of the whole processor")
     made.add_argument("--cores", type=int, metavar="N", help="of the whole processor that --tdp-w is of")
-    made.add_argument("--memory-gb", type=float, metavar="GB", help="default: what the command held, looked up as it "
-                                                                    "runs")
+    made.add_argument("--memory-gb", type=float, metavar="GB",
+                      help="that it held (default: of a command, looked up as it runs; of a run, none)")
     made.add_argument("--gpu-w", type=float, default=0.0, metavar="W", help="power of GPUs that do not tell themselves")
-    made.add_argument("--usage", type=float, default=1.0, metavar="SHARE", help="of a past run: how busy its threads "
-                                                                                "were")
+    made.add_argument("--usage", type=float, metavar="SHARE",
+                      help="of a past run: how busy its threads were (default: 1)")
     made.add_argument("--runs", default=os.environ.get("ARCHFAB_RUNS", "runs"), metavar="DIR",
                       help="where runs are kept (default: %(default)s)")
 
     made = word("inventory", "scopes 1, 2 and 3 of an organisation, scope 2 location- and market-based",
                 "archfab silicon inventory fab.toml --png scopes.png", inventory, showing.show_inventory)
-    made.add_argument("inventory", type=Path, help="a TOML file of [[activity]], [[energy]], [[instrument]], "
-                                                   "[[chips]], [[cloud]] and [[sold]] tables")
+    made.add_argument("inventory", type=Path,
+                      help="a TOML file of [[activity]], [[energy]], [[instrument]], [[chips]], [[cloud]] and [[sold]] "
+                           "tables")
     made.add_argument("--grids", type=Path, metavar="FILE", help="your CSV of grids: place, year, g_kwh, ...")
-    made.add_argument("--draws", type=int, metavar="N", help="intervals by Monte Carlo (default: by exact moments)")
-    made.add_argument("--seed", type=int, default=0)
     made.add_argument("--csv", type=Path, metavar="FILE", help="every line by both methods")
     made.add_argument("--png", type=Path, metavar="FILE", help="a picture (.png or .svg)")
 
@@ -158,31 +156,38 @@ def yield_of(asked: argparse.Namespace) -> tuple[float, float]:
     """The yield, and half of its 95 % interval as a share of it: as it was given, or by a model of defects."""
     from archfab.silicon.nodes import interval, node
     from archfab.silicon.yields.models import good_die_yield
+    given = None if asked.yield_uncertainty is None else asked.yield_uncertainty / 100
     if asked.yield_ is not None:
         if asked.d0 is not None or asked.alpha is not None or asked.layers is not None:
             raise UsageError("the yield is given, and what it would follow from too; leave out --yield, or --d0, "
                              "--alpha and --layers")
-        return asked.yield_, asked.yield_uncertainty / 100
+        return asked.yield_, given or 0.0
 
     def good(d0: float) -> float:
         return float(good_die_yield(asked.area_mm2, d0, asked.alpha, asked.model, asked.layers))
 
     value = good(node(asked.node).d0_per_cm2 if asked.d0 is None else asked.d0)
-    if asked.d0 is not None:
-        return value, asked.yield_uncertainty / 100
+    if asked.d0 is not None or given is not None:
+        return value, given or 0.0
     low, high = (good(node(asked.node).d0_per_cm2 * factor) for factor in interval("d0_per_cm2"))
-    return value, max(abs(low - high) / 2 / value, asked.yield_uncertainty / 100)
+    return value, abs(low - high) / 2 / value
 
 
 def dies_of(asked: argparse.Namespace) -> float | None:
     """How many dies share the wafer; None where the die is charged its own area alone."""
     from archfab.silicon.yields.dies import dies_per_wafer
+    of_wafer = {"--dies-per-wafer": asked.dies_per_wafer, "--edge-mm": asked.edge_mm, "--scribe-mm": asked.scribe_mm}
+    given = [name for name, value in of_wafer.items() if value is not None]
     if not asked.charge_wafer:
-        if asked.dies_per_wafer is not None:
-            raise UsageError("--dies-per-wafer is of --charge-wafer: say that too")
+        if given:
+            raise UsageError(f"{given[0]} is of --charge-wafer: say that too")
         return None
-    return asked.dies_per_wafer or float(dies_per_wafer(asked.area_mm2, asked.wafer_mm, asked.edge_mm, asked.scribe_mm,
-                                                        how="exact"))
+    if asked.dies_per_wafer is not None:
+        if given[1:]:
+            raise UsageError(f"the dies per wafer are given, so {given[1]} says nothing; leave one of them out")
+        return float(asked.dies_per_wafer)
+    edge, scribe = 3.0 if asked.edge_mm is None else asked.edge_mm, 0.1 if asked.scribe_mm is None else asked.scribe_mm
+    return float(dies_per_wafer(asked.area_mm2, asked.wafer_mm, edge, scribe, how="exact"))
 
 
 def bill(asked: argparse.Namespace) -> Document:
@@ -203,6 +208,8 @@ def grid(asked: argparse.Namespace) -> Document:
         raise UsageError("say a place (an ISO code such as FRA, a name, a region such as USA/california), or --list")
     if asked.list:
         rows = [each for each in table.grids if asked.year in (None, each.year)]
+        if not rows:
+            raise UsageError(f"{table.source} has no grid of {asked.year}")
         return {"table": table.source, "method": "location-based", "grids": [plain_grid(each) for each in rows]}
     return {"table": table.source, "method": "location-based", **plain_grid(table.find(asked.place, asked.year))}
 
@@ -213,7 +220,7 @@ def plain_grid(found: Grid) -> dict[str, Any]:
 
 
 def footprint(asked: argparse.Namespace) -> Document:
-    from archfab.silicon.carbon.estimate import core_of
+    from archfab.silicon.carbon.estimate import core_of, energy_terms
     from archfab.silicon.carbon.footprint import emitted, measure_command, read_run
     from archfab.silicon.carbon.grids import grid_of
     from archfab.silicon.carbon.use import PUE_UNKNOWN, check_pue
@@ -223,8 +230,11 @@ def footprint(asked: argparse.Namespace) -> Document:
     where, core = grid_of(asked.grid, asked.year, asked.grids), core_of(asked.tdp_w, asked.cores)
     if asked.pue is not None:
         check_pue(asked.pue)
+    energy_terms(core=core, core_hours=0.0, hours=0.0, memory_gb=asked.memory_gb or 0.0, gpu_w=asked.gpu_w)   # checks
     run = run_folder(asked.command, asked.runs)
-    spent = read_run(run, asked.memory_gb, asked.usage) if run else \
+    if asked.usage is not None and run is None:
+        raise UsageError("--usage is of a past run; the processor time of a command is measured")
+    spent = read_run(run, asked.memory_gb, 1.0 if asked.usage is None else asked.usage) if run else \
         measure_command(asked.command, quiet=asked.json, memory_gb=asked.memory_gb)
     found = emitted(spent, where, core, asked.pue, asked.gpu_w)
     return {"what": spent.what, "seconds": spent.seconds, "core_seconds": spent.core_seconds,
@@ -254,7 +264,7 @@ def inventory(asked: argparse.Namespace) -> Document:
     from archfab.silicon.carbon import picture
     from archfab.silicon.carbon.inventory import BOTH, add_up, read_inventory
     found = read_inventory(asked.inventory, asked.grids)
-    sums = {method: add_up(found, method, asked.draws, asked.seed) for method in BOTH}
+    sums = {method: add_up(found, method) for method in BOTH}
     lines: list[dict[str, Any]] = [
         {"name": name, "scope": scope, "category": category.removesuffix(", market-based"),
          **{f"{method}_kg": sums[method].lines[name].plain() for method in BOTH}}
@@ -274,8 +284,6 @@ def inventory(asked: argparse.Namespace) -> Document:
             "categories": {f"{scope}: {name}": each.plain() for method in BOTH
                            for (scope, name), each in sums[method].categories.items()},
             "lines": lines, "uncertainty": dict(sums["market"].whole.shares), "notes": found.notes(),
-            "intervals": "95 %, exact moments" if asked.draws is None else f"95 %, {asked.draws} draws, seed "
-                                                                           f"{asked.seed}",
             "csv": asked.csv and str(asked.csv), "png": asked.png and str(asked.png)}
 
 

@@ -75,14 +75,17 @@ def charged_mm2(area_mm2: Number, dies_per_wafer: Number | None = None, wafer_mm
     """The area of wafer that one die is charged: its own, or the wafer's shared by its dies."""
     if not np.all(np.asarray(area_mm2) > 0) or not np.all(np.isfinite(area_mm2)):
         raise UsageError(f"a die of {area_mm2} mm2 is none; the area is above 0")
+    wafer_mm2 = math.pi * wafer_mm ** 2 / 4
+    if not np.all(np.asarray(area_mm2) <= wafer_mm2):
+        raise UsageError(f"a die of {area_mm2} mm2 is larger than a wafer of {wafer_mm:g} mm ({wafer_mm2:.0f} mm2)")
     if dies_per_wafer is None:
         return np.asarray(area_mm2) + 0.0
     if not np.all(np.asarray(dies_per_wafer) > 0):
         raise UsageError(f"{dies_per_wafer} dies per wafer: no die fits; make the die smaller or the wafer larger")
-    share = math.pi * wafer_mm ** 2 / 4 / np.asarray(dies_per_wafer)
+    share = wafer_mm2 / np.asarray(dies_per_wafer)
     if not np.all(share >= np.asarray(area_mm2) * (1 - 1e-9)):
         raise UsageError(f"{dies_per_wafer} dies of {area_mm2} mm2 are more than a wafer of {wafer_mm:g} mm holds "
-                         f"({math.pi * wafer_mm ** 2 / 4:.0f} mm2)")
+                         f"({wafer_mm2:.0f} mm2)")
     return share + 0.0
 
 

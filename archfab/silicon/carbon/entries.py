@@ -10,7 +10,7 @@ from typing import Any
 from archfab.core import UsageError, unknown
 from archfab.silicon.carbon.bill import bill_terms, read_bill
 from archfab.silicon.carbon.embodied import ABATEMENT, FAB_GRID, Making, embodied_terms
-from archfab.silicon.carbon.grids import Grid, Table
+from archfab.silicon.carbon.grids import MOST, Grid, Table
 from archfab.silicon.carbon.reading import Entry
 from archfab.silicon.carbon.scope2 import Use
 from archfab.silicon.carbon.uncertain import Term
@@ -50,11 +50,12 @@ class Line:
     terms: tuple[Term, ...]
     covers: tuple[str, ...]
     alike: Any                  # equal for lines that say the same of perhaps the same thing
+    grid: Grid | None = None    # that its figure is of
 
 
 def activity_of(entry: Entry, _: Table, __: Path) -> Line:
     scope = entry.data.get("scope")
-    if scope not in (1, 3, "outside"):
+    if isinstance(scope, bool | float) or scope not in (1, 3, "outside"):
         instead = ": bought energy is written as [[energy]]" if scope == 2 else ""
         raise UsageError(f"{entry.where}: scope is {scope!r}; legal: 1, 3 or \"outside\" (biogenic CO2){instead}")
     if scope != 3 and "category" in entry:
@@ -93,12 +94,12 @@ def use_of(entry: Entry, table: Table, year: int) -> Use:
     if carrier != CARRIERS[0] and "g_kwh" not in entry:
         raise UsageError(f"{entry.where}: tables of grids are of electricity; give g_kwh of the {carrier}")
     grid = grid_for(entry, table)
-    market = entry.text("market", grid.place.partition("/")[0] if grid.place else None)
+    place = grid.place or entry.text("place", "")
+    market = entry.text("market", place.partition("/")[0] or None)
     market += "" if carrier == CARRIERS[0] else f" {carrier}"
-    residual_g = entry.number("residual_g_kwh", high=2500.0) if "residual_g_kwh" in entry else grid.residual_g_kwh
-    residual = None if residual_g is None else Grid(
-        f"{market} residual", f"{market}, residual mix", year, residual_g, residual_g * (1 - grid.spread),
-        residual_g * (1 + grid.spread), entry.text("source", "given by the user"))
+    residual_g = entry.number("residual_g_kwh", high=MOST) if "residual_g_kwh" in entry else grid.residual_g_kwh
+    residual = None if residual_g is None else Grid.about(
+        residual_g, f"{market}, residual mix", entry.text("source", "given by the user"), f"{market} residual", year)
     return Use(name, entry.number("amount", why=NO_CREDITS) * UNITS["energy"][unit],
                percent(entry, "amount_uncertainty_percent"), grid, market, residual, entry.texts("covers"))
 
@@ -141,7 +142,7 @@ def cloud_of(entry: Entry, table: Table, _: Path) -> Line:
     pue = entry.number("pue", PUE_UNKNOWN, low=1.0)
     terms = (Term(kwh * pue * grid.g_kwh / 1000, {grid.factor: grid.spread,
                                                   f"kWh of {name}": percent(entry, "amount_uncertainty_percent")}),)
-    return Line(name, "3", CATEGORIES[1], terms, entry.texts("covers"), ("cloud", kwh, grid.place))
+    return Line(name, "3", CATEGORIES[1], terms, entry.texts("covers"), ("cloud", kwh, grid.factor), grid)
 
 
 def sold_of(entry: Entry, table: Table, _: Path) -> Line:
@@ -152,7 +153,7 @@ def sold_of(entry: Entry, table: Table, _: Path) -> Line:
         energy_mj=entry.number("energy_mj"), inferences=daily * DAYS * entry.number("years", above=True),
         grid_g_kwh=grid.g_kwh, pue=entry.number("pue", 1.0, low=1.0)))
     terms = (Term(kg, {grid.factor: grid.spread, f"use of {name}": percent(entry, "amount_uncertainty_percent")}),)
-    return Line(name, "3", CATEGORIES[11], terms, entry.texts("covers"), ("sold", count, daily, grid.place))
+    return Line(name, "3", CATEGORIES[11], terms, entry.texts("covers"), ("sold", count, daily, grid.factor), grid)
 
 
 READERS: Mapping[str, Callable[[Entry, Table, Path], Line]] = {
@@ -161,14 +162,10 @@ READERS: Mapping[str, Callable[[Entry, Table, Path], Line]] = {
 
 def grid_for(entry: Entry, table: Table) -> Grid:
     """The grid that an entry names, or the figure that it gives."""
-    if ("g_kwh" in entry) and "factor_uncertainty_percent" in entry:
-        value, spread = entry.number("g_kwh", high=2500.0), percent(entry, "factor_uncertainty_percent")
-        name = f"{entry.text('name')} ({value:g} g/kWh)"
-        return Grid(entry.text("place", ""), name, None, value, value * (1 - spread), value * (1 + spread),
-                    entry.text("source", "given by the user"))
     if "g_kwh" in entry:
-        value = entry.number("g_kwh", high=2500.0)
-        return Grid(entry.text("place", ""), f"{value:g} g/kWh", None, value, value, value,
+        value, spread = entry.number("g_kwh", high=MOST), percent(entry, "factor_uncertainty_percent")
+        name = f"{value:g} g/kWh" + (f" +- {100 * spread:g} %" if spread else "")
+        return Grid("", name, None, value, value * (1 - spread), value * (1 + spread),
                     entry.text("source", "given by the user"))
     if "place" not in entry:
         raise UsageError(f"{entry.where} has neither a place (an ISO code such as FRA) nor g_kwh")

@@ -10,7 +10,6 @@ from pathlib import Path
 from archfab.core import UsageError
 from archfab.silicon.carbon.codecarbon import installed, tdp_table
 from archfab.silicon.carbon.uncertain import Term
-from archfab.silicon.carbon.use import check_pue
 
 CORE_W = 12.0               # Green Algorithms' core of a processor of which nothing is known
 MEMORY_W_GB = 0.3725        # Green Algorithms (Lannelongue et al., Advanced Science 2021)
@@ -53,20 +52,6 @@ def energy_terms(*, core: Core, core_hours: float, hours: float, memory_gb: floa
     return {"processor": Term(processor_kwh, {"power of a core": core.spread}),
             "memory": Term(MEMORY_W_GB * memory_gb * hours / 1000, {"power of memory": MEMORY}),
             "gpu": Term(gpu_w * hours / 1000, {"power of the GPU": KNOWN})}
-
-
-def run_energy_kwh(*, hours: float, cores: float, core_w: float, usage: float = 1.0, memory_gb: float = 0.0,
-                   pue: float = 1.56) -> float:
-    """kWh of a computation by Green Algorithms: E = t (n P u + mem 0.3725 W/GB) PUE, P in W for each core.
-
-    :raises UsageError: of what is not possible.
-    """
-    check_pue(pue)
-    if not 0 <= usage <= 1:
-        raise UsageError(f"a usage of {usage:g} is not possible; a share from 0 to 1")
-    terms = energy_terms(core=Core(core_w, 0.0, "given"), core_hours=hours * cores * usage, hours=hours,
-                         memory_gb=memory_gb)
-    return math.fsum(term.value for term in terms.values()) * pue
 
 
 def core_of(tdp_w: float | None = None, cores: int | None = None, cpuinfo: str | None = None) -> Core:

@@ -52,7 +52,7 @@ class Emitted:
 
 
 def emitted(spent: Spent, grid: Grid, core: Core, pue: float | None = None, gpu_w: float = 0.0) -> Emitted:
-    """Energy and emissions: measured parts as they are, the others by Green Algorithms; times what a data centre adds.
+    """Energy and emissions: measured parts as they are, the others by Green Algorithms, and what a data centre adds.
 
     :param pue: power usage effectiveness of where it ran; None: 1.56, which is only known roughly.
     """
@@ -68,8 +68,10 @@ def emitted(spent: Spent, grid: Grid, core: Core, pue: float | None = None, gpu_
         value, doubt = (spent.joules[part] / JOULES_PER_KWH, {}) if known else (term.value, dict(term.spreads))
         if value or known:
             terms.append(Term(value * factor, {**doubt, **spread}))
-            parts.append({"part": part, "kwh": value * factor, "origin": "measured" if known else "analytic"})
+            parts.append({"part": part, "kwh": value, "origin": "measured" if known else "analytic"})
     energy = total(terms)
+    if factor > 1:
+        parts.append({"part": "data centre (PUE)", "kwh": energy.value * (1 - 1 / factor), "origin": "analytic"})
     carbon = total([Term(term.value * grid.g_kwh, {**term.spreads, grid.factor: grid.spread}) for term in terms])
     told = math.fsum(part["kwh"] for part in parts if part["origin"] == "measured")
     return Emitted(energy, carbon, parts, told / energy.value if energy.value else 0.0)
@@ -128,14 +130,17 @@ def measure_command(command: Sequence[str], find: Callable[[], Found] = find_met
 
 
 def wait_for(process: subprocess.Popen[bytes]) -> tuple[int, Any]:
-    """Its exit code, and what it and all that it waited for used. An interrupt is left to it, then passed on."""
+    """Its exit code, and what it and all that it waited for used. An interrupt is left to it, so that it can save its
+    work; the second one ends it."""
     try:
         _, status, usage = os.wait4(process.pid, 0)
     except KeyboardInterrupt:
-        process.terminate()
-        os.wait4(process.pid, 0)
-        process.returncode = 130
-        raise
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            raise
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage
 

@@ -146,6 +146,8 @@ def with_spread(place: str, name: str, year: int | None, g_kwh: float, source: s
 def grid_of(text: str | float, year: int | None = None, file: str | Path | None = None) -> Grid:
     """A grid as a user names it: a number of g/kWh, an ISO code, a country's name, or a region such as
     USA/california."""
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        raise UsageError(f"a grid is a number of g/kWh, an ISO code or a name, not {text!r}")
     try:
         number = float(text)
     except ValueError:
@@ -213,6 +215,8 @@ def grids_of(rows: Iterator[Sequence[str]], where: Mapping[str, int], path: Path
         if (low is None) != (high is None):
             raise UsageError(f"{path}, line {line}: low and high come together")
         low, high = (value * (1 - SPREAD), value * (1 + SPREAD)) if low is None or high is None else (low, high)
+        if value == 0 < high:
+            raise UsageError(f"{path}, line {line}: an interval up to {high:g} is of no figure of 0; give its mean")
         if not low <= value <= high:
             raise UsageError(f"{path}, line {line}: {value:g} is not between low {low:g} and high {high:g}")
         if not cells.get("place"):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from archfab.core import UsageError
 from archfab.silicon.carbon.entries import LEGAL, READERS, Line, use_of
-from archfab.silicon.carbon.grids import grid_table
+from archfab.silicon.carbon.grids import MOST, grid_table
 from archfab.silicon.carbon.reading import Entry, read_toml
 from archfab.silicon.carbon.scope2 import KINDS, Instrument, Use, location_terms, market_terms
-from archfab.silicon.carbon.uncertain import DRAWS, Term, Total, draw, total
+from archfab.silicon.carbon.uncertain import Term, Total, total
 
 BOTH = ("location", "market")
-PART = 1000              # draws at a time
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,15 @@ class Inventory:
 
     def notes(self) -> list[str]:
         """What a reader has to be told."""
-        return [*(f"{use.name}: the grid of {use.grid.name} as it was in {use.grid.year}" for use in self.uses
-                  if use.grid.year not in (None, self.year)), *market_terms(self.uses, self.instruments, self.year)[1]]
+        exact = [name for name, (_, _, terms) in self.terms("location").items()
+                 if any(term.value for term in terms) and not any(any(term.spreads.values()) for term in terms)]
+        grids = [(each.name, each.grid) for each in self.uses] + [(each.name, each.grid) for each in self.lines
+                                                                  if each.grid]
+        return [*(f"{name}: the grid of {grid.name} as it was in {grid.year}" for name, grid in grids
+                  if grid.year not in (None, self.year)),
+                *market_terms(self.uses, self.instruments, self.year)[1],
+                *([f"no uncertainty is given of {', '.join(exact)}: counted as exact, so the intervals are too narrow"]
+                  if exact else [])]
 
     def terms(self, method: str) -> dict[str, tuple[str, str, list[Term]]]:
         """By name: scope, category and terms in kg CO2e; of scope 2 by one of the two methods."""
@@ -95,7 +101,7 @@ def instrument_of(entry: Entry, year: int) -> Instrument:
     if kind == "certificate" and entry.data.get("retired") is not True:
         raise UsageError(f"{entry.where}: a certificate counts once it is retired for you, for until then it can be "
                          "sold on; say retired = true")
-    return Instrument(entry.text("name"), kind, entry.number("kwh", above=True), entry.number("g_kwh", high=2500.0),
+    return Instrument(entry.text("name"), kind, entry.number("kwh", above=True), entry.number("g_kwh", high=MOST),
                       entry.text("market"), entry.whole("year", 1990, 2100) if "year" in entry else year,
                       entry.text("serial", ""))
 
@@ -125,13 +131,10 @@ def check_names(found: Inventory) -> None:
                              "them")
 
 
-def add_up(found: Inventory, method: str = "market", draws: int | None = None, seed: int = 0) -> Sums:
+def add_up(found: Inventory, method: str = "market") -> Sums:
     """The totals of an inventory by one method of scope 2; biogenic CO2 is beside the scopes and in no total.
 
-    Intervals by exact moments; with `draws`, those of sums by Monte Carlo (IPCC Guidelines 2006, volume 1, chapter 3,
-    approach 2).
-
-    :raises UsageError: of another method, or too few draws.
+    :raises UsageError: of another method.
     """
     if method not in BOTH:
         raise UsageError(f"scope 2 is {' or '.join(BOTH)}-based, not '{method}'")
@@ -141,27 +144,7 @@ def add_up(found: Inventory, method: str = "market", draws: int | None = None, s
         for key in ((scope,), (scope, category), *([()] if scope != "outside" else [])):
             sums.setdefault(key, []).extend(terms)
     totals = {key: total(terms) for key, terms in sorted(sums.items())}
-    if draws is not None:
-        ends = simulate(sums, draws, seed)
-        totals = {key: replace(each, low=ends[key][0], high=ends[key][1]) for key, each in totals.items()}
     return Sums(totals[()], {key[0]: each for key, each in totals.items() if len(key) == 1},
                 {(key[0], key[1]): each for key, each in totals.items() if len(key) == 2},
                 {name: total(terms) for name, (_, _, terms) in by_name.items()},
                 {name: (scope, category) for name, (scope, category, _) in by_name.items()})
-
-
-def simulate(sums: Mapping[tuple[str, ...], Sequence[Term]], draws: int, seed: int) -> dict[Any, tuple[float, float]]:
-    """The 95 % interval of each sum by Monte Carlo, in parts, so that thousands of lines fit into memory."""
-    import numpy as np
-    if draws < 1000:
-        raise UsageError(f"{draws} draws are too few for a 95 % interval; 1,000 or more ({DRAWS} is good)")
-    flat = {id(term): term for terms in sums.values() for term in terms}
-    place = {key: at for at, key in enumerate(flat)}
-    rows = {key: [place[id(term)] for term in terms] for key, terms in sums.items()}
-    rng, drawn = np.random.default_rng(seed), {key: np.zeros(draws) for key in sums}
-    for start in range(0, draws, PART):
-        values = draw(list(flat.values()), rng, min(PART, draws - start))
-        for key, at in rows.items():
-            drawn[key][start:start + PART] = values[at].sum(axis=0)
-    return {key: (float(low), float(high)) for key, each in drawn.items()
-            for low, high in [np.quantile(each, (0.025, 0.975))]}

@@ -48,9 +48,6 @@ class Found:
     meters: Sequence[Meter]
     notes: Sequence[str] = ()
 
-    def tells(self, part: str) -> bool:
-        return any(meter.part == part for meter in self.meters)
-
 
 def find_meters(powercap: Path = POWERCAP, nvml: str = NVML) -> Found:
     """The meters that can be read here and now."""

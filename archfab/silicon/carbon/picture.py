@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from archfab.core import UsageError
 from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, png, svg
+from archfab.silicon.carbon.showing import scale_of
 
 if TYPE_CHECKING:
     from archfab.silicon.carbon.inventory import Sums
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 LINES = 12              # of an inventory that are drawn
 USE = ("inferences", "idle")
+SCOPES = {"1": INK, "2": LINE, "3": FOUND}
 
 
 def write(figure: Any, path: Path) -> None:
@@ -28,14 +30,6 @@ def write(figure: Any, path: Path) -> None:
         path.write_bytes(png(figure) if path.suffix == ".png" else svg(figure).encode())
     except OSError as error:
         raise UsageError(f"the picture {path} cannot be written: {error}") from None
-
-
-def scale_of(grams: float) -> tuple[float, str]:
-    """What to divide grams by so that they read well, and the unit then."""
-    for size, unit in ((1e9, "kt"), (1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg")):
-        if grams >= size:
-            return size, unit
-    return 1e-6, "ug"
 
 
 def draw_product(found: Footprint, curve: Mapping[str, Any], title: str) -> Any:
@@ -71,38 +65,48 @@ def draw_product(found: Footprint, curve: Mapping[str, Any], title: str) -> Any:
 
 
 def draw_inventory(by_method: Mapping[str, Sums], title: str) -> Any:
-    """The scopes as bars, location- beside market-based, with the interval of each total; and the largest lines."""
+    """The scopes as bars, location- beside market-based, with the interval of each total; and the largest lines.
+
+    :raises UsageError: where there is nothing to draw.
+    """
+    if not any(sums.whole.value for sums in by_method.values()):
+        raise UsageError("there is nothing to draw: scopes 1 to 3 add up to 0")
     figure, (left, right) = new_figure(2)
     size, unit = scale_of(1000 * max(sums.whole.value for sums in by_method.values()))
-    size /= 1000
+    draw_scopes(left, by_method, size / 1000)
+    left.set(ylabel=f"{unit} CO2e in the year")
+    left.set_title(title, loc="left", fontsize=10)
+    draw_lines(right, by_method["market"], size / 1000)
+    right.set(xlabel=f"{unit} CO2e, the largest lines, market-based")
+    return figure
+
+
+def draw_scopes(left: Any, by_method: Mapping[str, Sums], size: float) -> None:
     scopes = sorted({scope for sums in by_method.values() for scope in sums.scopes if scope != "outside"})
     for at, (_, sums) in enumerate(by_method.items()):
         below = 0.0
         for scope in scopes:
             value = sums.scopes[scope].value / size if scope in sums.scopes else 0.0
-            colour = {"1": INK, "2": LINE, "3": FOUND}[scope]
-            left.bar(at, value, 0.6, below, color=colour, label=f"scope {scope}" if at == 0 else None)
+            left.bar(at, value, 0.6, below, color=SCOPES[scope], label=f"scope {scope}" if at == 0 else None)
             below += value
         reach = [max(0.0, below - sums.whole.low / size)], [max(0.0, sums.whole.high / size - below)]
         left.errorbar(at, below, reach, color="#000000", linewidth=1, capsize=4)
     left.set_xticks(range(len(by_method)), [f"{name}-based" for name in by_method])
     left.set_xlim(-0.6, len(by_method) - 0.4)
-    left.set(ylabel=f"{unit} CO2e in the year")
-    left.set_title(title, loc="left", fontsize=10)
     left.legend(frameon=False, fontsize=8, loc="upper right")
     left.grid(axis="x", visible=False)
-    sums = by_method["market"]
+
+
+def draw_lines(right: Any, sums: Sums, size: float) -> None:
     lines = sorted(((name, each) for name, each in sums.lines.items() if sums.placed[name][0] != "outside"),
                    key=lambda item: -item[1].value)[:LINES]
     values = [each.value / size for _, each in lines]
     right.barh(range(len(lines)), values, xerr=[
         [max(0.0, value - each.low / size) for value, (_, each) in zip(values, lines, strict=True)],
         [max(0.0, each.high / size - value) for value, (_, each) in zip(values, lines, strict=True)]],
-        color=[{"1": INK, "2": LINE, "3": FOUND}[sums.placed[name][0]] for name, _ in lines],
+        color=[SCOPES[sums.placed[name][0]] for name, _ in lines],
         error_kw={"linewidth": 0.9, "capsize": 2, "ecolor": "#555555"})
     short = [name if len(name) < 34 else name[:32] + "..." for name, _ in lines]
     right.set_yticks(range(len(lines)), short, fontsize=8)
     right.invert_yaxis()
-    right.set(xlabel=f"{unit} CO2e, the largest lines, market-based")
     right.grid(axis="y", visible=False)
-    return figure

@@ -50,11 +50,6 @@ class Footprint:
     payback_years: tuple[float | None, float | None, float | None] | None
     inferences: float
 
-    def figures(self) -> dict[str, Cost]:
-        """As figures of a network on a device: `embodied_g`, `operational_g`, `carbon_g`."""
-        return {name: Cost(each.value, "analytic", each.low, each.high) for name, each in (
-            ("embodied_g", self.embodied), ("operational_g", self.operational), ("carbon_g", self.both))}
-
 
 def footprint_of(product: Product) -> Footprint:
     """What a product emits from the fab to its last day.
@@ -62,13 +57,9 @@ def footprint_of(product: Product) -> Footprint:
     :raises UsageError: of a number that is not possible, saying which.
     """
     check_product(product)
-    embodied = embodied_terms(product.area_mm2, product.node_nm, product.yield_, product.making)
-    parts = dict(zip(PARTS, (term.value for term in embodied), strict=True))
-    if product.rest is not None:
-        rest = bill_terms(product.rest)
-        for name, terms in rest.items():
-            parts[name] = parts.get(name, 0.0) + math.fsum(term.value for term in terms)
-        embodied = [*embodied, *(term for terms in rest.values() for term in terms)]
+    by_part = made_terms(product)
+    parts = {name: math.fsum(term.value for term in terms) for name, terms in by_part.items()}
+    embodied = [term for terms in by_part.values() for term in terms]
     first = yearly(product, product.energy_mj)
     operational = use_terms(product, first, float(years_of_growth(product.years, product.grid_change)))
     for name, term in zip(("inferences", "idle"), operational, strict=True):
@@ -79,9 +70,9 @@ def footprint_of(product: Product) -> Footprint:
     payback = None
     if product.replaces_mj is not None:
         saved = yearly(product, product.replaces_mj)[0] - first[0]
-        payback = overtaking(made, total([Term(max(0.0, saved), spreads(product))]), product.grid_change)
+        payback = overtaking(embodied, [Term(max(0.0, saved), spreads(product))], product.grid_change)
     return Footprint(made, used, total([*embodied, *operational]), parts, math.fsum(first),
-                     overtaking(made, total(use_terms(product, first, 1.0)), product.grid_change), payback,
+                     overtaking(embodied, use_terms(product, first, 1.0), product.grid_change), payback,
                      product.inferences_per_day * DAYS * product.years)
 
 
@@ -107,6 +98,15 @@ def die_carbon(*, area_mm2: float, node_nm: str | float, yield_: float, energy_m
         ("embodied_g", total(made)), ("operational_g", total(used)), ("carbon_g", total([*made, *used])))}
 
 
+def made_terms(product: Product) -> dict[str, list[Term]]:
+    """What making it emitted, by part: of the die, and of what else it is made of."""
+    parts = {name: [term] for name, term in zip(
+        PARTS, embodied_terms(product.area_mm2, product.node_nm, product.yield_, product.making), strict=True)}
+    for name, terms in (bill_terms(product.rest) if product.rest else {}).items():
+        parts.setdefault(name, []).extend(terms)
+    return parts
+
+
 def yearly(product: Product, energy_mj: float) -> tuple[float, float]:
     """Grams in a year on today's grid: of the inferences, and of the power that is drawn all the time."""
     inferences = float(operational_carbon_g(energy_mj=energy_mj, inferences=product.inferences_per_day * DAYS,
@@ -124,12 +124,14 @@ def use_terms(product: Product, first: Sequence[float], years: float) -> list[Te
     return [Term(first[0] * years, both), Term(first[1] * years, idle)]
 
 
-def overtaking(made: Total, a_year: Total, change: float) -> tuple[float | None, float | None, float | None]:
+def overtaking(made: Sequence[Term], a_year: Sequence[Term], change: float,
+               ) -> tuple[float | None, float | None, float | None]:
     """After how many years what is emitted (or saved) each year adds up to what was made, with its interval."""
-    if a_year.value <= 0 or not math.isfinite(made.value / a_year.value):
+    one, other = total(made).value, total(a_year).value
+    if other <= 0 or not math.isfinite(one / other):
         return None, None, None
     low, high = ratio_interval(made, a_year)
-    return years_until(made.value / a_year.value, change), years_until(low, change), years_until(high, change)
+    return years_until(one / other, change), years_until(low, change), years_until(high, change)
 
 
 def over_the_years(product: Product, points: int = 101) -> dict[str, Any]:
@@ -138,9 +140,7 @@ def over_the_years(product: Product, points: int = 101) -> dict[str, Any]:
     import numpy as np
     found = footprint_of(product)
     years = np.linspace(0, product.years, points)
-    embodied = embodied_terms(product.area_mm2, product.node_nm, product.yield_, product.making)
-    if product.rest is not None:
-        embodied += [term for terms in bill_terms(product.rest).values() for term in terms]
+    embodied = [term for terms in made_terms(product).values() for term in terms]
     first = yearly(product, product.energy_mj)
     sums = [total([*embodied, *use_terms(product, first, float(each))])
             for each in years_of_growth(years, product.grid_change)]
@@ -153,7 +153,7 @@ def check_product(product: Product) -> None:
     for name, value in (("energy of an inference in mJ", product.energy_mj), ("idle power in W", product.idle_w),
                         ("number of inferences a day", product.inferences_per_day),
                         ("energy of what is replaced in mJ", product.replaces_mj or 0.0),
-                        ("spread of the energy", product.energy_spread)):
+                        ("uncertainty of the energy, a share,", product.energy_spread)):
         if not 0 <= value <= MOST:
             raise UsageError(f"the {name} is {value:g}; it is a number from 0 to {MOST:g}")
     if not 0 < product.years < 1000:

@@ -62,8 +62,7 @@ def market_terms(uses: Sequence[Use], instruments: Sequence[Instrument], year: i
     6, 7.
 
     :raises UsageError: of a claim that does not meet its quality criteria: another market, another time, more than
-        was used,
-        or made twice.
+        was used, or made twice.
     """
     check_claims(uses, instruments, year)
     terms: dict[str, list[Term]] = {}
@@ -77,6 +76,9 @@ def market_terms(uses: Sequence[Use], instruments: Sequence[Instrument], year: i
         if use.kwh - claimed > 1e-9 * use.kwh:
             terms[use.name] += [Term(use.kwh * mix.g_kwh / 1000, {**amount(use), mix.factor: mix.spread}),
                                 Term(-claimed * mix.g_kwh / 1000, {mix.factor: mix.spread})]
+            if use.kwh - claimed < use.spread * use.kwh and claimed:
+                notes.append(f"{use.name}: what is not claimed is less than the amount may be off: its market-based "
+                             "interval is a guess")
             if use.residual is None:
                 notes.append(f"{use.name}: no residual mix of {use.market} is given, so what is not claimed counts at "
                              "the grid's average; others may have claimed the clean part of that (residual_g_kwh)")

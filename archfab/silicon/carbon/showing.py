@@ -10,12 +10,18 @@ from archfab.terminal import clock, say, show_table
 FEW = 5             # sources of uncertainty that are named
 
 
-def mass(grams: float) -> str:
-    """Grams as a person reads them."""
+def scale_of(grams: float) -> tuple[float, str]:
+    """What to divide grams by so that they read well, and the unit then."""
     for size, unit in ((1e9, "kt"), (1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg")):
         if abs(grams) >= size:
-            return f"{grams / size:.4g} {unit}"
-    return f"{grams * 1e6:.4g} ug" if grams else "0 g"
+            return size, unit
+    return (1e-6, "ug") if grams else (1.0, "g")
+
+
+def mass(grams: float) -> str:
+    """Grams as a person reads them."""
+    size, unit = scale_of(grams)
+    return f"{grams / size:.4g} {unit}"
 
 
 def span(found: Mapping[str, float], scale: float = 1.0) -> str:
@@ -116,14 +122,14 @@ def joules(kwh: float) -> str:
 
 
 def show_inventory(document: Mapping[str, Any]) -> None:
-    say(f"{document['organisation']}, {document['year']} ({document['gwp']}; intervals: {document['intervals']})")
+    say(f"{document['organisation']}, {document['year']} ({document['gwp']})")
     show_table(["", "CO2e", "95 %"], [
         *([f"scope {name}" if name != "outside" else "outside the scopes (biogenic CO2)", mass(1000 * each["value"]),
            span(each, 1000)] for name, each in sorted(document["scopes"].items())),
         *([f"total, {method}-based", mass(1000 * document[f"total_{method}_kg"]["value"]),
            span(document[f"total_{method}_kg"], 1000)] for method in ("location", "market"))])
     say()
-    show_table(["line", "scope", "category", "location-based", "market-based", "95 %"],
+    show_table(["line", "scope", "category", "location-based", "market-based", "95 % of market-based"],
                [[line["name"], line["scope"], line["category"], mass(1000 * line["location_kg"]["value"]),
                  mass(1000 * line["market_kg"]["value"]), span(line["market_kg"], 1000)]
                 for line in sorted(document["lines"], key=lambda line: -line["market_kg"]["value"])])

@@ -11,7 +11,6 @@ from typing import Any
 from archfab.core import UsageError
 
 Z = 1.959963984540054       # of a normal distribution, 95 % lie within so many deviations
-DRAWS = 20_000
 MOST = 100.0                # what is uncertain by more is not known at all
 
 
@@ -104,15 +103,20 @@ def interval(mean: float, deviation: float) -> tuple[float, float]:
     return min(mean, middle / width), max(mean, middle * width)
 
 
-def ratio_interval(above: Total, below: Total) -> tuple[float, float]:
-    """The 95 % interval of one total over another that shares nothing with it."""
-    widths = [math.log1p((each.deviation / each.value) ** 2) for each in (above, below)]
-    middle = above.value / below.value * math.exp((widths[1] - widths[0]) / 2)
-    width = math.exp(Z * math.sqrt(sum(widths)))
-    return middle / width, middle * width
+def ratio_interval(above: Sequence[Term], below: Sequence[Term]) -> tuple[float, float]:
+    """The 95 % interval of one sum over another, both lognormal: a factor that both have moves them together."""
+    one, other = total(above), total(below)
+    ratio = one.value / other.value
+    both = total([*above, *(Term(term.value * ratio, term.spreads) for term in below)])
+    squares = [(each.deviation / each.value) ** 2 for each in (one, other)]
+    shared = ((both.deviation / one.value) ** 2 - sum(squares)) / 2
+    widths = [math.log1p(square) for square in squares]
+    middle = ratio * math.exp((widths[1] - widths[0]) / 2)
+    width = math.exp(Z * math.sqrt(max(0.0, sum(widths) - 2 * math.log1p(shared))))
+    return min(ratio, middle / width), max(ratio, middle * width)
 
 
-def draw(terms: Sequence[Term], rng: Any, draws: int = DRAWS) -> Any:
+def draw(terms: Sequence[Term], rng: Any, draws: int) -> Any:
     """Random values of each term, (terms, draws): the Monte Carlo of the IPCC Guidelines (approach 2)."""
     import numpy as np
     factors = {}

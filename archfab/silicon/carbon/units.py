@@ -13,13 +13,13 @@ UNITS = {                           # what one of a unit is in the first of its 
     "travel": {"pkm": 1.0, "pmi": 1.609344}, "time": {"h": 1.0, "day": 24.0},
     "area": {"m2": 1.0, "cm2": 1e-4, "mm2": 1e-6}}
 KINDS = {unit: kind for kind, units in UNITS.items() for unit in units}
-MASS = {"g": 1e-3, "kg": 1.0, "t": 1e3, "lb": 0.45359237}
+MASS = UNITS["mass"]
 
 GWP = {"CO2": 1.0, "CH4": 29.8, "CH4 biogenic": 27.0, "N2O": 273.0, "SF6": 25200.0, "NF3": 17400.0, "CF4": 7380.0,
        "C2F6": 12400.0, "C3F8": 9290.0, "c-C4F8": 10200.0, "HFC-23": 14600.0, "HFC-32": 771.0, "HFC-125": 3740.0,
        "HFC-134a": 1530.0, "HFC-143a": 5810.0, "HFC-227ea": 3600.0}
-"""Global warming potential over 100 years: IPCC AR6, WG I, chapter 7, supplementary table 7.SM.7 (CH4: of fossil
-origin). As inventories do, it is taken as exact."""
+"""Global warming potential over 100 years: IPCC AR6, WG I, chapter 7, supplementary table 7.SM.7; CH4 (of fossil
+origin, and biogenic) by table 7.15. Later lists give SF6 as 24,300. As inventories do, it is taken as exact."""
 
 
 def kg_per_unit(where: str, factor: float, factor_unit: str, unit: str) -> float:

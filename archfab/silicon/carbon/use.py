@@ -9,7 +9,7 @@ import numpy as np
 
 from archfab.core import UsageError
 
-PUE_UNKNOWN = 1.56              # Uptime Institute's survey of data centres, 2024: what Green Algorithms takes
+PUE_UNKNOWN = 1.56              # the mean of Uptime Institute's survey of data centres, 2024
 MJ_PER_KWH = 3.6e9              # millijoules
 DAYS = 365.25
 

@@ -24,6 +24,7 @@ from archfab.silicon.aging.parameters import ParameterSet, read_set, set_for
 from archfab.silicon.aging.profiles import course
 from archfab.silicon.aging.shifts import end_of_life_delay_ratio, threshold_shift_mv
 from archfab.silicon.words import Document
+from archfab.terminal import Line
 
 CURVE = 60                  # points of a picture's curve
 
@@ -259,7 +260,12 @@ def fit_aging(asked: argparse.Namespace) -> Document:
         numbers("--vth", asked.vth)
     data = read_measurements(asked.file, asked.vth, asked.oxide_nm)
     names = list(MODELS) if asked.models == "all" else asked.models.split(",")
-    fits = compared([model_named(name.strip()) for name in dict.fromkeys(names)], data, asked.samples, asked.seed)
+    line = Line()
+    try:
+        fits = compared([model_named(name.strip()) for name in dict.fromkeys(names)], data, asked.samples, asked.seed,
+                        lambda name: line.write(f"fitting {name} to {len(data.rows)} measurements"))
+    finally:
+        line.end()
     if asked.out:
         pictures.write(asked.out, write_set(fits[0].as_set(asked.file.name)).encode())
     if asked.png:

@@ -22,7 +22,8 @@ STARTS: dict[str, dict[str, tuple[float, ...]]] = {
     "hole-trapping": {"t0_s": (1e-6, 1e-2), "ratio": (1.0, 30.0)},
     "two-component": {"tc_s": (1.0, 100.0), "ratio": (1.0, 10.0)}}
 """Where searches begin, besides the defaults."""
-BEST_STARTS, ROUNDS, CHORDS, SETTLED, ANGLES = 2, 3, 6, 0.03, 181
+BEST_STARTS, ROUNDS, ANGLES = 2, 3, 181
+STEPS, SETTLED, MOST_AGAIN = 10, 0.05, 0.02     # of bootstrap samples: most steps, when it is settled, how many in full
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ def fit(model: Model, data: Measurements, samples: int = 200, seed: int = 0, for
 
     Where the file gives no sigma, noise is sqrt(s^2 + (r dVth)^2), found by maximum likelihood in turns with the fit.
     Bootstrap samples have standardised residuals, drawn anew, and differences between devices as large as found (and as
-    uncertain); each is fitted from the optimum with the derivatives there, and in full where that does not settle.
+    uncertain); each is fitted from the optimum, noise included, with the derivatives there, and some of those that do
+    not settle are fitted in full.
 
     :raises UsageError: too few measurements.
     """
@@ -188,30 +190,50 @@ def device_share(problem: Problem, shift: Array, sigma: Array) -> tuple[float, i
 def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma: Array,
               devices: tuple[float, int], samples: int, rng: np.random.Generator) -> list[Array]:
     """The parameters of bootstrap samples, on the scales on which they are fitted."""
-    back = np.linalg.pinv(best.jac, rcond=1e-10)
-    error = np.sqrt(np.maximum(np.einsum("ij,ij->i", back, back), 1e-30))
+    error = np.sqrt(np.maximum(np.diag(np.linalg.pinv(best.jac.T @ best.jac, rcond=1e-12)), 1e-30))
     data, number = problem.data, len(residuals)
     drawn_from = (residuals - residuals.mean()) * math.sqrt(number / max(1, number - len(problem.free)))
     if data.sigma_mv is not None:                       # what the file says of its noise counts, if the fit agrees
-        drawn_from = drawn_from / max(1e-9, float(np.sqrt((drawn_from ** 2).mean()))) * max(
-            1.0, float(np.sqrt((drawn_from ** 2).mean())))
-    lines = []
+        size = max(1e-9, float(np.sqrt((drawn_from ** 2).mean())))
+        drawn_from = drawn_from / size * max(1.0, size)
+    lines, again = [], 0
     for _ in range(samples):
         differs = devices[0] * math.sqrt(devices[1] / rng.chisquare(devices[1]))     # known no better than that
         scale = 1 + differs * rng.standard_normal(len(data.devices))
         target = shift * scale[data.device] + sigma * rng.choice(drawn_from, number)
-        line, move = best.x.copy(), np.inf
-        for _ in range(CHORDS):
-            step = back @ ((target - problem.predicted(line)) / sigma)
-            move = float(np.abs(step / error).max())
-            line = line + np.clip(step, -1.0, 1.0)
-            if move < SETTLED:
-                break
-        if move >= SETTLED or not np.isfinite(line).all():
-            line = least_squares(lambda at, aim=target: (problem.predicted(at) - aim) / sigma, best.x, x_scale="jac",
-                                 max_nfev=12, ftol=1e-6, xtol=1e-6).x
+        line, settled = refitted(problem, best.x, best.jac, target, sigma, error)
+        if settled and data.sigma_mv is None:           # weights that other noise would have had are uncertain too
+            now = problem.predicted(line)
+            noise = noise_of(target - now, now)
+            other = np.sqrt(noise[0] ** 2 + (noise[1] * now) ** 2 + 1e-12)
+            line, settled = refitted(problem, line, best.jac * (sigma / other)[:, None], target, other, error)
+        if not settled and again < samples * MOST_AGAIN:
+            again += 1
+            with np.errstate(over="ignore"):
+                line = least_squares(lambda at, aim=target: (problem.predicted(at) - aim) / sigma, best.x,
+                                     x_scale="jac", max_nfev=12, ftol=1e-6, xtol=1e-6).x
         lines.append(line)
     return lines
+
+
+def refitted(problem: Problem, start: Array, jac: Array, target: Array, sigma: Array,
+             error: Array) -> tuple[Array, bool]:
+    """The optimum near `start`, by Gauss-Newton steps from there whose derivatives follow by Broyden's updates. Says
+    whether the steps became small against the standard errors."""
+    line, slope = start, jac * error                    # parameters in units of their errors
+    missed = (problem.predicted(line) - target) / sigma
+    for _ in range(STEPS):
+        step = np.linalg.lstsq(slope, -missed, rcond=1e-10)[0]
+        step *= min(1.0, 1.0 / max(1e-300, float(np.abs(step * error).max())))
+        line = line + step * error
+        now = (problem.predicted(line) - target) / sigma
+        if not np.isfinite(line).all() or not np.isfinite(now).all():
+            return start, False
+        if np.abs(step).max() < SETTLED:
+            return line, True
+        slope = slope + np.outer(now - missed - slope @ step, step) / float(step @ step)
+        missed = now
+    return line, False
 
 
 def intervals(problem: Problem, best: Array, lines: Sequence[Array]) -> dict[str, Estimated]:

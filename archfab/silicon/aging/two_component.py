@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,15 @@ from archfab.silicon.aging.traps import Array, moved
 CAPTURE = np.linspace(-4.5, 4.5, 28)
 """Capture times of the traps, in standard deviations."""
 EMISSION, EMISSION_SHARE = np.polynomial.hermite_e.hermegauss(7)
+
+
+@lru_cache(maxsize=16)
+def rates(tc_s: float, sc: float, ratio: float, se: float) -> tuple[Array, Array, Array]:
+    """Capture and emission rates of the traps, and their shares, which add up to 1."""
+    capture = np.exp(-np.log(10) * sc * CAPTURE[:, None] + 0 * EMISSION) / tc_s
+    emission = capture / ratio * np.exp(-np.log(10) * se * EMISSION)
+    shares = np.exp(-CAPTURE[:, None] ** 2 / 2) * EMISSION_SHARE
+    return capture.ravel(), emission.ravel(), (shares / shares.sum()).ravel()
 
 
 class TwoComponent(Model):
@@ -45,10 +55,7 @@ class TwoComponent(Model):
 
     def _rates(self, values: Values) -> tuple[Array, Array, Array]:
         """Capture and emission rates of the traps, and their shares."""
-        capture = np.exp(-np.log(10) * values["sc"] * CAPTURE[:, None] + 0 * EMISSION) / values["tc_s"]
-        emission = capture / values["ratio"] * np.exp(-np.log(10) * values["se"] * EMISSION)
-        shares = np.exp(-CAPTURE[:, None] ** 2 / 2) * EMISSION_SHARE
-        return capture.ravel(), emission.ravel(), (shares / shares.sum()).ravel()
+        return rates(values["tc_s"], values["sc"], values["ratio"], values["se"])
 
     def stressed_mv(self, values: Values, overdrive_v: Any, kelvin: Any, duty: Any, seconds: Any) -> Any:
         return self.recovering_mv(values, overdrive_v, kelvin, duty, seconds, 0.0)

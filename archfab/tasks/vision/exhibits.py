@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgb
 
 from archfab.core import Exhibit
-from archfab.drawing import FOUND, INK, new_figure, svg
+from archfab.drawing import FOUND, INK, LINE, new_figure, svg
 from archfab.metrics.classification import f1, proportion
 
 MOST = 25           # classes of a picture with numbers and names
@@ -40,24 +41,25 @@ def by_class(counts: np.ndarray, classes: Sequence[str], learned: np.ndarray) ->
 
 
 def picture(counts: np.ndarray, classes: Sequence[str]) -> Any:
-    """Shares by row, darker where more; the number of images in each cell that has any."""
-    from matplotlib.colors import LinearSegmentedColormap
-    totals = counts.sum(1)
-    share = counts / np.maximum(totals, 1)[:, None]
+    """What is right in blue, what is wrong in orange, the darker the larger its share of the row, on a scale of square
+    roots so that few mistakes show too; the number of images in each cell that has any."""
+    totals, n = counts.sum(1), len(classes)
+    depth = np.sqrt(counts / np.maximum(totals, 1)[:, None])
+    white, right, wrong = (np.array(to_rgb(color)) for color in ("white", FOUND, LINE))
+    colors = np.where(np.eye(n, dtype=bool)[:, :, None], right, wrong)
     figure, (axis,) = new_figure()
-    side = min(11.0, 2.6 + 0.52 * len(classes)) if len(classes) <= MOST else 9.0
+    side = min(11.0, 2.6 + 0.52 * n) if n <= MOST else 9.0
     figure.set_size_inches(side + 0.8, side)
     axis.grid(False)
-    axis.imshow(share, cmap=LinearSegmentedColormap.from_list("shares", ["#ffffff", FOUND]), vmin=0, vmax=1)
+    axis.imshow(white + depth[:, :, None] * (colors - white))
     axis.set(xlabel="taken for", ylabel="is (number of test images)")
-    if len(classes) <= MOST:
-        places = range(len(classes))
-        axis.set_xticks(places, classes, rotation=45, ha="right", fontsize=8)
-        axis.set_yticks(places, [f"{name} ({total:,})" for name, total in zip(classes, totals, strict=True)],
+    if n <= MOST:
+        axis.set_xticks(range(n), classes, rotation=45, ha="right", fontsize=8)
+        axis.set_yticks(range(n), [f"{name} ({total:,})" for name, total in zip(classes, totals, strict=True)],
                         fontsize=8)
         for row, column in zip(*np.nonzero(counts), strict=True):
             axis.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", fontsize=7,
-                      color="white" if share[row, column] > 0.55 else INK)
-    right = int(np.trace(counts))
-    axis.set_title(f"{right:,} of {counts.sum():,} test images are right", fontsize=10, color=INK, loc="left")
+                      color="white" if depth[row, column] > 0.7 else INK)
+    axis.set_title(f"{int(np.trace(counts)):,} of {counts.sum():,} test images are right", fontsize=10, color=INK,
+                   loc="left")
     return figure

@@ -39,8 +39,8 @@ class Histogram:
                 raise UsageError("numbers of defects are whole numbers from 0 up")
             counts = counts.astype(np.int64)
         if counts.min() < 0 or counts.max() > MOST:
-            raise UsageError(f"{counts.min() if counts.min() < 0 else counts.max()} defects in a die cannot be; legal: 0 "
-                             f"to {MOST:,}")
+            raise UsageError(f"{counts.min() if counts.min() < 0 else counts.max()} defects in a die cannot be; legal: "
+                             f"0 to {MOST:,}")
         return cls(np.bincount(counts.astype(np.int64)).astype(float))
 
     @property
@@ -79,7 +79,7 @@ def poisson(histogram: Histogram, mean: float) -> float:
 
 
 def negative_binomial(histogram: Histogram, mean: float, kappa: float) -> float:
-    """Log-likelihood where the density varies from die to die by a gamma distribution (Stapper 1973), kappa = 1 / alpha:
+    """Log-likelihood where the density varies from die to die by a gamma distribution (Stapper 1973), kappa 1 / alpha:
     P(n) = (1 + km)^-(n + 1/k) m^n prod(1 + kj, j < n) / n!, which at kappa 0 is Poisson's."""
     if kappa <= KAPPA[0] or mean <= 0:
         return poisson(histogram, mean)

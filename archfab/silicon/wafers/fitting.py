@@ -92,7 +92,8 @@ def good_share(mean: float, kappa: float) -> float:
     return math.exp(-math.log1p(kappa * mean) / kappa) if kappa > KAPPA[0] else math.exp(-mean)
 
 
-def intervals(histogram: Histogram, drop: float, confidence: float) -> tuple[Estimate, Estimate | None, Estimate | None]:
+def intervals(histogram: Histogram, drop: float,
+              confidence: float) -> tuple[Estimate, Estimate | None, Estimate | None]:
     """Mean, alpha and 1 / alpha of the negative binomial; without any defect the mean lies below the exact limit of
     Poisson's, and alpha is not known."""
     if histogram.total == 0:

@@ -68,8 +68,8 @@ def maps_of_klarf(text: str, name: str) -> list[WaferMap]:
             words = [word for line in lines for word in line]
             where = f"{name}, line {number}"
             if keyword == "fileversion" and tuple(words[:2]) not in VERSIONS:
-                raise UsageError(f"{name} is a KLA results file of version {'.'.join(words[:2])}; read are 1.0, 1.1 and "
-                                 "1.2: export one of these, or a CSV with columns x, y, defects")
+                raise UsageError(f"{name} is a KLA results file of version {'.'.join(words[:2])}; read are 1.0, 1.1 "
+                                 "and 1.2: export one of these, or a CSV with columns x, y, defects")
             elif keyword == "samplesize":
                 sizes = numbers(words, where, keyword, 2)
                 across = sizes[1] if sizes[0] == 1 else None
@@ -89,9 +89,9 @@ def maps_of_klarf(text: str, name: str) -> list[WaferMap]:
                 spec = [word.upper() for word in words[1:]]
             elif keyword == "defectlist":
                 if not tested:
-                    raise UsageError(f"{where}: there is no SampleTestPlan before the defects, so dies that were looked "
-                                     "at and have none are not known, and no density can be fitted; export the file "
-                                     "with its plan")
+                    raise UsageError(f"{where}: there is no SampleTestPlan before the defects, so dies that were "
+                                     "looked at and have none are not known, and no density can be fitted; export the "
+                                     "file with its plan")
                 defects = placed(lines, spec, where)
                 wafers.append(counted(wafer or name, defects, plan, pitch, across, centre))
     except UsageError as error:
@@ -130,9 +130,9 @@ def placed(lines: list[list[str]], spec: list[str], where: str) -> list[tuple[in
     column, row = spec.index("XINDEX"), spec.index("YINDEX")
     images = "IMAGELIST" in spec
     least = len(spec) - images
-    found = []
+    found: list[tuple[int, int]] = []
     for place, words in enumerate(lines):
-        if not words or images and found and len(words) < least:
+        if not words or (images and found and len(words) < least):
             continue
         try:
             if len(words) < least:

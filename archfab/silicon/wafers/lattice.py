@@ -1,4 +1,4 @@
-"""The dies of a wafer as sites of a grid: their neighbours, the dies shuffled among the sites, figures of many at once."""
+"""The dies of a wafer as sites of a grid: their neighbours, dies shuffled among the sites, figures of many at once."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def chosen(wafers: Sequence[WaferMap], asked: str | None, label: str | None) -> 
         except (ValueError, IndexError):
             picked = []
         if not picked:
-            raise UsageError(f"there is no wafer '{part}' among {len(left)}; name one ({left[0].name}), or give numbers "
-                             f"from 0 to {len(left) - 1}, such as 0:25")
+            raise UsageError(f"there is no wafer '{part}' among {len(left)}; name one ({left[0].name}), or give "
+                             f"numbers from 0 to {len(left) - 1}, such as 0:25")
         found += picked
     return found

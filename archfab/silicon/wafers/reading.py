@@ -73,8 +73,8 @@ def maps_of_arrays(path: Path, codes: str | None) -> list[WaferMap]:
     for key, array in named.items():
         name = f"{path.name}{':' + key if key else ''}"
         if array.ndim not in (2, 3) or not array.size or array.dtype.kind not in "iufb":
-            raise UsageError(f"{name} is {array.dtype} {list(array.shape)}; a map is a matrix of numbers [rows, columns] "
-                             "or a stack of them [wafers, rows, columns]")
+            raise UsageError(f"{name} is {array.dtype} {list(array.shape)}; a map is a matrix of numbers [rows, "
+                             "columns] or a stack of them [wafers, rows, columns]")
         values = meant(array, name, codes)
         wafers += [WaferMap(name if array.ndim == 2 else f"{name}#{i}", each, counted=codes == "defects",
                             notes=(f"codes: {CODES[codes or 'wafer']}",))
@@ -84,6 +84,14 @@ def maps_of_arrays(path: Path, codes: str | None) -> list[WaferMap]:
     return wafers
 
 
+def hollow(values: np.ndarray, gone: np.ndarray) -> bool:
+    """Whether a 0 stands between other numbers of its row."""
+    some = (values != 0) & ~gone
+    before = np.maximum.accumulate(some, axis=-1)
+    after = np.maximum.accumulate(some[..., ::-1], axis=-1)[..., ::-1]
+    return bool(((values == 0) & ~gone & before & after).any())
+
+
 def meant(array: np.ndarray, name: str, codes: str | None) -> np.ndarray:
     """The dies of an array: -1 no die, else failing or not, or the number of defects."""
     numbers = array.astype(float)
@@ -91,11 +99,11 @@ def meant(array: np.ndarray, name: str, codes: str | None) -> np.ndarray:
     whole = np.where(gone, 0, numbers)
     if (whole != whole.round()).any():
         raise UsageError(f"{name} holds {whole[whole != whole.round()][0]:g}; codes and numbers of defects are whole")
-    kind = codes or kind_of(set(np.unique(whole[~gone]).astype(np.int64).tolist()), name)
+    kind = codes or kind_of(set(np.unique(whole[~gone]).astype(np.int64).tolist()), name, hollow(whole, gone))
     if kind == "defects":
         if (whole < 0).any():
-            raise UsageError(f"{name}: {whole.min():g} defects in a die cannot be; legal: 0 and up, or -1 where there is "
-                             "no die")
+            raise UsageError(f"{name}: {whole.min():g} defects in a die cannot be; legal: 0 and up, or -1 where there "
+                             "is no die")
         values = whole
     elif kind == "wafer":
         values = as_codes(np.where(gone, 0, whole), name).astype(np.int64) - 1

@@ -49,7 +49,8 @@ class Clustering:
     shuffled: dict[str, Floats] = field(default_factory=dict, repr=False)
 
 
-def clustering(wafer: WaferMap, weights: str = "rook", permutations: int = 999, seed: int = 0,
+def clustering(wafer: WaferMap, weights: str = "rook", permutations: int = 999,
+               seed: int | Sequence[int] = 0,
                names: Sequence[str] = NAMES) -> Clustering:
     """Moran's I of defects (or failures), join counts and nearest-neighbour index of failing dies, with p-values from
     the same dies shuffled among the same sites; the same seed gives the same.

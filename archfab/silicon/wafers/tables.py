@@ -62,8 +62,8 @@ def maps_of_table(text: str, name: str, good_bins: Sequence[int] = (1,)) -> list
     places = columns_of(header)
     values = [kind for kind in VALUES if kind in places]
     if missing := [kind for kind in ("x", "y") if kind not in places] + ([] if values else ["pass"]):
-        raise UsageError(f"{name} has no column {' and '.join(missing)} (it has: {', '.join(header)}); it needs x, y and "
-                         f"one of {', '.join(VALUES)}, and wafer where there are several")
+        raise UsageError(f"{name} has no column {' and '.join(missing)} (it has: {', '.join(header)}); it needs x, y "
+                         f"and one of {', '.join(VALUES)}, and wafer where there are several")
     kind = values[0]
     separator = next((each for each in ",;\t" if each in lines[0][1]), ",")
     found: dict[tuple[str, str], dict[tuple[int, int], tuple[int, int]]] = {}
@@ -98,8 +98,8 @@ def grid(name: str, dies: Mapping[tuple[int, int], tuple[int, int]], counted: bo
     wide, tall = (int(size) for size in high - low + 1)
     if wide * tall > max(10_000, ROOM * len(dies)):
         raise UsageError(f"{name}: {len(dies)} dies at x {low[0]} to {high[0]} and y {low[1]} to {high[1]} lie too far "
-                         "apart for dies in a grid; x and y count dies, they are no positions in um: divide them by the "
-                         "step from die to die")
+                         "apart for dies in a grid; x and y count dies, they are no positions in um: divide them by "
+                         "the step from die to die")
     values = np.full((tall, wide), OFF, np.int64)
     values[places[:, 1] - low[1], places[:, 0] - low[0]] = [each for each, _ in dies.values()]
     return WaferMap(name, values, counted=counted, label=label, upward=True, notes=(note,))
@@ -109,8 +109,8 @@ def index(cell: str, where: str, axis: str) -> int:
     try:
         found = exact(float(cell))
     except (ValueError, OverflowError):
-        raise UsageError(f"{where}: {axis} is '{cell[:20]}'; legal: whole numbers that count dies (a position in mm has "
-                         "to be divided by the step from die to die)") from None
+        raise UsageError(f"{where}: {axis} is '{cell[:20]}'; legal: whole numbers that count dies (a position in mm "
+                         "has to be divided by the step from die to die)") from None
     if abs(found) > 10 ** 9:
         raise UsageError(f"{where}: {axis} is {cell[:20]}, too large to count dies")
     return found

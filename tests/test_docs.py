@@ -19,7 +19,7 @@ NEEDS_MCU = pytest.mark.skipif(not all(map(shutil.which, ("arm-none-eabi-gcc", "
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["tutorial.md", "extending.md", "sharing.md", "forecasting.md", "molecules.md",
                                   "events.md", "devices.md", "memory.md", "accelerators.md", "measuring.md",
-                                  "new-devices.md",
+                                  "new-devices.md", "wafer-classes.md",
                                   pytest.param("microcontrollers.md", marks=NEEDS_MCU)])
 def test_a_page_can_be_followed_from_top_to_bottom(page, tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -272,8 +272,17 @@ class Device(ABC):
     """Whether a cost takes more than some tens of milliseconds, because the network is run: strategies then ask no
     hints of it."""
 
+    decisions: Mapping[str, Sequence[Label]] = {}
+    """What of it is still open, by name, with the options: searched together with the network, as `device.NAME`."""
+
     @abstractmethod
     def cost(self, workload: Workload) -> Costs: ...
+
+    def decided(self, labels: Mapping[str, Label]) -> Device:
+        """The device with these of its decisions taken."""
+        if labels:
+            raise UsageError(f"the device '{self.name}' has no decisions, so {', '.join(labels)} cannot be decided")
+        return self
 
     def ready(self) -> None:
         """Raises `UsageError` where a tool that it needs is not installed; asked before a run begins."""

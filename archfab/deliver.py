@@ -23,7 +23,7 @@ from archfab.exporting import to_onnx
 from archfab.learning import seed_torch
 from archfab.lowering.concrete import build
 from archfab.plan import environment
-from archfab.space import Space
+from archfab.space import Space, network_of, networks_of
 
 FORMAT = 1
 CHECKED = 64                # real inputs that the export is checked on
@@ -85,14 +85,14 @@ def seed_of(spec: Spec, trial: Trial, i: int) -> str:
 def train(bench: Workbench, genotype: Genotype, seed: str) -> tuple[torch.nn.Module, list[dict[str, float]],
                                                                    Mapping[str, float]]:
     """A network trained for delivery, its curve and its test scores: all of it follows from the seed."""
-    rng = random.Random(seed)
+    rng, genotype = random.Random(seed), network_of(genotype)
     torch.set_num_threads(bench.spec.threads)
     seed_torch(rng)
     assert bench.example is not None
-    if (ready := bench.estimator.network(bench.task, bench.space, genotype, rng)) is not None:
+    if (ready := bench.estimator.network(bench.task, bench.networks, genotype, rng)) is not None:
         model, curve = ready
     else:
-        model = build(bench.space, genotype, bench.example)
+        model = build(bench.networks, genotype, bench.example)
         curve = bench.task.fit(model, Budget.from_plain(bench.spec.full_budget), rng, full=True)
     model.cpu().to(memory_format=torch.contiguous_format)
     return model.eval(), curve, bench.task.score(model, "test")
@@ -119,7 +119,7 @@ def write(folder: Path, bench: Workbench, model: torch.nn.Module, bundle: dict[s
     try:
         model.cpu().eval()
         assert bench.example is not None
-        export_onnx(bench.task.exported(model), bench.task.example_for(bundle["genotype"], 2) or (),
+        export_onnx(bench.task.exported(model), bench.task.example_for(network_of(bundle["genotype"]), 2) or (),
                     draft / "network.onnx", bench.task.ports)
         bundle["export_difference"] = check_onnx(model, bench.task.inputs(CHECKED), draft / "network.onnx")
         bundle["layout"] = lay_out(bench, model, bundle["genotype"], draft / "network.onnx")
@@ -144,7 +144,7 @@ def lay_out(bench: Workbench, model: torch.nn.Module, genotype: Genotype, path: 
     from archfab.hardware.measuring.layouts import fitting
     try:
         exported, inputs = onnx.load(path), bench.task.inputs(CHECKED)
-        chosen, lean = fitting(bench.task.exported(model), exported, bench.task.example_for(genotype) or (),
+        chosen, lean = fitting(bench.task.exported(model), exported, bench.task.example_for(network_of(genotype)) or (),
                                bench.spec.threads, inputs)
         if lean is not exported:
             path.write_bytes(lean.SerializeToString())
@@ -220,7 +220,7 @@ def load_model(folder: Path | str) -> torch.nn.Module:
         if source and source.endswith(".py") and Path(source).exists():
             registry.user_file(Path(source))
     example = tuple(torch.zeros(shape, dtype=getattr(torch, kind)) for shape, kind in bundle["inputs"])
-    model = build(Space.from_data(spec.space), bundle["genotype"], example)
+    model = build(networks_of(Space.from_data(spec.space)), network_of(bundle["genotype"]), example)
     model.load_state_dict(read_weights(folder))
     if bundle.get("layout", {}).get("torch") == "nhwc":
         model.to(memory_format=torch.channels_last)         # type: ignore[call-overload]

@@ -32,7 +32,7 @@ from archfab.core import (
     key_of,
     unknown,
 )
-from archfab.space import Space, as_space
+from archfab.space import Space, as_space, device_of, joined, network_of, networks_of
 
 if TYPE_CHECKING:
     from archfab.hardware.workload import Workload
@@ -63,20 +63,28 @@ class Workbench:
         run recorded it."""
         if self.spec.space_from and self.spec.task != "object":
             try:
-                declared, _ = find_space(self.task, self.spec.space_from)
+                declared = self.declared()
             except UsageError:
                 return Space.from_data(self.spec.space)
             if declared.hash == identity(self.spec.space):
                 return declared
         return Space.from_data(self.spec.space)
 
+    def declared(self) -> Space:
+        """The space as its file or task and its device declare it now."""
+        return joined(find_space(self.task, self.spec.space_from)[0], self.device.decisions)
+
     def space_now(self) -> str | None:
-        """The hash of the space as its file or task declares it now; None where it cannot be read."""
+        """The hash of the space as it is declared now; None where it cannot be read."""
         try:
-            declared, _ = find_space(self.task, self.spec.space_from)
+            return self.declared().hash if self.spec.space_from else None
         except UsageError:
             return None
-        return declared.hash if self.spec.space_from else None
+
+    @cached_property
+    def networks(self) -> Space:
+        """The space without the device's decisions: what is built and trained."""
+        return networks_of(self.space)
 
     @cached_property
     def estimator(self) -> Estimator:
@@ -94,7 +102,8 @@ class Workbench:
         """What the network costs on the run's device: its figures, remembered."""
         key = key_of(genotype)
         if key not in self._costs:
-            costs = self.device.cost(self.workload(genotype)) if self.example is not None else Costs({})
+            device = self.device.decided(device_of(genotype))
+            costs = device.cost(self.workload(genotype)) if self.example is not None else Costs({})
             self._costs[key] = replace(costs, operators=())
         return self._costs[key]
 
@@ -102,13 +111,14 @@ class Workbench:
         """What the network runs, recorded without training it; it can be made, for devices that run it."""
         from archfab.hardware.network import Network
         from archfab.hardware.tracing import trace
+        genotype = network_of(genotype)
         example = self.task.example_for(genotype) or ()
 
         def make() -> tuple[Any, tuple[Any, ...]]:
             from archfab.lowering.concrete import build
-            return self.task.exported(build(self.space, genotype, example)), example
+            return self.task.exported(build(self.networks, genotype, example)), example
 
-        return replace(trace(self.space, genotype, example), network=Network(make))
+        return replace(trace(self.networks, genotype, example), network=Network(make))
 
     def hints(self, genotype: Genotype) -> Metrics:
         """What is known of a network before it is tried: its costs, and what the estimator says of it cheaply."""
@@ -116,7 +126,7 @@ class Workbench:
         if key not in self._hints:
             try:
                 costs = {} if self.device.slow else self.costs(genotype).figures
-                known = self.estimator.hints(self.task, self.space, genotype)
+                known = self.estimator.hints(self.task, self.networks, network_of(genotype))
                 self._hints[key] = {**{name: cost.value for name, cost in costs.items()}, **known}
             except BuildError:          # the trial will say why
                 self._hints[key] = {}
@@ -135,13 +145,13 @@ class Workbench:
         if job.kind == "deliver":
             from archfab.deliver import deliver
             return deliver(self, job.trial, job.data["folder"], job.data["seeds"])
-        return self._check(job.trial) if job.kind == "check" else self._try(job.trial)
+        return self._check(job.trial) if job.kind == "check" else self._try(job.trial, job.data.get("like"))
 
     def _teach(self, number: int, data: Mapping[str, Any]) -> Event:
         """A lesson; what ends it early is said in the event."""
         try:
             rng = random.Random(f"{self.spec.seed}:lesson:{number}")
-            found = self.estimator.teach(self.task, self.space, number, data, rng)
+            found = self.estimator.teach(self.task, self.networks, number, data, rng)
             return Event("lesson", data={"number": number, **found})
         except (OSError, UsageError):
             raise
@@ -153,13 +163,14 @@ class Workbench:
         try:
             alone = registry.load("estimators", "training")()
             rng = random.Random(f"{self.spec.seed}:check:{trial.number}")
-            scores, curve = alone.estimate(self.task, self.space, trial.genotype,
+            scores, curve = alone.estimate(self.task, self.networks, network_of(trial.genotype),
                                            Budget.from_plain(self.spec.budget), rng)
             return Event("checked", trial, finite(scores), curve=[dict(finite(row)) for row in curve])
         except Exception as error:
             return Event("checked", trial, note=reason(error))
 
-    def _try(self, trial: Trial) -> Event:
+    def _try(self, trial: Trial, like: Mapping[str, Any] | None = None) -> Event:
+        """A trial. :param like: the outcome of one that had the same network on another device."""
         figures: dict[str, Any] = {}
         try:
             costs = self.costs(trial.genotype)
@@ -167,8 +178,12 @@ class Workbench:
             metrics: dict[str, float] = {name: cost.value for name, cost in costs.figures.items()}
             if broken := self.broken(metrics):
                 return Event("rejected", trial, metrics, figures, note=broken)
+            if like is not None:
+                known = {name: value for name, value in like["metrics"].items() if name not in metrics}
+                figures.update({name: like["figures"][name] for name in known if name in like["figures"]})
+                return Event("ok", trial, {**metrics, **known}, figures, like["curve"], like["note"])
             rng = random.Random(f"{self.spec.seed}:train:{trial.number}")
-            scores, curve = self.estimator.estimate(self.task, self.space, trial.genotype,
+            scores, curve = self.estimator.estimate(self.task, self.networks, network_of(trial.genotype),
                                                     Budget.from_plain(self.spec.budget).scaled(trial.fidelity), rng)
             metrics.update(finite(scores))
             if lacking := [name for name in self.spec.objectives if name not in metrics]:

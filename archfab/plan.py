@@ -15,6 +15,7 @@ from archfab.core import Budget, Device, Estimator, Limit, Spec, Task, UsageErro
 from archfab.evaluate import Workbench, find_space, load_device
 from archfab.registry import settled, typed
 from archfab.runs import Run
+from archfab.space import joined
 
 
 def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str = "auto",
@@ -35,7 +36,8 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
     live = task if isinstance(task, Task) else registry.load("tasks", task)(**given["task"])
     estimator = estimator or live.estimator
     scorer = registry.load("estimators", estimator)(**given["estimator"])
-    declared, space_from = find_space(live, space if space is not None else scorer.space())
+    found, space_from = find_space(live, space if space is not None else scorer.space())
+    declared = joined(found, load_device(device).decisions)
     seconds = duration(budget) if budget is not None else None
     spec = Spec(
         task=task if isinstance(task, str) else "object", task_options=given["task"], space=declared.data,
@@ -164,11 +166,14 @@ def check_lowering(bench: Workbench) -> None:
         raise UsageError(f"the estimator {bench.spec.estimator} trains weights that networks share, for which the task "
                          f"'{bench.task.name}' lacks batches, loss or recipe (see Task); take another {other}")
     if bench.example is not None:
-        possible, because = registry.load("lowerings", lowering)(bench.space, bench.example)
+        if bench.device.decisions and lowering == "mixture":
+            raise UsageError(f"the strategy {bench.spec.strategy} decides by gradients, which the decisions of the "
+                             f"device {bench.device.name} do not have; take another strategy, such as auto or nsga2")
+        possible, because = registry.load("lowerings", lowering)(bench.networks, bench.example)
         if not possible:
             kind = "" if lowering == "concrete" else f" with the estimator {bench.spec.estimator} ({lowering})"
             raise UsageError(f"this space cannot be searched{kind}: {because}")
-        bench.estimator.ready(bench.task, bench.space)
+        bench.estimator.ready(bench.task, bench.networks)
         bench.device.ready()
 
 

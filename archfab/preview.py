@@ -13,6 +13,7 @@ from archfab import registry
 from archfab.core import Budget, BuildError, Genotype, Task
 from archfab.evaluate import Workbench
 from archfab.plan import gives_lessons, plan
+from archfab.space import network_of
 from archfab.space.report import report
 
 DRAWN = 20          # random networks that are costed
@@ -63,7 +64,7 @@ def trial_seconds(bench: Workbench, genotype: Genotype, rng: random.Random) -> f
 
     def timed(steps: int) -> float:
         start = time.perf_counter()
-        task.fit(build(bench.space, genotype, bench.example or ()), Budget(steps=steps), rng)
+        task.fit(build(bench.networks, network_of(genotype), bench.example or ()), Budget(steps=steps), rng)
         return time.perf_counter() - start
 
     timed(1)
@@ -91,11 +92,11 @@ def lesson_seconds(bench: Workbench, lowerings: Collection[str], rng: random.Ran
 
     found = {}
     if "elastic" in lowerings:
-        student, rule = Student(bench.task, bench.space), registry.load("sampling", "sandwich")
+        student, rule = Student(bench.task, bench.networks), registry.load("sampling", "sandwich")
         found["supernet"] = pace(lambda batch: (rule(student, batch, 0.5, rng), student.optimizer.step()))
     if "mixture" in lowerings:
         data = {"weighting": "softmax", "rate": 3e-3}
-        learner = Learner(bench.task, bench.space, data)
+        learner = Learner(bench.task, bench.networks, data)
         found["darts"] = (1 - HELD) * pace(lambda batch: (learner.decide(batch, batch, data, 0),
                                                           learner.learn(batch, data, 0)))
     return found

@@ -15,6 +15,7 @@ from archfab.core import Budget, Event, Executor, Job, Lesson, Spec, Strategy, T
 from archfab.evaluate import Workbench, repeated, seen
 from archfab.plan import environment, plain_budget, plan
 from archfab.runs import Log, Run, Store, unfinished
+from archfab.space import network_of
 
 LESSONS = 0.6           # share of an arm's time that lessons may take, where a search is bounded in time
 REJECTIONS = 1000       # rejected proposals, one after another, that end an arm
@@ -218,7 +219,7 @@ def propose(arm: str, bench: Workbench, log: Log, strategy: Strategy) -> Trial |
     if not due.data.get("proposals"):
         return due
     drawn = (strategy.ask(number, Random(f"{seed}:{i}")) for i in range(due.data["proposals"]))
-    return replace(due, data={**due.data, "proposals": [dict(each.genotype) for each in drawn
+    return replace(due, data={**due.data, "proposals": [network_of(each.genotype) for each in drawn
                                                         if isinstance(each, Trial)]})
 
 
@@ -248,12 +249,21 @@ def teach(lesson: Lesson, log: Log, executor: Executor, happened: Callable[[Even
 
 
 def submit(trial: Trial, log: Log, executor: Executor, happened: Callable[[Event], None]) -> None:
-    """Runs a trial, or repeats the outcome of one that tried the same network before."""
+    """Runs a trial, or repeats the outcome of one that tried the same network before. What differs in the device alone
+    is costed, and scored as before."""
     before = log.known.get(log.key(trial))
     if before is None:
-        executor.submit(Job("try", trial, {"taught": len(log.given)}))
+        scored = log.scored.get(log.network_key(trial))
+        executor.submit(Job("try", trial, {"taught": len(log.given), **({"like": outcome(scored)} if scored else {})}))
     else:
         happened(repeated(before, trial))
+
+
+def outcome(event: Event) -> dict[str, Any]:
+    """What a trial of the same network on another device starts from: its scores, as plain data."""
+    assert event.trial
+    return {"metrics": dict(event.metrics), "figures": dict(event.figures), "curve": list(event.curve),
+            "note": f"scored as trial {event.trial.number}, the same network"}
 
 
 def enough(arm: str, bench: Workbench, log: Log, elapsed: float) -> str:

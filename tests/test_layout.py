@@ -23,9 +23,9 @@ MAY = {
     "surrogates": {"space", "metrics"}, "tables": {"space", "metrics"},
     "comparison": {"space", "metrics", "registry", "tables", "runs", "report", "drawing"},
     "tasks": {"space", "nn", "learning", "registry", "tables", "metrics", "drawing", "silicon"},
-    "hardware": {"space", "lowering", "exporting", "drawing", "silicon"},
-    "silicon": {"drawing", "metrics", "terminal"},
-    "runs": {"metrics", "deliver", "report", "drawing"},
+    "hardware": {"space", "lowering", "exporting", "drawing", "registry", "silicon"},
+    "silicon": {"records", "drawing", "metrics", "terminal"},
+    "runs": {"space", "metrics", "deliver", "report", "drawing"},
     "executors": {"evaluate"},
 }
 

@@ -72,7 +72,8 @@ def test_probabilities_of_every_model_sum_to_1_and_have_the_mean(name):
     long = Histogram(np.append(Histogram.of(defects).dies, np.zeros(60)))
     found = counts.MODELS[name](long)
     assert found.probabilities.sum() == pytest.approx(1, abs=1e-9)
-    assert found.probabilities @ np.arange(len(found.probabilities)) == pytest.approx(found.parameters["mean"], rel=1e-6)
+    mean = found.probabilities @ np.arange(len(found.probabilities))
+    assert mean == pytest.approx(found.parameters["mean"], rel=1e-6)
     assert found.loglik == pytest.approx(np.log(found.probabilities[defects]).sum())
 
 
@@ -85,8 +86,8 @@ def test_aic_finds_the_model_that_made_the_counts():
              "neyman-a": rng.poisson(4.0 * rng.poisson(0.5, 8000))}
     for name, defects in drawn.items():
         found = fit_counts(defects)
-        assert found.models[0].name == name or found.models[1].name == name and \
-            found.models[1].aic - found.models[0].aic < 2, name
+        aic = {model.name: model.aic for model in found.models}
+        assert aic[name] < found.models[0].aic + 2, (name, aic)
         assert sum(aic_weights(found.models)) == pytest.approx(1)
     assert fit_counts(drawn["poisson"]).alpha.high == math.inf
 
@@ -146,8 +147,8 @@ def test_tiles_of_a_mosaic_are_counted_as_by_brute_force():
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (2, 2), (2, 4), (4, 4)])
-@pytest.mark.parametrize("mean, kappa, together", [(0.5, 1.25, 0.75), (0.001, 0.5, 0.3), (3.0, 30.0, 1.0), (0.5, 0, 0.5),
-                                                   (0.2, 2e-4, 0.9)])
+@pytest.mark.parametrize("mean, kappa, together", [(0.5, 1.25, 0.75), (0.001, 0.5, 0.3), (3.0, 30.0, 1.0),
+                                                   (0.5, 0, 0.5), (0.2, 2e-4, 0.9)])
 def test_chances_of_a_tile_sum_to_1_and_keep_the_yield(shape, mean, kappa, together):
     kind = partitions(shape, bytes([1] * shape[0] * shape[1]))
     densities, weights = mixing(mean, kappa)

@@ -150,7 +150,7 @@ def test_a_klarf_says_its_sizes_and_where_the_centre_is(tmp_path):
 def test_defects_outside_the_plan_are_told_and_left_out(tmp_path):
     found, = read(tmp_path, KLARF.replace(" 4 5.5e+02 1.0e+03 -1 2", " 4 5.5e+02 1.0e+03 9 9"))
     assert "1 defects lie on dies outside the plan and are left out" in found.notes and found.values.max() == 2
-    with pytest.raises(UsageError, match="3 of 4 defects lie on dies outside .* do not count from the same die"):
+    with pytest.raises(UsageError, match=r"3 of 4 defects lie on dies outside .* do not count from the same die"):
         read(tmp_path, KLARF.replace("1.0e+03 1 1", "1.0e+03 7 1").replace("1.1e+03 1 1", "1.1e+03 7 1")
              .replace("-1 2 0 0;", "-7 2 0 0;"))
 
@@ -233,7 +233,8 @@ def test_arrays_are_matrices_or_stacks_of_them(tmp_path):
     (np.array([[1, 0, 2]]), None, "a 0 between other dies"), (np.array([[0, 1]]), None, "either way round"),
     (np.array([[0, 3]]), None, "unknown codes of dies 3"), (np.array([[0, -3]]), "defects", "-3 defects"),
     (np.array([[0, 3]]), "fail", "unknown codes of dies 3"), (np.array([["a"]]), None, "a matrix of numbers"),
-    (np.array([[None]], object), None, "pickled objects, which are never loaded"), (np.zeros((0, 2)), None, "a matrix")])
+    (np.array([[None]], object), None, "pickled objects, which are never loaded"),
+    (np.zeros((0, 2)), None, "a matrix")])
 def test_arrays_that_are_no_maps_are_refused(tmp_path, array, codes, words):
     np.save(tmp_path / "map.npy", array, allow_pickle=True)
     with pytest.raises(UsageError, match=words):
@@ -299,7 +300,8 @@ def test_wafers_are_chosen_by_number_name_and_label():
     wafers = [WaferMap(f"W{i}", np.zeros((1, 1), np.int64), label="odd" if i % 2 else "even") for i in range(6)]
     assert [each.name for each in chosen(wafers, "0:2,W4,5", None)] == ["W0", "W1", "W4", "W5"]
     assert [each.name for each in chosen(wafers, "1:", "odd")] == ["W3", "W5"]
-    for asked, label, words in (("9", None, "no wafer '9' among 6"), ("W9", None, "no wafer 'W9'"), ("5:2", None, "5:2"),
+    for asked, label, words in (("9", None, "no wafer '9' among 6"), ("W9", None, "no wafer 'W9'"),
+                                ("5:2", None, "5:2"),
                                 (None, "none", "no wafer is labelled 'none'; labels here: even, odd")):
         with pytest.raises(UsageError, match=words):
             chosen(wafers, asked, label)

@@ -44,7 +44,8 @@ def by_double_loop(found, weights):
 def nearest_by_double_loop(found):
     width, height = found.die_mm or (1, 1)
     places = np.argwhere(found.failing)
-    apart = np.hypot((places[:, None, 1] - places[None, :, 1]) * width, (places[:, None, 0] - places[None, :, 0]) * height)
+    steps = places[:, None] - places[None]
+    apart = np.hypot(steps[..., 1] * width, steps[..., 0] * height)
     return (apart + np.diag(np.full(len(places), math.inf))).min(1).mean()
 
 
@@ -80,7 +81,8 @@ def test_far_failing_dies_are_found_too():
     values[0, 0] = values[39, 39] = values[3, 0] = 1
     found = wafer(values)
     lattice = Lattice.of(found, "rook")
-    assert lattice.nearest(lattice.fields(found.values[found.dies]))[0] == pytest.approx((3 + 3 + math.hypot(36, 39)) / 3)
+    mean = lattice.nearest(lattice.fields(found.values[found.dies]))[0]
+    assert mean == pytest.approx((3 + 3 + math.hypot(36, 39)) / 3)
 
 
 @pytest.mark.parametrize("weights", ["rook", "queen"])

@@ -31,11 +31,10 @@ def add(one: argparse.ArgumentParser) -> None:
 
 def carry_out(asked: argparse.Namespace, options: Mapping[str, Any]) -> dict[str, Any]:
     """Costs the network, and tells what was asked beside that."""
-    from archfab.costing.costs import costs_on, workload_of
+    from archfab.costing.costs import costs_on, device_for, workload_of
     from archfab.costing.mappings import write
-    from archfab.evaluate import load_device
-    device = load_device(asked.device)
     workload = workload_of(asked.target, asked.genotype, asked.space, asked.data, asked.shapes, options)
+    device = device_for(asked.device, asked.genotype)
     document = {"network": asked.target, **costs_on(device, workload)}
     if asked.memory is not None:
         document["memory"] = memory(device, workload, asked.memory)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from archfab.core import BuildError, Device, UsageError
 from archfab.evaluate import load_device
 from archfab.plan import plan
+from archfab.space import device_of, network_of
 
 if TYPE_CHECKING:
     from archfab.hardware.workload import Workload
@@ -21,7 +22,12 @@ def cost_of(target: str, device: str, genotype: str | None = None, space: str | 
     """The costs of a network on a device by its name: with their origins, the operators that they add up from, those
     that the cost model does not know, and where the device's own numbers come from."""
     workload = workload_of(target, genotype, space, data, shapes, options or {})
-    return {"network": target, **costs_on(load_device(device), workload)}
+    return {"network": target, **costs_on(device_for(device, genotype), workload)}
+
+
+def device_for(device: str, genotype: str | None) -> Device:
+    """A device, with those of its decisions taken that a genotype's file says."""
+    return load_device(device).decided(device_of(read_genotype(Path(genotype))) if genotype else {})
 
 
 def costs_on(device: Device, workload: Workload) -> dict[str, Any]:
@@ -55,7 +61,7 @@ def workload_of(target: str, genotype: str | None, space: str | None, data: str 
         raise UsageError(f"the task '{target}' has no networks, so none that could cost anything")
     if genotype is None:
         raise UsageError("say which network: --genotype FILE (or give an .onnx file, or a bundle's folder)")
-    decided = read_genotype(Path(genotype))
+    decided = network_of(read_genotype(Path(genotype)))
     bench.space.check(decided)
     try:
         return bench.workload(decided)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from archfab.hardware.loops import Loops
 from archfab.hardware.windows import Window
-from archfab.hardware.workload import Op, Workload
+from archfab.hardware.workload import Buffer, Op, Workload, bits_of
 
 FOLDS_INTO = {"norm": {"conv", "pointwise", "depthwise", "linear"},
               "elementwise": {"conv", "pointwise", "depthwise", "linear", "norm", "pool", "elementwise"}}
@@ -107,3 +107,15 @@ def kept(kernels: list[Kernel]) -> tuple[set[int], int]:
     """The weights, and the number of biases, that have to be stored: what several kernels use is stored once."""
     biases = {kernel.weights: kernel.biases for kernel in kernels}
     return {b for kernel in kernels for b in kernel.weights}, sum(biases.values())
+
+
+def operand_bits(kernel: Kernel, buffers: Sequence[Buffer], default: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The bits of an input, a weight and a result: those of numbers that a network rounds to fewer, and the default for
+    floating point numbers. Of attention, whose second operand is no weight, the larger of what it reads counts."""
+    of_inputs, of_weights, of_results = default
+    reads = [bits_of(buffers[b].dtype) or of_inputs for b in kernel.reads]
+    writes = [bits_of(buffers[b].dtype) or of_results for b in kernel.writes]
+    weights = [bits_of(buffers[b].dtype) or of_weights for b in kernel.weights[:1]]
+    if kernel.loops and not weights and len(reads) > 1:
+        weights = reads[1:]
+    return max(reads, default=of_inputs), max(weights, default=of_weights), max(writes, default=of_results)

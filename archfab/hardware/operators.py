@@ -16,6 +16,9 @@ FIRST_OUTPUT = {"max_pool2d_with_indices", "max_pool3d_with_indices", "native_ba
 """Operators whose other outputs serve training alone."""
 
 
+QUANTISE = "archfab::quantise"
+"""Rounds to few bits (archfab/nn/quantised.py): its arguments are x, the step's logarithm, the lowest level and the
+highest."""
 CONVOLUTIONS = {"convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution"}
 MATRIX = {"mm", "addmm", "bmm", "baddbmm", "linear", "mv", "addmv", "dot"}
 NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit", "cudnn_batch_norm",

@@ -6,10 +6,12 @@ runs can be recorded, and it takes about as long as running a tiny network.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -18,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from archfab.hardware.loops import Loops, loops_of
-from archfab.hardware.operators import FIRST_OUTPUT, VIEWS, detail_of, fourier_macs, kind_of
+from archfab.hardware.operators import FIRST_OUTPUT, QUANTISE, VIEWS, detail_of, fourier_macs, kind_of
 from archfab.hardware.windows import Window, window_of
 
 if TYPE_CHECKING:
@@ -26,9 +28,14 @@ if TYPE_CHECKING:
     from archfab.hardware.network import Network
     from archfab.space import Space
 
-BITS = {"bool": 8, "uint8": 8, "int8": 8, "int16": 16, "uint16": 16, "int32": 32, "uint32": 32, "int64": 64,
-        "uint64": 64, "int4": 4, "uint4": 4}
-"""Of the numbers that are no floating point numbers."""
+INTEGER = re.compile(r"u?int(\d+)")
+
+
+@lru_cache(maxsize=256)
+def bits_of(dtype: str) -> int:
+    """The bits of a number that is no floating point number: int4, uint8, bool, ...; 0 of others."""
+    found = INTEGER.fullmatch(dtype)
+    return int(found[1]) if found else 8 if dtype == "bool" else 0
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Buffer:
 
     def bytes_in(self, bits: int) -> float:
         """Its size where floating point numbers are kept in so many bits; others keep their own."""
-        return self.elements * (BITS.get(self.dtype, 0) or bits * (2 if self.dtype.startswith("complex") else 1)) / 8
+        return self.elements * (bits_of(self.dtype) or bits * (2 if self.dtype.startswith("complex") else 1)) / 8
 
 
 class Op(NamedTuple):
@@ -136,6 +143,8 @@ class Recorder(TorchDispatchMode):
         self.buffers: list[Buffer] = []
         self._numbers: dict[int, int] = {}      # storage -> buffer
         self._held: list[Any] = []              # storages stay alive, so that their ids stay theirs
+        self._rounded: dict[tuple[int, str, int], int] = {}     # storage, number type, scales' storage -> buffer
+        self._scales: dict[int, int] = {}       # what is kept in few bits -> its scales
         parts = list(model.modules())
         self._roles = {x.untyped_storage()._cdata: "state" for part in parts for x in part._buffers.values()
                        if x is not None}
@@ -149,10 +158,14 @@ class Recorder(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::").removesuffix("_")
         if name in VIEWS or name in ("empty", "empty_strided", "dropout"):
             return out
+        if name == QUANTISE:
+            return self.quantised(args, out)
         reads = tensors((args, kwargs))
         written = [x for x in tensors(out) if x.numel()][:1 if name in FIRST_OUTPUT else None]
         if written:
-            self.ops.append(Op(name, kind_of(name, args), tuple(map(self._number, reads)),
+            read = [self._number(x) for x in reads]
+            read += [self._scales[b] for b in read if b in self._scales] if self._scales else []
+            self.ops.append(Op(name, kind_of(name, args), tuple(read),
                                tuple(map(self._number, written)), macs_of(func, args, kwargs, out),
                                tuple(written[0].shape), detail_of(name, args), loops_of(name, args, written[0]),
                                window_of(name, args)))
@@ -162,24 +175,55 @@ class Recorder(TorchDispatchMode):
         """What an operator gives."""
         return func(*args, **kwargs)
 
+    def quantised(self, args: Any, out: torch.Tensor) -> torch.Tensor:
+        """Notes a rounding: of an activation as an operator that writes fewer bits; of what is kept as that which is
+        kept in fewer bits, with its scales, which whoever reads it reads too."""
+        x, spread, low, high = args[:4]
+        dtype, storage = integer_type(low, high), x.untyped_storage()
+        role = self._roles.get(storage._cdata)
+        if role is None:
+            reads = self._number(x), self._number(spread)
+            number = self._buffer(out, "activation", dtype)
+            self.ops.append(Op("quantise", "elementwise", reads, (number,), 0, tuple(out.shape)))
+            return out
+        key = storage._cdata, dtype, spread.untyped_storage()._cdata
+        if key in self._rounded:
+            self._name(out, self._rounded[key])
+            return out
+        counted = storage._cdata in self._numbers       # kept as it is besides
+        self._rounded[key] = number = self._buffer(out, "state" if counted else role, dtype)
+        self._roles[storage._cdata] = "state"
+        self._held.append(storage)
+        self._scales[number] = self._number(spread)
+        return out
+
     def workload(self, outputs: Any) -> Workload:
         numbers = tuple(self._number(x) for x in tensors(outputs))
         return Workload(tuple(self.ops), tuple(self.buffers), self.inputs, numbers)
 
     def _number(self, x: torch.Tensor) -> int:
-        storage = x.untyped_storage()
-        key = storage._cdata
+        key = x.untyped_storage()._cdata
         if key not in self._numbers:
-            self._name(x, len(self.buffers))
-            self.buffers.append(Buffer(storage.nbytes() // x.element_size(), self._roles.get(key, "activation"),
-                                       str(x.dtype).removeprefix("torch.")))
+            self._buffer(x, self._roles.get(key, "activation"), str(x.dtype).removeprefix("torch."))
         return self._numbers[key]
+
+    def _buffer(self, x: torch.Tensor, role: str, dtype: str) -> int:
+        """A new buffer, in which a tensor lies."""
+        number = len(self.buffers)
+        self._name(x, number)
+        self.buffers.append(Buffer(x.untyped_storage().nbytes() // x.element_size(), role, dtype))
+        return number
 
     def _name(self, x: torch.Tensor, number: int) -> None:
         """Says which buffer a tensor lies in."""
         storage = x.untyped_storage()
         self._numbers[storage._cdata] = number
         self._held.append(storage)
+
+
+def integer_type(low: int, high: int) -> str:
+    """int4 for -8 to 7, uint4 for 0 to 15, and so on."""
+    return f"{'u' if low == 0 else ''}int{(high - low).bit_length()}"
 
 
 def tensors(tree: Any) -> list[torch.Tensor]:

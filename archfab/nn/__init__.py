@@ -23,12 +23,13 @@ from archfab.nn.blocks import (
     SqueezeExcite,
 )
 from archfab.nn.cells import Cell, CellChain, Edge, Zero, darts_cell, nasbench201_cell
+from archfab.nn.quantised import Quantised
 from archfab.space.choices import CHANNELS
 from archfab.space.descriptions import Describer, signature_of
 
 __all__ = ["CHANNELS", "Attention", "AttentionBlock", "Cell", "CellChain", "Classifier", "ConvNormAct", "Edge",
-         "MBConv", "Mlp", "Patches", "Positions", "Residual", "ResidualBlock", "SeparableConv", "SqueezeExcite",
-         "TokenClassifier", "Zero", "darts_cell", "nasbench201_cell"]
+         "MBConv", "Mlp", "Patches", "Positions", "Quantised", "Residual", "ResidualBlock", "SeparableConv",
+         "SqueezeExcite", "TokenClassifier", "Zero", "darts_cell", "nasbench201_cell"]
 _described: dict[str, Describer] = {}
 
 

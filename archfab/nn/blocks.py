@@ -8,8 +8,12 @@ import torch
 from torch import nn
 
 from archfab.core import BuildError
+from archfab.nn.quantised import Quantised
 from archfab.space.choices import CHANNELS
 from archfab.space.descriptions import Describer, Description
+
+POSITIVE = ("ReLU", "ReLU6", "Sigmoid", "Hardsigmoid", "Softplus")
+"""Activations that give nothing below zero."""
 
 
 def make(name: str, *args: Any, **kwargs: Any) -> Description:
@@ -19,11 +23,15 @@ def make(name: str, *args: Any, **kwargs: Any) -> Description:
 
 
 def ConvNormAct(channels: Any, kernel: Any = 3, stride: Any = 1, groups: Any = 1,
-                activation: str | None = "ReLU") -> Description:
-    """Convolution, batch normalisation, activation; padded so that stride 1 keeps the size (odd kernels)."""
-    parts = [make("Conv2d", channels, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False),
-             make("BatchNorm2d")]
-    return make("Sequential", *parts, *([make(activation)] if activation else []))
+                activation: str | None = "ReLU", bits: Any = None, signed: bool = True) -> Description:
+    """Convolution, batch normalisation, activation; padded so that stride 1 keeps the size (odd kernels).
+
+    :param bits: of the weights and the inputs of the convolution, see `Quantised`; None: floating point.
+    :param signed: False where the inputs are never negative, which their bits can then make more of.
+    """
+    convolution = Quantised(make("Conv2d", channels, kernel, stride=stride, padding=kernel // 2, groups=groups,
+                                 bias=False), bits, bits, signed)
+    return make("Sequential", convolution, make("BatchNorm2d"), *([make(activation)] if activation else []))
 
 
 def SeparableConv(channels: Any, kernel: Any = 3, stride: Any = 1, activation: str = "ReLU") -> Description:
@@ -33,18 +41,22 @@ def SeparableConv(channels: Any, kernel: Any = 3, stride: Any = 1, activation: s
 
 
 def MBConv(channels: Any, kernel: Any = 3, expand: Any = 6, stride: Any = 1, squeeze: int = 0,
-           activation: str = "ReLU") -> Description:
+           activation: str = "ReLU", bits: Any = None, signed: bool = True) -> Description:
     """Inverted residual: expand, depthwise, project, linear at the end (Sandler et al., CVPR 2018).
 
     :param expand: hidden channels over input channels; the plain number 1 leaves the expansion out.
     :param squeeze: when above 0, squeeze-and-excitation with hidden channels divided by this.
+    :param bits: of weights and inputs of the three convolutions, see `Quantised`; None: floating point.
+    :param signed: False where the block's input is never negative.
     """
     plain = isinstance(expand, int) and expand == 1
-    parts = [] if plain else [ConvNormAct(CHANNELS * expand, 1, activation=activation)]
-    parts.append(ConvNormAct(CHANNELS, kernel, stride, groups=CHANNELS, activation=activation))
+    inner = signed if plain else activation not in POSITIVE
+    parts = [] if plain else [ConvNormAct(CHANNELS * expand, 1, activation=activation, bits=bits, signed=signed)]
+    parts.append(ConvNormAct(CHANNELS, kernel, stride, groups=CHANNELS, activation=activation, bits=bits, signed=inner))
     if squeeze:
         parts.append(SqueezeExcite(squeeze))
-    return Residual(make("Sequential", *parts, ConvNormAct(channels, 1, activation=None)))
+    last = ConvNormAct(channels, 1, activation=None, bits=bits, signed=activation not in POSITIVE)
+    return Residual(make("Sequential", *parts, last))
 
 
 def ResidualBlock(channels: Any, kernel: Any = 3, stride: Any = 1, activation: str = "ReLU") -> Description:
@@ -55,10 +67,14 @@ def ResidualBlock(channels: Any, kernel: Any = 3, stride: Any = 1, activation: s
     return make("Sequential", Residual(body, shortcut), make(activation))
 
 
-def Classifier(classes: Any, dropout: float = 0.0) -> Description:
-    """The head: average over the image, then one linear layer to class scores."""
+def Classifier(classes: Any, dropout: float = 0.0, bits: Any = None, signed: bool = True) -> Description:
+    """The head: average over the image, then one linear layer to class scores.
+
+    :param bits: of the linear layer's weights and inputs, see `Quantised`; None: floating point.
+    """
     drop = [make("Dropout", dropout)] if dropout else []
-    return make("Sequential", make("AdaptiveAvgPool2d", 1), make("Flatten"), *drop, make("Linear", classes))
+    return make("Sequential", make("AdaptiveAvgPool2d", 1), make("Flatten"), *drop,
+                Quantised(make("Linear", classes), bits, bits, signed))
 
 
 def SqueezeExcite(reduction: int = 4) -> Description:

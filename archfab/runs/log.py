@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from archfab.core import Event, Spec, Trial, key_of
+from archfab.space import network_of
 
 
 class Log:
@@ -20,6 +21,7 @@ class Log:
         self.done: dict[str, float] = {"search": 0, "random": 0}       # in whole trials
         self.rejections = {"search": 0, "random": 0}        # since the last trial that kept the limits
         self.known: dict[Any, Event] = {}
+        self.scored: dict[Any, Event] = {}                  # by the network alone, whatever the device
         self.whole = 0                                      # different networks tried at the whole trial budget
         self.delivered: dict[int, Event] = {}
         self.lessons: list[Event] = []
@@ -51,6 +53,8 @@ class Log:
             self.pending.pop(trial.number, None)
             if self.known.setdefault(self.key(trial), event) is event:
                 self.whole += trial.fidelity == 1
+            if event.kind == "ok":
+                self.scored.setdefault(self.network_key(trial), event)
             if event.kind == "rejected":
                 self.rejections[trial.arm] += 1
             else:
@@ -66,6 +70,10 @@ class Log:
     def key(self, trial: Trial) -> Any:
         """What makes two trials the same: the network, how long it is trained, and what was taught before."""
         return key_of(trial.genotype), trial.fidelity, len(self.lessons)
+
+    def network_key(self, trial: Trial) -> Any:
+        """What makes two trials score alike: the same, without what was decided of the device."""
+        return key_of(network_of(trial.genotype)), trial.fidelity, len(self.lessons)
 
 
 def unfinished(spec: Spec, log: Log) -> list[str]:

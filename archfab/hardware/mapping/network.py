@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archfab.hardware.kernels import Kernel
+from archfab.hardware.kernels import Kernel, operand_bits
 from archfab.hardware.loops import Loops
 from archfab.hardware.mapping.architecture import Architecture
 from archfab.hardware.mapping.evaluate import Evaluation
@@ -40,10 +40,11 @@ def run(kernels: Sequence[Kernel], workload: Workload, architecture: Architectur
         bits: tuple[int, int, int, int]) -> tuple[list[Step], list[str]]:
     """The steps of a network, and the operators that this model does not know.
 
-    :param bits: of an input, a weight, a result and a partial sum.
+    :param bits: of an input, a weight, a result and a partial sum, where the network does not say fewer.
     """
     known = [kernel for kernel in kernels if kernel.loops or (kernel.kind in PASSING and not kernel.macs)]
-    layers = [[layer_of(loops, kernel, workload, bits) for loops in kernel.loops] for kernel in known]
+    layers = [[layer_of(loops, kernel, workload, bits_of(kernel, workload, bits)) for loops in kernel.loops]
+              for kernel in known]
     found = iter(best([layer for each in layers for layer in each], architecture, objective))
     steps = []
     for kernel, each in zip(known, layers, strict=True):
@@ -53,6 +54,12 @@ def run(kernels: Sequence[Kernel], workload: Workload, architecture: Architectur
         steps.append(Step(kernel, mapped, reads + writes, energy + sum(cost.energy for *_, cost in mapped),
                           cycles + sum(cost.cycles for *_, cost in mapped)))
     return steps, sorted({name for kernel in kernels if kernel not in known for name in kernel.names})
+
+
+def bits_of(kernel: Kernel, workload: Workload, bits: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Of a layer's input, weight, result and partial sum, which has as many more than a product as the device's."""
+    one, other, result = operand_bits(kernel, workload.buffers, bits[:3])
+    return one, other, result, max(result, bits[3] - (bits[0] + bits[1]) + one + other)
 
 
 def passing(kernel: Kernel, workload: Workload, bits: tuple[int, int, int, int]) -> tuple[float, float]:

@@ -48,7 +48,7 @@ def best(layers: Sequence[Layer], architecture: Architecture, objective: str = "
     return [known[layer] for layer in layers]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def found_before(architecture: Architecture, objective: str) -> dict[Layer, Mapped]:
     """What this process has found for an array."""
     return {}

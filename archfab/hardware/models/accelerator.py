@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from archfab.core import Cost, Costs, Device, UsageError
-from archfab.hardware.kernels import fuse
+from archfab import registry
+from archfab.core import BuildError, Cost, Costs, Device, Label, UsageError
+from archfab.hardware.chip import decisions, silicon
+from archfab.hardware.chip.area import floorplan, total, width_factor
+from archfab.hardware.kernels import Kernel, fuse, operand_bits
 from archfab.hardware.mapping import zigzag
 from archfab.hardware.mapping.architecture import RULES, Architecture
 from archfab.hardware.mapping.evaluate import Evaluation, evaluate_all
@@ -24,36 +28,61 @@ from archfab.hardware.mapping.search import OBJECTIVES
 from archfab.hardware.memory.runtime import Runtime
 from archfab.hardware.workload import Workload
 
-KEYS = ("name", "path", "about", "model", "architecture", "objective", "bits", "partial_bits", "clock_mhz")
+KEYS = ("name", "path", "about", "model", "architecture", "objective", "bits", "partial_bits", "multipliers",
+        "clock_mhz", "silicon", "decisions")
 ORIGINS = ("measured", "calibrated", "simulated", "analytic")
 
 
 class Accelerator(Device):
-    """An array that maps each layer for the least energy, latency, or product of both (`objective`)."""
+    """An array that maps each layer for the least energy, latency, or product of both (`objective`). With a table
+    `silicon` it is a chip with a die's cost; with a table `decisions` it is a family of chips."""
 
     def __init__(self, numbers: Mapping[str, Any]) -> None:
         self.name, self.about = numbers["name"], numbers.get("about", "")
         if stray := [key for key in numbers if key not in KEYS]:
             raise UsageError(f"device '{self.name}': there is no {stray[0]}; legal: {', '.join(KEYS)}")
         self.architecture = architecture_of(numbers)
-        self.objective = numbers.get("objective", "edp")
-        if self.objective not in OBJECTIVES:
-            raise UsageError(f"device '{self.name}': objective is one of {', '.join(OBJECTIVES)}, not "
-                             f"{self.objective!r}")
+        self.objective = one_of(numbers, "objective", OBJECTIVES, "edp")
+        self.multipliers = one_of(numbers, "multipliers", ("fixed", "network"), "fixed")
         bits, partial = (whole(self.name, key, numbers.get(key, default)) for key, default in
                          (("bits", 8), ("partial_bits", 16)))
         self.bits, self.partial_bits = bits, partial
         self.clock = clock(self.name, numbers["clock_mhz"]) if "clock_mhz" in numbers else None
+        self.silicon = silicon.read(self.name, numbers["silicon"]) if "silicon" in numbers else None
+        if "decisions" in numbers:
+            self.decisions = decisions.read(self.name, numbers["decisions"], self.architecture, bool(self.silicon))
+        self.labels: Mapping[str, Any] = {}
         self.sources = sources(numbers)
         self.figures = ("cycles", *(("latency_ms",) if self.clock else ()), "energy_mj", "memory_kb", "utilisation",
-                        *(("area_mm2",) if self.architecture.area is not None else ()), "macs", "params")
+                        *(("area_mm2",) if self.silicon or self.architecture.area is not None else ()),
+                        *(silicon.FIGURES if self.silicon else ()),
+                        *((silicon.LATE,) if self.silicon and self.clock else ()), "macs", "params")
+
+    def decided(self, labels: Mapping[str, Label]) -> Accelerator:
+        """The chip that these decisions make; what is not decided stays as the file's architecture has it."""
+        if not labels:
+            return self
+        if not self.decisions:
+            super().decided(labels)
+        decisions.check(self.name, labels, self.decisions)
+        made = copy(self)
+        made.labels = dict(labels)
+        made.architecture = decisions.decided(self.architecture, labels)
+        if self.silicon:
+            made.silicon = self.silicon.at(made.labels.get("node_nm"))
+            shrunk = made.silicon.node.switching_energy / self.silicon.node.switching_energy
+            made.architecture = decisions.scaled(made.architecture, shrunk, shrunk)
+        return made
 
     def cost(self, workload: Workload) -> Costs:
         kernels = fuse(workload)
-        steps, unknown = run(kernels, workload, self.architecture, self.objective,
+        width = self._width(kernels, workload)
+        unit = width_factor(width) / width_factor((self.bits, self.bits))
+        architecture = decisions.scaled(self.architecture, 1.0, unit)
+        steps, unknown = run(kernels, workload, architecture, self.objective,
                              (self.bits, self.bits, self.bits, self.partial_bits))
         cycles, energy = sum(step.cycles for step in steps), sum(step.energy for step in steps)
-        others = [self._counted_as(rules, steps) for rules in RULES]
+        others = [self._counted_as(rules, steps, architecture) for rules in RULES]
         figures = {"cycles": around(cycles, [found for found, _ in others]),
                    "energy_mj": around(energy / 1e9, [found / 1e9 for _, found in others])}
         if self.clock:
@@ -63,15 +92,34 @@ class Accelerator(Device):
         macs = sum(layer.macs for step in steps for layer, *_ in step.mapped)
         figures["utilisation"] = around(macs / max(1.0, cycles) / self.architecture.units,
                                         [macs / max(1.0, found) / self.architecture.units for found, _ in others])
-        if (area := self.architecture.area) is not None:
-            figures["area_mm2"] = Cost(area, "analytic", area, area)
+        figures.update(self._die(width, figures))
         figures.update(macs=Cost.counted(workload.macs), params=Cost.counted(workload.params))
         return Costs(figures, [self._row(step) for step in steps], unknown)
 
-    def _counted_as(self, rules: str, steps: Sequence[Step]) -> tuple[float, float]:
+    def _width(self, kernels: Sequence[Kernel], workload: Workload) -> tuple[int, int]:
+        """Bits of the multipliers' operands: the device's, or of the widest that the network has."""
+        found = [operand_bits(kernel, workload.buffers, (self.bits, self.bits, self.bits))[:2] for kernel in kernels
+                 if kernel.loops]
+        widest = max((one for one, _ in found), default=self.bits), max((two for _, two in found), default=self.bits)
+        if self.multipliers == "network":
+            return widest
+        if max(widest) > self.bits:
+            raise BuildError(f"the network has operands of {max(widest)} bits, and the multipliers of {self.name} take "
+                             f"{self.bits}")
+        return self.bits, self.bits
+
+    def _die(self, width: tuple[int, int], figures: Mapping[str, Cost]) -> dict[str, Cost]:
+        """What the chip's silicon comes to; of a description without a process, its area where that is known."""
+        if self.silicon:
+            area = total(floorplan(self.architecture, self.silicon.node, width, self.silicon.overhead_mm2))
+            return self.silicon.figures(area, figures.get("latency_ms"), figures["energy_mj"])
+        area_mm2 = self.architecture.area
+        return {} if area_mm2 is None else {"area_mm2": Cost(area_mm2, "analytic", area_mm2, area_mm2)}
+
+    def _counted_as(self, rules: str, steps: Sequence[Step], architecture: Architecture) -> tuple[float, float]:
         """Cycles and pJ of the same mappings, counted by other rules."""
         mapped = [each for step in steps for each in step.mapped]
-        others = evaluate_all([each[:2] for each in mapped], replace(self.architecture, rules=RULES[rules]))
+        others = evaluate_all([each[:2] for each in mapped], replace(architecture, rules=RULES[rules]))
         pairs = [(new, old) for (*_, old), new in zip(mapped, others, strict=True)]
         return (sum(step.cycles for step in steps) + sum(new.cycles - old.cycles for new, old in pairs),
                 sum(step.energy for step in steps) + sum(new.energy - old.energy for new, old in pairs))
@@ -113,14 +161,23 @@ def around(value: float, others: Sequence[float]) -> Cost:
 
 
 def architecture_of(numbers: Mapping[str, Any]) -> Architecture:
-    """The table `architecture`, or the YAML file that it names: a path beside the device's file."""
+    """The table `architecture`, or what it names: a YAML file beside the device's file, or another device's array."""
     given, name = numbers.get("architecture"), numbers["name"]
     if isinstance(given, Mapping):
         return zigzag.from_plain({"name": name, **given}, f"device '{name}': architecture")
     if isinstance(given, str) and given.endswith((".yaml", ".yml")):
         return zigzag.read(Path(numbers.get("path", ".")).parent / given)
-    raise UsageError(f"device '{name}' has no architecture: a table in ZigZag's terms, or the name of a .yaml file "
-                     "beside the device's")
+    if given in registry.names("devices") and "architecture" in (other := registry.load("devices", str(given))):
+        return architecture_of(other)
+    raise UsageError(f"device '{name}' has no architecture: a table in ZigZag's terms, the name of a .yaml file "
+                     "beside the device's, or of a device that has such a table")
+
+
+def one_of(numbers: Mapping[str, Any], key: str, legal: Sequence[str], default: str) -> str:
+    value = numbers.get(key, default)
+    if value not in legal:
+        raise UsageError(f"device '{numbers['name']}': {key} is one of {', '.join(legal)}, not {value!r}")
+    return str(value)
 
 
 def clock(name: str, entry: Any) -> float:

@@ -17,7 +17,7 @@ from archfab.silicon.wafers.counts import Histogram, best_kappa
 from archfab.silicon.wafers.fitting import inverse
 from archfab.silicon.wafers.maps import WaferMap
 
-NODES = 21
+NODES = 15
 LEAST = 1e-6            # 1 / alpha below which a part counts as absent
 Floats = NDArray[np.float64]
 
@@ -69,7 +69,7 @@ class Wafers:
             slope, bend = self.slopes(logs, within, alpha, mean)
             step = np.clip(slope / bend, -1, 1)
             logs = logs + step
-            if abs(step).max() < 1e-10:
+            if abs(step).max() < 1e-6:
                 break
         width = 1 / np.sqrt(self.slopes(logs, within, alpha, mean)[1])
         places, weights = np.polynomial.hermite_e.hermegauss(NODES)
@@ -120,8 +120,8 @@ def fit_lot(wafers: Sequence[WaferMap], confidence: float = 0.95) -> LotFit | No
             return -told.loglik(*np.exp(whole))
 
         found = minimize(loss, begin[free], method="Nelder-Mead",
-                         options={"xatol": 1e-4, "fatol": 1e-6, "maxiter": 400, "initial_simplex":
-                                  begin[free] + 0.3 * np.vstack([np.zeros(len(free)), np.eye(len(free))])})
+                         options={"xatol": 2e-3, "fatol": 1e-4, "maxiter": 400, "initial_simplex":
+                                  begin[free] + 0.2 * np.vstack([np.zeros(len(free)), np.eye(len(free))])})
         whole = np.empty(3)
         whole[free] = found.x
         if fixed is not None:
@@ -144,7 +144,7 @@ def fit_lot(wafers: Sequence[WaferMap], confidence: float = 0.95) -> LotFit | No
             height, place = best(which, far, place)
             if height < top - drop:
                 begin = place
-                return float(brentq(lambda x, begin=begin: best(which, x, begin)[0] - top + drop, near, far, xtol=1e-3))
+                return float(brentq(lambda x, begin=begin: best(which, x, begin)[0] - top + drop, near, far, xtol=5e-3))
             near = far
         return direction * math.inf
 

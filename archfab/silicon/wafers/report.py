@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ def of_counts(wafers: Sequence[WaferMap], asked: Asked, area: float | None, stat
         statements.append("Defects vary from die to die no more than by chance: alpha is infinite, which is Poisson's "
                           f"model; it is above {found.alpha.low:.3g}.")
     blocks, independent = None, None
-    if (grouped := block_interval(wafers)) is not None and found.mean.high < math.inf:
+    if (grouped := block_interval(wafers)) is not None and 0 < found.mean.low < found.mean.high < math.inf:
         wider = math.log(grouped[0].high / grouped[0].low) / math.log(found.mean.high / found.mean.low)
         blocks = {"groups": grouped[1], "defects_per_die": interval(grouped[0]),
                   "d0_per_cm2": None if scale is None else interval(grouped[0], scale), "wider": wider}
@@ -245,11 +245,18 @@ def edges(wafers: Sequence[WaferMap], masks: Sequence[NDArray[np.bool_]], asked:
 def of_space(wafers: Sequence[WaferMap], asked: Asked, statements: list[str],
              progress: Callable[[int], None]) -> tuple[list[Clustering], dict[str, Any]]:
     """Moran's I, join counts and nearest neighbours of each wafer and of all together."""
-    told = []
-    for i, wafer in enumerate(wafers):
-        told.append(clustering(wafer, asked.weights, asked.permutations, [asked.seed, i]))
-        progress(i + 1)
-    whole: dict[str, Statistic] = dict(told[0].statistics) if len(told) == 1 else together(told)
+    told: list[Clustering] = []
+
+    def one_by_one() -> Iterator[Clustering]:
+        for i, wafer in enumerate(wafers):
+            found = clustering(wafer, asked.weights, asked.permutations, [asked.seed, i])
+            told.append(replace(found, shuffled={}))
+            yield found
+            progress(i + 1)
+
+    whole = together(one_by_one())
+    if len(told) == 1:
+        whole = told[0].statistics
     if (moran := whole.get("moran")) is not None and moran.p_value is not None:
         if moran.p_value < DOUBT and moran.value > 0:
             statements.append(f"Dies that fail lie together, wider than one die (Moran's I {moran.value:.3f}, p "

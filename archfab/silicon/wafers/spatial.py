@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -162,20 +162,16 @@ def clark_evans(distance: float, failing: int, dies: int, die_mm: tuple[float, f
     return distance / (0.5 * math.sqrt(area / failing) + (0.0514 + 0.041 / math.sqrt(failing)) * around / failing)
 
 
-def together(found: Sequence[Clustering]) -> dict[str, Statistic]:
+def together(found: Iterable[Clustering]) -> dict[str, Statistic]:
     """The statistics over several wafers, each shuffled within itself: join counts summed, the others averaged by dies
-    (Moran's I) or failing dies (nearest neighbours)."""
-    told = [each for each in found if each.statistics]
-    result = {}
-    for name in NAMES:
-        parts = [each for each in told if name in each.statistics and name in each.shuffled]
-        if not parts:
-            continue
-        weights = np.array([each.dies if name == "moran" else each.failing if name == "nearest" else 1.0
-                            for each in parts])
-        weights = weights / (weights.sum() if name in ("moran", "nearest") else 1.0)
-        value = float(sum(weight * each.statistics[name].value
-                          for weight, each in zip(weights, parts, strict=True)))
-        shuffled = sum(weight * each.shuffled[name] for weight, each in zip(weights, parts, strict=True))
-        result[name] = statistic(value, np.asarray(shuffled), None)
-    return result
+    (Moran's I) or failing dies (nearest neighbours). Wafers may come one after another; their shuffles are not kept."""
+    sums: dict[str, tuple[float, float, Floats]] = {}           # weight, value, shuffled
+    for each in found:
+        for name, one in each.statistics.items():
+            if name in each.shuffled:
+                weight = float({"moran": each.dies, "nearest": each.failing}.get(name, 1))
+                total, value, shuffled = sums.get(name, (0.0, 0.0, np.zeros(len(each.shuffled[name]))))
+                sums[name] = (total + weight, value + weight * one.value, shuffled + weight * each.shuffled[name])
+    scales = {name: total if name in ("moran", "nearest") else 1.0 for name, (total, _, _) in sums.items()}
+    return {name: statistic(sums[name][1] / scales[name], sums[name][2] / scales[name], None)
+            for name in NAMES if name in sums}

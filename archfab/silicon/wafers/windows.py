@@ -102,7 +102,7 @@ def window_shapes(sizes: Sequence[int]) -> dict[int, tuple[int, int]]:
     """
     if wrong := [size for size in sizes if size not in SHAPES]:
         raise UsageError(f"windows of {wrong[0]} dies are not known; legal: {', '.join(map(str, SHAPES))}")
-    return {size: SHAPES[size] for size in sorted({1, *sizes})}
+    return {size: SHAPES[size] for size in sorted({1, *map(int, sizes)})}
 
 
 def fit_windows(wafers: Sequence[WaferMap], sizes: Sequence[int] = (1, 2, 4), confidence: float = 0.95) -> WindowFit:
@@ -215,8 +215,8 @@ def at_mean(tally: Tally, mean: float, together: float) -> float:
 
 def at_kappa(tally: Tally, kappa: float, together: float) -> float:
     """The likeliest mean at a kappa: near that of the yield of single dies, and a little to each side."""
-    good = float(tally.pairs[:, 5].sum() / tally.pairs[:, 4].sum())
-    start = -math.log(good) if kappa == 0 else math.expm1(-kappa * math.log(good)) / kappa
+    log = -math.log(min(max(float(tally.pairs[:, 5].sum() / tally.pairs[:, 4].sum()), 1e-9), 1 - 1e-9))
+    start = log if kappa == 0 else math.expm1(min(kappa * log, 600.0)) / kappa
     middle = math.log(min(max(start, MEAN[0] * 10), MEAN[1] / 10))
     found = minimize_scalar(lambda log: -tally.loglik(math.exp(log), kappa, together), bounds=(middle - 2, middle + 2),
                             method="bounded", options={"xatol": 1e-5})

@@ -55,7 +55,7 @@ class Vision(Task):
 
     name = "vision"
     scores = ("error", "balanced_error", "macro_f1", "loss")
-    spaces = ("mobile", "cell", "darts", "attention")
+    spaces = ("mobile", "cell", "darts", "attention", "bits")
 
     def __init__(self, *, data: str | None = None, size: int | None = None, validation: float = 0.15,
                  flip: str = "auto", turn: str = "auto", shift: float | None = None, balance: float | None = None,

@@ -1,4 +1,5 @@
-"""Spaces for image classifiers of any size: mobile blocks, the cells of NAS-Bench-201 and DARTS, and transformers."""
+"""Spaces for image classifiers of any size: mobile blocks, with bit widths or without, the cells of NAS-Bench-201 and
+DARTS, and transformers."""
 
 from __future__ import annotations
 
@@ -39,6 +40,36 @@ def stage(i: int, width: Any, stride: int) -> Any:
             conv=nn.Residual(nn.ConvNormAct(width, 3, step)),
             separable=nn.Residual(nn.SeparableConv(width, kernel, step)),
             mbconv=nn.MBConv(width, kernel, choose(f"{here}.expand", 2, 3, 6), step))
+
+    return repeat(choose(f"{name}.depth", 1, 2, 3), block)
+
+
+def bits(size: int, classes: int) -> Description:
+    """Stages of blocks of few bits: width, depth, and the kind, kernel and bits of each block are decided.
+
+    The first and the last layer have 8 bits, as is usual (Esser et al., ICLR 2020). Every block ends in a ReLU, so
+    that no later block has negative inputs and all its levels are of use.
+    """
+    width = choose("width", 8, 12, 16, 24, 32)
+    halvings = reductions(size) - (1 if size >= 64 else 0)
+    stages = [quantised_stage(i, width * (i + 1), 2 if i else 1) for i in range(halvings + 1)]
+    return nn.Sequential(nn.ConvNormAct(width, 3, 2 if size >= 64 else 1, bits=8), *stages,
+                         nn.Classifier(classes, bits=8, signed=False))
+
+
+def quantised_stage(i: int, width: Any, stride: int) -> Any:
+    """One to three blocks at one size; the first one changes the size."""
+    name = f"stage{i + 1}"
+
+    def block(j: int) -> Any:
+        here = f"{name}.{j + 1}"
+        kernel, bits = choose(f"{here}.kernel", 3, 5), choose(f"{here}.bits", 2, 3, 4, 6, 8)
+        step = stride if j == 0 else 1
+        return nn.Sequential(choose(
+            f"{here}.block",
+            conv=nn.Residual(nn.ConvNormAct(width, kernel, step, activation=None, bits=bits, signed=False)),
+            mbconv=nn.MBConv(width, kernel, choose(f"{here}.expand", 2, 3, 6), step, bits=bits, signed=False)),
+            nn.ReLU())
 
     return repeat(choose(f"{name}.depth", 1, 2, 3), block)
 

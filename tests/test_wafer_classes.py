@@ -208,6 +208,11 @@ def test_what_cannot_be_read_says_what_is_wrong(name, tmp_path):
         read_images(tmp_path)
 
 
+def test_a_size_that_needs_too_much_room_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="give a smaller size"):
+        read_images(make(tmp_path, train=40), 200_000)
+
+
 def test_other_archives_are_read_as_before(tmp_path):
     make(tmp_path, train=20)
     np.savez(tmp_path / "x.npz", x_train=np.zeros((4, 3, 3), np.uint8), y_train=[0, 0, 1, 1])

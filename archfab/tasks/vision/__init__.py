@@ -35,14 +35,14 @@ class Vision(Task):
 
     :param data: IDX files, an .npz, an image folder or a .zip of one, or .npz files of wafer maps; the digits of
         scikit-learn without it.
-    :param size: images are brought to this height and width.
+    :param size: images are brought to this height and width; without it they stay, and wafer maps get 32.
     :param validation: the share of the training images that a search is scored on, where the data has no such part.
     :param flip: whether mirror images are the same class: yes, no, or auto (yes for photographs and wafer maps).
     :param turn: whether images by quarter turns are the same class: yes, no, or auto (yes for wafer maps).
     :param shift: how far images are moved about in training, as a share of their size, in whole pixels; without it
         0.1, and 0 for wafer maps.
     :param balance: how far rare classes are drawn more often in training: 0 each image once an epoch, 1 each class
-        equally often; without it 0.5 where classes are that uneven, else 0.
+        equally often; without it 0.5 where the commonest class has ten times the images of the rarest, else 0.
     :param optimizer: adamw or sgd.
     :param lr: the highest learning rate.
     :param batch: images of one training step.

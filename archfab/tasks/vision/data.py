@@ -294,7 +294,7 @@ def _decode(files: list[_File], where: str, size: int | None) -> tuple[np.ndarra
                 heads.append((image.mode, image.size))
         mode = "L" if all(m in ("1", "L", "LA") or m.startswith("I") for m, _ in heads) else "RGB"
         width, height = (size or int(np.median([s[axis] for _, s in heads])) for axis in (0, 1))
-        x = _zeros((len(files), len(mode), height, width), where)
+        x = zeros((len(files), len(mode), height, width), where)
         for i, file in enumerate(files):
             with opened(file, where) as image:
                 x[i] = pixels(image, mode, (width, height))
@@ -364,7 +364,7 @@ def resized(x: np.ndarray, what: str, size: tuple[int, int]) -> np.ndarray:
     """Images uint8 [N, C, H, W] brought to a size (H, W)."""
     if x.shape[2:] == size:
         return x
-    out = _zeros((*x.shape[:2], *size), what)
+    out = zeros((*x.shape[:2], *size), what)
     for at in np.ndindex(*x.shape[:2]):  # by channel, as Pillow weights colours by a fourth channel
         out[at] = np.asarray(Image.fromarray(x[at]).resize(size[::-1], Image.Resampling.BILINEAR))
     return out
@@ -385,7 +385,7 @@ def to_uint8(x: np.ndarray, what: str) -> np.ndarray:
     return x if x.dtype == np.uint8 else np.rint(x * np.float32(scale)).astype(np.uint8)
 
 
-def _zeros(shape: tuple[int, ...], what: str) -> np.ndarray:
+def zeros(shape: tuple[int, ...], what: str) -> np.ndarray:
     if math.prod(shape) > MAX_BYTES:
         raise UsageError(f"{what} needs {math.prod(shape)} bytes (most: {MAX_BYTES}); give a smaller size")
     return np.zeros(shape, dtype=np.uint8)

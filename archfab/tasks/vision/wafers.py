@@ -12,7 +12,7 @@ import numpy as np
 
 from archfab.core import UsageError
 from archfab.silicon.wafers.reading import FAIL, NO_DIE, maps_in_npz
-from archfab.tasks.vision.data import Images, to_images
+from archfab.tasks.vision.data import Images, to_images, zeros
 
 KIND = "wafer maps"
 CHANNELS = ("share of failing dies among those there", "share of the area with dies")
@@ -125,7 +125,7 @@ def drawn(maps: Sequence[np.ndarray], size: int) -> np.ndarray:
     A pixel takes of each die the share that lies in it, so that no die is lost and a lone failing one stays as bright
     as it is large. The wafer is round whatever its dies' shape, so a map fills the square.
     """
-    out = np.zeros((len(maps), 2, size, size), np.uint8)
+    out = zeros((len(maps), 2, size, size), "the images of wafer maps")
     alike: dict[tuple[int, ...], list[int]] = {}
     for i, wafer in enumerate(maps):
         alike.setdefault(wafer.shape, []).append(i)

@@ -35,7 +35,7 @@ class Vision(Task):
 
     :param data: IDX files, an .npz, an image folder or a .zip of one, or .npz files of wafer maps; the digits of
         scikit-learn without it.
-    :param size: images are brought to this height and width; without it they stay, and wafer maps get 32.
+    :param size: images are brought to this height and width; without it wafer maps get 32, images their median.
     :param validation: the share of the training images that a search is scored on, where the data has no such part.
     :param flip: whether mirror images are the same class: yes, no, or auto (yes for photographs and wafer maps).
     :param turn: whether images by quarter turns are the same class: yes, no, or auto (yes for wafer maps).

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Classes of wafer maps: the WM-811K subset (18,004 maps to learn from, 12,434 to search on, 12,450 to test) with a small
-# budget, random search and baselines beside it. About 5 minutes of CPU on two cores; --size 32 --trials 20
-# --full-epochs 12 is better and takes an hour. ARCHFAB_DATA names the folder that holds `wm811k-subset`.
+# budget, random search and baselines beside it. About 9 minutes of CPU; --size 32 --trials 20
+# --full-epochs 12 takes an hour. ARCHFAB_DATA names the folder that holds `wm811k-subset`.
 # The results: benchmarks/results/wafer-maps-2-cores.csv, and of the comparison of ways to draw maps
 # (benchmarks/wafer_study.py, minutes on a GPU, hours without) wafer-study.csv
 set -eu

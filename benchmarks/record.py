@@ -54,8 +54,10 @@ def write_run(file: TextIO, run: Run) -> None:
         file.write(f"# {sentence.split(' Networks of the random')[0]}\n")
     for name, score in document["baseline"].items():
         file.write(f"# baseline {name}: {score:.4g}\n")
-    names = ["id", "error", "test_error", *(name for name in document["front"][0]
-                                            if name.endswith(("_ms", "_mj", "_kb")) or name in ("macs", "params"))]
+    scored = ("balanced_error", "macro_f1") if "balanced_error" in run.spec.objectives else ()
+    names = ["id", "error", "test_error", *(each for name in scored for each in (name, f"test_{name}")),
+             *(name for name in document["front"][0]
+               if name.endswith(("_ms", "_mj", "_kb")) or name in ("macs", "params"))]
     writer = csv.writer(file)
     writer.writerow([*names, "latency_ms_low", "latency_ms_high"])
     for member, row in zip(run.front, document["front"], strict=True):

@@ -159,5 +159,5 @@ def test_a_wrong_request_says_what_is_wrong(archfab, runs, points, words, said):
 
 
 def test_a_task_without_predictions_says_what_else_there_is():
-    with pytest.raises(UsageError, match=r"task 'vision' are used through ONNX or archfab\.load_model"):
-        registry.load("tasks", "vision").predict([], {}, "images")
+    with pytest.raises(UsageError, match=r"task 'toy' are used through ONNX or archfab\.load_model"):
+        registry.load("tasks", "toy").predict([], {}, "images")

@@ -11,8 +11,8 @@ from archfab import Space
 from archfab.core import Budget, Diverged, UsageError
 from archfab.learning import seed_torch
 from archfab.lowering.concrete import build
+from archfab.metrics.classification import proportion
 from archfab.registry import load
-from archfab.tasks.vision import proportion
 
 Vision = load("tasks", "vision")
 

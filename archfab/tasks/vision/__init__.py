@@ -1,11 +1,11 @@
-"""Image classification: MNIST-like files, .npz archives, image folders; scikit-learn's digits by default."""
+"""Image classification: MNIST-like files, .npz, image folders, wafer maps; scikit-learn's digits by default."""
 
 from __future__ import annotations
 
 import math
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,24 +14,35 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from archfab.core import Budget, Estimate, Metrics, Task, UsageError, unknown
+from archfab.core import Budget, Exhibit, Goals, Metrics, Task, UsageError, unknown
 from archfab.learning import Recipe, accelerator, fit
+from archfab.metrics.classification import confusion, scores
 from archfab.tasks.vision.data import Images, read_images, split_off
 
 if TYPE_CHECKING:
     from archfab.space.descriptions import Description
 
 SPLIT_SEED = 0      # the parts stay the same for every run, so that runs can be compared
+UNEVEN = 10         # the commonest class has so many times the images of the rarest: then classes are balanced
+BALANCE = 0.5       # how far
 
 
 class Vision(Task):
     """Classifies images. Test images are never seen by a search.
 
-    :param data: IDX files, an .npz, an image folder or a .zip of one; the digits of scikit-learn without it.
-    :param size: images are brought to this height and width.
-    :param validation: the share of the training images that a search is scored on.
-    :param flip: whether mirror images are the same class: yes, no, or auto (yes for photographs).
-    :param shift: how far images are moved about in training, as a share of their size, in whole pixels.
+    Where the commonest class has ten times the images of the rarest, or more, the balanced error is a goal beside the
+    error, and classes are drawn more evenly in training.
+
+    :param data: IDX files, an .npz, an image folder or a .zip of one, or .npz files of wafer maps; the digits of
+        scikit-learn without it.
+    :param size: images are brought to this height and width; without it wafer maps get 32, images their median.
+    :param validation: the share of the training images that a search is scored on, where the data has no such part.
+    :param flip: whether mirror images are the same class: yes, no, or auto (yes for photographs and wafer maps).
+    :param turn: whether images by quarter turns are the same class: yes, no, or auto (yes for wafer maps).
+    :param shift: how far images are moved about in training, as a share of their size, in whole pixels; without it
+        0.1, and 0 for wafer maps.
+    :param balance: how far rare classes are drawn more often in training: 0 each image once an epoch, 1 each class
+        equally often; without it 0.5 where the commonest class has ten times the images of the rarest, else 0.
     :param optimizer: adamw or sgd.
     :param lr: the highest learning rate.
     :param batch: images of one training step.
@@ -43,17 +54,18 @@ class Vision(Task):
     """
 
     name = "vision"
-    scores = ("error", "loss")
+    scores = ("error", "balanced_error", "macro_f1", "loss")
     spaces = ("mobile", "cell", "darts", "attention", "bits")
 
     def __init__(self, *, data: str | None = None, size: int | None = None, validation: float = 0.15,
-                 flip: str = "auto", shift: float = 0.1, optimizer: str = "adamw", lr: float = 1e-2,
-                 batch: int = 64, weight_decay: float = 0.02, label_smoothing: float = 0.05, patience: int = 0,
-                 channels: int = 16, cells: int = 1) -> None:
+                 flip: str = "auto", turn: str = "auto", shift: float | None = None, balance: float | None = None,
+                 optimizer: str = "adamw", lr: float = 1e-2, batch: int = 64, weight_decay: float = 0.02,
+                 label_smoothing: float = 0.05, patience: int = 0, channels: int = 16, cells: int = 1) -> None:
         if not 0 < validation < 1:
             raise UsageError(f"validation is a share of the training images above 0 and below 1, not {validation}")
-        if flip not in ("auto", "yes", "no") or not 0 <= shift < 0.5:
-            raise UsageError("flip is yes, no or auto; shift is a share of the image from 0 to below 0.5")
+        if not {flip, turn} <= {"auto", "yes", "no"} or not 0 <= (shift or 0) < 0.5 or not 0 <= (balance or 0) <= 1:
+            raise UsageError("flip and turn are yes, no or auto; shift is a share of the image from 0 to below 0.5, "
+                             "balance a number from 0 to 1")
         if channels < 1 or cells < 1:
             raise UsageError("channels and cells are whole numbers from 1 up")
         self.recipe = Recipe(optimizer=optimizer, lr=lr, batch=batch, weight_decay=weight_decay,
@@ -61,8 +73,18 @@ class Vision(Task):
         self.images = read_images(data, size)
         self.channels, self.cells = channels, cells
         self.parts = split(self.images, validation)
-        self.flip = flip == "yes" or (flip == "auto" and self.images.x_train.shape[1] == 3)
-        self.shift = int(shift * min(self.images.x_train.shape[2:]))
+        whole = self.images.kind == "wafer maps"
+        channels_, *self.size = self.images.x_train.shape[1:]
+        self.flip = flip == "yes" or (flip == "auto" and (whole or channels_ == 3))
+        self.turn = turn == "yes" or (turn == "auto" and whole)
+        if self.turn and self.size[0] != self.size[1]:
+            raise UsageError(f"images of {self.size[0]}x{self.size[1]} pixels cannot be turned; give --size N, or "
+                             "--turn no")
+        self.shift = int((0.1 * (not whole) if shift is None else shift) * min(self.size))
+        counts = np.bincount(self.parts["train"][1])
+        uneven = counts.max() >= UNEVEN * counts.min()
+        self.goals: Goals = {"balanced_error": "min", "error": "min"} if uneven else {"error": "min"}
+        self.balance = BALANCE * uneven if balance is None else balance
         x = self.parts["train"][0].astype(np.float32) / 255
         self.mean = x.mean((0, 2, 3)).round(6)
         self.std = np.maximum(x.std((0, 2, 3)), 0.01).round(6)
@@ -71,7 +93,7 @@ class Vision(Task):
 
     def space(self, name: str | None = None) -> Description:
         from archfab.tasks.vision import spaces
-        size, classes = min(self.images.x_train.shape[2:]), len(self.images.classes)
+        size, classes = min(self.size), len(self.images.classes)
         name = name or self.spaces[0]
         if name not in self.spaces:
             raise unknown("space", name, self.spaces)
@@ -116,8 +138,12 @@ class Vision(Task):
 
     def epoch(self, x: torch.Tensor, y: torch.Tensor, draws: torch.Generator,
               augment: bool = True) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """All images once, in batches of nearly equal size: none of a single image."""
-        for chosen in torch.randperm(len(y), generator=draws).tensor_split(self.steps(y)):
+        """As many images as there are, in batches of nearly equal size: none of a single image. In training they are
+        drawn by the balance of classes, else each comes once."""
+        order = torch.randperm(len(y), generator=draws)
+        if augment and self.balance:
+            order = order[balanced(y.cpu()[order], self.balance, draws)]
+        for chosen in order.tensor_split(self.steps(y)):
             yield self.augment(x[chosen], draws) if augment else x[chosen], y[chosen]
 
     def steps(self, y: torch.Tensor) -> int:
@@ -129,14 +155,18 @@ class Vision(Task):
         return x, torch.from_numpy(np.concatenate([self.parts[name][1] for name in names])).to(self.device)
 
     def score(self, model: nn.Module, split: Literal["validation", "test"] = "validation") -> Metrics:
-        """The share of images classified wrongly, and the mean negative log-likelihood."""
-        images, labels = self.parts[split]
+        """The share of images classified wrongly, of all and as the mean over classes; the mean over classes of F1;
+        and the mean negative log-likelihood."""
+        logits, y = self.logits(model, split), torch.from_numpy(self.parts[split][1])
+        return {**scores(self.confusion(logits, split)), "loss": float(F.cross_entropy(logits.double(), y))}
+
+    def logits(self, model: nn.Module, split: str) -> torch.Tensor:
         self.place(model).eval()
-        x, y = self.normal(images), torch.from_numpy(labels)
         with torch.inference_mode():
-            logits = torch.cat([model(part) for part in x.split(256)]).cpu()
-        return {"error": proportion(float((logits.argmax(1) != y).double().mean()), len(y)),
-                "loss": float(F.cross_entropy(logits.double(), y))}
+            return torch.cat([model(part) for part in self.normal(self.parts[split][0]).split(256)]).cpu()
+
+    def confusion(self, logits: torch.Tensor, split: str) -> np.ndarray:
+        return confusion(self.parts[split][1], logits.argmax(1).numpy(), len(self.images.classes))
 
     def place(self, model: nn.Module) -> nn.Module:
         """The model on the device, in the memory layout in which convolutions are fastest."""
@@ -148,20 +178,36 @@ class Vision(Task):
     def preprocessing(self) -> dict[str, Any]:
         """What is done to an image of values 0 to 255 before the network sees it."""
         return {"input": "float32 NCHW", "scale": 1 / 255, "mean": self.mean.tolist(), "std": self.std.tolist(),
-                "classes": list(self.images.classes)}
+                "classes": list(self.images.classes), "kind": self.images.kind,
+                "size": list(self.images.x_train.shape[1:])}
+
+    def exhibits(self, model: nn.Module) -> Iterator[Exhibit]:
+        """Which classes are taken for which, and how well each is found."""
+        from archfab.tasks.vision.exhibits import exhibits
+        learned = np.concatenate([self.parts[part][1] for part in ("train", "validation")])
+        return exhibits(self.confusion(self.logits(model, "test"), "test"), self.images.classes,
+                        np.bincount(learned, minlength=len(self.images.classes)), self.images.source)
+
+    @classmethod
+    def predict(cls, models: Sequence[nn.Module], preprocessing: Mapping[str, Any], data: str) -> Iterable[Exhibit]:
+        from archfab.tasks.vision.predicting import predicted
+        return predicted(models, preprocessing, data)
 
     def baseline(self) -> dict[str, Metrics]:
+        from sklearn.dummy import DummyClassifier
         from sklearn.linear_model import LogisticRegression
         from sklearn.naive_bayes import MultinomialNB
         flat = {name: x.reshape(len(x), -1) / np.float32(255) for name, (x, _) in self.parts.items()}
-        methods = {"naive Bayes": MultinomialNB(), "linear": LogisticRegression(max_iter=100)}
+        methods = {"the commonest class": DummyClassifier(), "naive Bayes": MultinomialNB(),
+                   "linear": LogisticRegression(max_iter=100)}
         found: dict[str, Metrics] = {}
         for name, method in methods.items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")     # 100 iterations are enough for a baseline
                 method.fit(flat["train"], self.parts["train"][1])
-            found[name] = {key: float(np.mean(method.predict(flat[part]) != self.parts[part][1]))
-                           for key, part in (("error", "validation"), ("test_error", "test"))}
+            found[name] = {f"{key}{score}": float(value) for key, part in (("", "validation"), ("test_", "test"))
+                           for score, value in scores(confusion(self.parts[part][1], method.predict(flat[part]),
+                                                                len(self.images.classes))).items()}
         return found
 
     def normal(self, images: np.ndarray) -> torch.Tensor:
@@ -171,11 +217,15 @@ class Vision(Task):
         return x.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
 
     def augment(self, x: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
-        """Images moved by up to `shift` pixels and, where that keeps the class, mirrored; each on its own."""
+        """Images moved by up to `shift` pixels and, where that keeps the class, mirrored or turned; each by itself."""
         n, _, height, width = x.shape
         if self.flip:
             mirrored = (torch.rand(n, generator=draws) < 0.5).to(x.device)
             x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+        if self.turn:
+            half, quarter = (torch.rand(2, n, generator=draws) < 0.5).to(x.device)[:, :, None, None, None]
+            x = torch.where(half, x.flip(2, 3), x)
+            x = torch.where(quarter, x.rot90(1, (2, 3)), x)
         if self.shift:
             padded = F.pad(x, (self.shift,) * 4, mode="replicate")
             down, right = torch.randint(0, 2 * self.shift + 1, (2, n), generator=draws).to(x.device)
@@ -186,12 +236,16 @@ class Vision(Task):
         return x
 
 
-def proportion(value: float, n: int) -> Estimate:
-    """A share of `n` images with Wilson's interval (JASA 1927)."""
-    z = 1.96
-    middle = (value + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
-    return Estimate(value, max(0.0, middle - half), min(1.0, middle + half))
+def balanced(y: torch.Tensor, balance: float, draws: torch.Generator) -> torch.Tensor:
+    """Which images to take, as many as there are: each class in proportion to its count to the power of 1 - balance.
+
+    By systematic sampling, so each image of a class comes as often as any other of it, give or take one.
+    """
+    rarer = torch.bincount(y).double() ** -balance
+    until = rarer[y].cumsum(0)
+    steps = (torch.arange(len(y)) + torch.rand(1, generator=draws).double()) * (until[-1] / len(y))
+    taken = torch.searchsorted(until, steps).clamp(max=len(y) - 1)
+    return taken[torch.randperm(len(y), generator=draws)]
 
 
 def split(images: Images, validation: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -202,6 +256,8 @@ def split(images: Images, validation: float) -> dict[str, tuple[np.ndarray, np.n
     else:
         kept, aside = split_off(y, 0.2, SPLIT_SEED)
         test, x, y = (x[aside], y[aside]), x[kept], y[kept]
+    if images.x_validation is not None and images.y_validation is not None:
+        return {"train": (x, y), "validation": (images.x_validation, images.y_validation), "test": test}
     kept, aside = split_off(y, validation, SPLIT_SEED + 1)
     return {"train": (x[kept], y[kept]), "validation": (x[aside], y[aside]), "test": test}
 

@@ -36,7 +36,7 @@ _Arrays = dict[str, np.ndarray]  # any of x_train, y_train, x_test, y_test, as t
 
 @dataclass(frozen=True)
 class Images:
-    """Labelled images: x uint8 [N, C, H, W], y int64 [N] into classes (names); the test part may be None."""
+    """Labelled images: x uint8 [N, C, H, W], y int64 [N] into classes (names); all but the train part may be None."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -44,20 +44,28 @@ class Images:
     y_test: np.ndarray | None
     classes: tuple[str, ...]
     source: str  # what it was read from, in words
+    x_validation: np.ndarray | None = None
+    y_validation: np.ndarray | None = None
+    kind: str = "images"  # what they are pictures of, where that says how to read and to turn them: `wafer maps`
 
 
 def read_images(path: Path | str | None, size: int | None = None) -> Images:
     """Read the images at a path (None: scikit-learn's 8x8 digits), resized to size x size pixels if given.
 
-    Reads .npz, IDX files, and a folder or .zip of images; UsageError for anything else and for damaged files.
+    Reads .npz, IDX files, a folder or .zip of images, and wafer maps (see `wafers`); UsageError for anything else and
+    for damaged files.
     """
+    from archfab.tasks.vision import wafers
+
     if size is not None and size < 1:
         raise UsageError(f"image size {size} is not legal; give a number of pixels of at least 1")
     try:
+        if path is not None and (files := wafers.files_of(Path(path))):
+            return wafers.read(files, size)
         arrays, source = _read_digits() if path is None else _read_path(Path(path), size)
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
-    return _to_images(arrays, source, size)
+    return to_images(arrays, source, size)
 
 
 def split_off(y: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +86,7 @@ def split_off(y: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np
 
 
 @contextmanager
-def _parsing(what: str) -> Iterator[None]:
+def parsing(what: str) -> Iterator[None]:
     # zipfile, zlib, NumPy and Pillow raise almost anything on damaged bytes; only parsing belongs inside.
     try:
         yield
@@ -112,11 +120,11 @@ def _read_path(path: Path, size: int | None) -> tuple[_Arrays, str]:
 
 
 def _read_folder(folder: Path, size: int | None) -> tuple[_Arrays, str]:
-    files = _folder_files(folder)
+    files = folder_files(folder)
     tops = sorted(f.parts[0] for f in files if len(f.parts) == 1)
     archives = [name for name in tops if name.lower().endswith((".npz", ".zip"))]
     idx_sets = _idx_sets(folder)
-    has_images = any(_is_image(f) and len(f.parts) > 1 for f in files)
+    has_images = any(is_image(f) and len(f.parts) > 1 for f in files)
     found = archives + [f"{prefix}*-ubyte" for prefix in idx_sets] + ["folders of images"] * has_images
     if len(found) > 1:
         raise UsageError(f"{folder} has more than one data set ({', '.join(found)}); give the path of one")
@@ -129,19 +137,19 @@ def _read_folder(folder: Path, size: int | None) -> tuple[_Arrays, str]:
 
 def _read_npz(path: Path) -> tuple[_Arrays, str]:
     arrays: _Arrays = {}
-    with _parsing(str(path)), zipfile.ZipFile(path) as archive:
+    with parsing(str(path)), zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         for name in (n for n in ("x_train", "y_train", "x_test", "y_test") if n in members):
             what = f"{name} of {path}"
-            array = _read_npy(archive, members[name], what)
-            arrays[name] = _to_nchw(array, what) if name.startswith("x") else array
+            array = read_npy(archive, members[name], what)
+            arrays[name] = to_nchw(array, what) if name.startswith("x") else array
     if not arrays:
         raise UsageError(f"{path} has no x_train and y_train, but {', '.join(members) or 'nothing'}; {LEGAL}")
     return arrays, f"arrays in {path}"
 
 
-def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, what: str) -> np.ndarray:
-    with _parsing(what), archive.open(info) as file:
+def read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, what: str) -> np.ndarray:
+    with parsing(what), archive.open(info) as file:
         readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
         shape, _, dtype = readers[np.lib.format.read_magic(file)[0]](file)
         if dtype.hasobject:
@@ -153,7 +161,7 @@ def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, what: str) -> np.
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _to_nchw(x: np.ndarray, what: str) -> np.ndarray:
+def to_nchw(x: np.ndarray, what: str) -> np.ndarray:
     is_first, is_last = (x.ndim == 4 and x.shape[axis] in (1, 3, 4) for axis in (1, 3))
     if x.ndim != 3 and is_first == is_last:
         legal = "legal are [N, H, W], [N, H, W, C] and [N, C, H, W], C of 1, 3 or 4 in one place"
@@ -174,15 +182,15 @@ def _idx_sets(folder: Path) -> dict[str, dict[str, Path]]:
 
 def _read_idx_set(folder: Path, files: dict[str, Path]) -> tuple[_Arrays, str]:
     arrays = {
-        name: _read_idx(file, ndim=3)[:, None] if name.startswith("x") else _read_idx(file, ndim=1)
+        name: read_idx(file, ndim=3)[:, None] if name.startswith("x") else read_idx(file, ndim=1)
         for name, file in files.items()
     }
     return arrays, f"IDX files in {folder}"
 
 
-def _read_idx(path: Path, ndim: int) -> np.ndarray:
+def read_idx(path: Path, ndim: int) -> np.ndarray:
     is_packed = path.suffix.lower() == ".gz"
-    with _parsing(str(path)), gzip.open(path) if is_packed else path.open("rb") as file:
+    with parsing(str(path)), gzip.open(path) if is_packed else path.open("rb") as file:
         head = file.read(4 + 4 * ndim)
         if len(head) < 4 + 4 * ndim or head[:4] != bytes([0, 0, 8, ndim]):
             raise UsageError(f"{path} is no IDX file of uint8 in {ndim} dimensions; get it again")
@@ -204,7 +212,13 @@ class _File(NamedTuple):
 
 
 def _read_zip(path: Path, size: int | None) -> tuple[_Arrays, str]:
-    with _parsing(str(path)):
+    with zip_files(path) as files:
+        return _read_image_set(files, str(path), size)
+
+
+@contextmanager
+def zip_files(path: Path) -> Iterator[list[_File]]:
+    with parsing(str(path)):
         archive = zipfile.ZipFile(path)
     with archive:
         infos = {i.filename: i for i in archive.infolist() if not i.filename.endswith("/")}
@@ -212,20 +226,24 @@ def _read_zip(path: Path, size: int | None) -> tuple[_Arrays, str]:
             _File(tuple(re.findall(r"[^/\\]+", name)), info.file_size, partial(archive.open, info))
             for name, info in infos.items()
         ]
-        return _read_image_set([f for f in files if not _is_junk(f)], str(path), size)
+        yield [f for f in files if not _is_junk(f)]
 
 
-def _folder_files(folder: Path) -> list[_File]:
+def folder_files(folder: Path) -> list[_File]:
     paths = (path for depth in range(1, 5) for path in folder.glob("/".join("*" * depth)) if path.is_file())
     files = (_File(p.relative_to(folder).parts, p.stat().st_size, partial(p.open, "rb")) for p in paths)
     return [f for f in files if not _is_junk(f)]
+
+
+def single_file(path: Path) -> _File:
+    return _File((path.name,), path.stat().st_size, partial(path.open, "rb"))
 
 
 def _is_junk(file: _File) -> bool:
     return not file.parts or any(part.startswith(".") or part == "__MACOSX" for part in file.parts)
 
 
-def _is_image(file: _File) -> bool:
+def is_image(file: _File) -> bool:
     return file.parts[-1].lower().endswith(_SUFFIXES)
 
 
@@ -233,7 +251,7 @@ def _read_image_set(files: list[_File], where: str, size: int | None) -> tuple[_
     inner = ["/".join(f.parts) for f in files if len(f.parts) > 1]
     if others := sorted(name for name in inner if name.lower().endswith(_OTHER_SUFFIXES)):
         raise UsageError(f"{others[0]} in {where} is in a format not read; convert it to .png or remove it")
-    images = _without_top([f for f in files if _is_image(f)])
+    images = _without_top([f for f in files if is_image(f)])
     if not images:
         kinds = Counter(Path(f.parts[-1]).suffix or "without suffix" for f in files).most_common(5)
         found = ", ".join(f"{n} {kind}" for kind, n in kinds) or "no files"
@@ -272,27 +290,27 @@ def _decode(files: list[_File], where: str, size: int | None) -> tuple[np.ndarra
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         heads = []
         for file in files:
-            with _opened(file, where) as image:
+            with opened(file, where) as image:
                 heads.append((image.mode, image.size))
         mode = "L" if all(m in ("1", "L", "LA") or m.startswith("I") for m, _ in heads) else "RGB"
         width, height = (size or int(np.median([s[axis] for _, s in heads])) for axis in (0, 1))
-        x = _zeros((len(files), len(mode), height, width), where)
+        x = zeros((len(files), len(mode), height, width), where)
         for i, file in enumerate(files):
-            with _opened(file, where) as image:
-                x[i] = _pixels(image, mode, (width, height))
+            with opened(file, where) as image:
+                x[i] = pixels(image, mode, (width, height))
     return x, "" if {s for _, s in heads} == {(width, height)} else f", resized to {height}x{width}"
 
 
 @contextmanager
-def _opened(file: _File, where: str) -> Iterator[Image.Image]:
+def opened(file: _File, where: str) -> Iterator[Image.Image]:
     what = f"{'/'.join(file.parts)} in {where}"
     if file.n_bytes > MAX_FILE_BYTES:
         raise UsageError(f"{what} has {file.n_bytes} bytes (most: {MAX_FILE_BYTES}); shrink or remove it")
-    with _parsing(what), file.open() as stream, Image.open(stream, formats=_FORMATS) as image:
+    with parsing(what), file.open() as stream, Image.open(stream, formats=_FORMATS) as image:
         yield image
 
 
-def _pixels(image: Image.Image, mode: str, size: tuple[int, int]) -> np.ndarray:
+def pixels(image: Image.Image, mode: str, size: tuple[int, int]) -> np.ndarray:
     """Pixels uint8 [C, H, W] in Pillow's mode L or RGB; size is (W, H)."""
     if image.mode.startswith("I"):  # 16 bits of grey, which convert() clips
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -301,29 +319,32 @@ def _pixels(image: Image.Image, mode: str, size: tuple[int, int]) -> np.ndarray:
     return np.atleast_3d(pixels).transpose(2, 0, 1)
 
 
-def _to_images(arrays: _Arrays, source: str, size: int | None) -> Images:
-    splits = ["train", "test"] if {"x_test", "y_test"} & arrays.keys() else ["train"]
+def to_images(arrays: _Arrays, source: str, size: int | None = None, kind: str = "images") -> Images:
+    """Images of arrays x_train and y_train, and where they are there x_validation, y_validation, x_test, y_test."""
+    others = [split for split in ("validation", "test") if {f"x_{split}", f"y_{split}"} & arrays.keys()]
+    splits = ["train", *others]
     if missing := [name for split in splits for name in (f"x_{split}", f"y_{split}") if name not in arrays]:
         legal = "give images (x) and labels (y) to train on, and to test on both or neither"
         raise UsageError(f"{source}: {', '.join(missing)} missing; {legal}")
-    x = {split: _to_uint8(arrays[f"x_{split}"], f"x_{split} of {source}") for split in splits}
-    x = {split: _resized(x[split], f"x_{split} of {source}", size) for split in splits}
+    x = {split: to_uint8(arrays[f"x_{split}"], f"x_{split} of {source}") for split in splits}
+    x = {split: resized(x[split], f"x_{split} of {source}", (size, size)) for split in splits} if size else x
     y = {split: _named(arrays[f"y_{split}"], len(x[split]), f"y_{split} of {source}") for split in splits}
     classes, y_train = y["train"]
     counts = np.bincount(y_train)
     if len(classes) < 2 or counts.min() < 2:
         rare = f"class {classes[counts.argmin()]} has {counts.min()} of {len(y_train)} images to train on"
         raise UsageError(f"{source}: {rare}; give at least 2 classes with at least 2 images each")
-    if "test" not in splits:
-        return Images(x["train"], y_train, None, None, classes, source)
-    if x["test"].shape[1:] != x["train"].shape[1:]:
-        train, test = (list(x[split].shape[1:]) for split in splits)
-        raise UsageError(f"{source}: train images are {train}, test images {test}; make them the same")
-    names, y_test = y["test"]
-    if unknown := [name for name in names if name not in classes]:
-        raise UsageError(f"{source}: test label {unknown[0]} is not among the train labels; remove or add it")
-    y_test = np.array([classes.index(name) for name in names])[y_test]
-    return Images(x["train"], y_train, x["test"], y_test, classes, source)
+    given: dict[str, np.ndarray | None] = {}
+    for split in others:
+        if x[split].shape[1:] != x["train"].shape[1:]:
+            train, other = (list(x[name].shape[1:]) for name in ("train", split))
+            raise UsageError(f"{source}: train images are {train}, {split} images {other}; make them the same")
+        names, numbers = y[split]
+        if unknown := [name for name in names if name not in classes]:
+            raise UsageError(f"{source}: {split} label {unknown[0]} is not among the train labels; remove or add it")
+        given |= {f"x_{split}": x[split], f"y_{split}": np.array([classes.index(name) for name in names])[numbers]}
+    return Images(x["train"], y_train, given.get("x_test"), given.get("y_test"), classes, source,
+                  given.get("x_validation"), given.get("y_validation"), kind)
 
 
 def _named(y: np.ndarray, n: int, what: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -333,22 +354,23 @@ def _named(y: np.ndarray, n: int, what: str) -> tuple[tuple[str, ...], np.ndarra
         raise UsageError(f"{what} has labels {y.dtype} {list(y.shape)}; legal are integers or strings [N]")
     if len(y) != n:
         raise UsageError(f"{what} has {len(y)} labels for {n} images; give as many labels as images")
-    with _parsing(what):
+    with parsing(what):
         y = np.char.decode(y, "utf-8", "replace") if y.dtype.kind == "S" else y
         values, numbers = np.unique(y, return_inverse=True)
         return tuple(str(value) for value in values.tolist()), numbers.astype(np.int64)
 
 
-def _resized(x: np.ndarray, what: str, size: int | None) -> np.ndarray:
-    if size is None or x.shape[2:] == (size, size):
+def resized(x: np.ndarray, what: str, size: tuple[int, int]) -> np.ndarray:
+    """Images uint8 [N, C, H, W] brought to a size (H, W)."""
+    if x.shape[2:] == size:
         return x
-    out = _zeros((*x.shape[:2], size, size), what)
+    out = zeros((*x.shape[:2], *size), what)
     for at in np.ndindex(*x.shape[:2]):  # by channel, as Pillow weights colours by a fourth channel
-        out[at] = np.asarray(Image.fromarray(x[at]).resize((size, size), Image.Resampling.BILINEAR))
+        out[at] = np.asarray(Image.fromarray(x[at]).resize(size[::-1], Image.Resampling.BILINEAR))
     return out
 
 
-def _to_uint8(x: np.ndarray, what: str) -> np.ndarray:
+def to_uint8(x: np.ndarray, what: str) -> np.ndarray:
     """Pixels in 0..255 of an array of uint8, of other integers, or of floats in [0, 1] or [0, 255]."""
     legal = "legal are uint8, and floats in [0, 1] or [0, 255]"
     if 0 in x.shape:
@@ -363,7 +385,7 @@ def _to_uint8(x: np.ndarray, what: str) -> np.ndarray:
     return x if x.dtype == np.uint8 else np.rint(x * np.float32(scale)).astype(np.uint8)
 
 
-def _zeros(shape: tuple[int, ...], what: str) -> np.ndarray:
+def zeros(shape: tuple[int, ...], what: str) -> np.ndarray:
     if math.prod(shape) > MAX_BYTES:
         raise UsageError(f"{what} needs {math.prod(shape)} bytes (most: {MAX_BYTES}); give a smaller size")
     return np.zeros(shape, dtype=np.uint8)

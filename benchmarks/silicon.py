@@ -3,7 +3,7 @@
     python benchmarks/silicon.py --json
     python benchmarks/silicon.py --only wafers aging --csv benchmarks/results/silicon-2-cores.csv
 
-Each part has a script of its own with its own options: silicon_yields.py, silicon_wafers.py, silicon_aging.py,
+Each part has a script of its own with its own options: silicon_yields.py, silicon_wafers.py, silicon_wafer_classes.py, silicon_aging.py,
 silicon_carbon.py, silicon_netzero.py. Network and chip searched together: joint.py.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rows import show
 
-PARTS = ("yields", "wafers", "aging", "carbon", "netzero")
+PARTS = ("yields", "wafers", "wafer_classes", "aging", "carbon", "netzero")
 
 
 def main() -> None:

@@ -1,0 +1,60 @@
+"""Groups of dies that may resemble each other, and intervals that do not take the dies of a group as independent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from archfab.core import Estimate
+from archfab.silicon.wafers.maps import WaferMap, tiles
+
+WAFERS = 5          # with so many, wafers are the groups
+ACROSS = 3          # blocks across a wafer where there are fewer: more are narrower, and resemble their neighbours
+MOST = 50           # groups of wafers, each of as many wafers
+
+
+def groups(wafers: Sequence[WaferMap], tile: tuple[int, int]) -> list[NDArray[np.int64]]:
+    """To which group each tile of each wafer belongs: to its wafer, or, of few wafers, to a block of a wafer."""
+    owners = []
+    for i, wafer in enumerate(wafers):
+        across = [math.ceil(size / side) for size, side in zip(wafer.values.shape, tile, strict=True)]
+        if len(wafers) >= WAFERS:
+            owners.append(np.full(across, i * min(MOST, len(wafers)) // len(wafers)))
+            continue
+        rows, columns = (np.arange(count) // max(1, math.ceil(count / ACROSS)) for count in across)
+        owners.append(i * ACROSS ** 2 + rows[:, None] * ACROSS + columns)
+    return owners
+
+
+def block_interval(wafers: Sequence[WaferMap], confidence: float = 0.95) -> tuple[Estimate, int] | None:
+    """Defects (or failures) of a die, and an interval from how much groups of dies differ: wafers, where there are five
+    or more, else blocks of a third of a wafer's side. It needs no model of how defects cluster.
+
+    The ratio of defects to dies over the groups, its variance by the residuals of the groups (ratio estimator), on a
+    logarithmic scale, with Student's t. None where nothing fails or there are fewer than five groups.
+    """
+    sums, sizes = [], []
+    for wafer in wafers:
+        if len(wafers) >= WAFERS:
+            sums.append(wafer.values[wafer.dies].sum())
+            sizes.append(wafer.dies.sum())
+            continue
+        step = tuple(max(1, math.ceil(size / ACROSS)) for size in wafer.values.shape)
+        dies, _ = tiles(wafer, *step)
+        room = np.zeros((dies.shape[0] * step[0], dies.shape[1] * step[1]), np.int64)
+        room[:wafer.values.shape[0], :wafer.values.shape[1]] = np.where(wafer.dies, wafer.values, 0)
+        defects = room.reshape(dies.shape[0], step[0], dies.shape[1], step[1]).sum((1, 3))
+        sums += list(defects[dies > 0])
+        sizes += list(dies[dies > 0])
+    total, size = np.array(sums, float), np.array(sizes, float)
+    count = len(total)
+    if count < WAFERS or not total.sum():
+        return None
+    mean = total.sum() / size.sum()
+    error = math.sqrt(float(((total - mean * size) ** 2).sum()) * count / (count - 1)) / total.sum()
+    half = float(student.ppf((1 + confidence) / 2, count - 1)) * error
+    return Estimate(float(mean), float(mean) * math.exp(-half), float(mean) * math.exp(half)), count

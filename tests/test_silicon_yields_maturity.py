@@ -125,7 +125,7 @@ def planted(rng, lots=24, floor=0.08, counted=True):
     return Lots(tuple(made), True)
 
 
-@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("counted", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_planted_learning_curve_is_recovered(counted):
     found = maturity(planted(np.random.default_rng(2), counted=counted), 100, np.random.default_rng(0), draws=50)
     assert found.curve.name == "exponential-floor"

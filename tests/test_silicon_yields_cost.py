@@ -19,7 +19,7 @@ NM7, NM5 = Process(9346, 0.09), Process(16988, 0.11)
 @pytest.mark.parametrize(("area", "process", "good", "usd"), [
     (100, NM7, 0.9143, 17.88), (100, NM5, 0.8964, 33.15), (800, NM7, 0.4989, 318.60), (800, NM5, 0.4302, 671.59)])
 def test_dies_of_chiplet_actuary_to_a_cent(area, process, good, usd):
-    """Feng and Ma, DAC 2022; its code run with its own parameters."""
+    """Feng and Ma, DAC 2022: figures of a run of its code with its own parameters, as the reference page tells them."""
     found = die_cost(area, process.wafer_usd, process.d0_per_cm2, 10, wafer=CHIPLET_ACTUARY)
     assert found.good_die_yield == pytest.approx(good, abs=5e-5)
     assert found.total_usd == pytest.approx(usd, abs=0.005)

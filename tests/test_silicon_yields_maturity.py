@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import nbinom
+from scipy.stats import nbinom, t
 
 from archfab.core import UsageError
-from archfab.silicon.yields.density import lot_density, of_defects, of_good
+from archfab.silicon.wafers.fitting import fit_counts
+from archfab.silicon.yields.density import LotDensity, lot_density, of_defects, of_good
 from archfab.silicon.yields.learning import Points, fit_curves, reached, redrawn
 from archfab.silicon.yields.lots import Lot, Lots, read_lots
-from archfab.silicon.yields.maturity import document, maturity
+from archfab.silicon.yields.maturity import _within, document, maturity
 
 DIES = (600,) * 25
 
@@ -44,6 +45,29 @@ def test_the_likelihood_of_good_dies_is_the_average_over_densities():
         assert of_good(lot, 1.0)(d0, alpha) == pytest.approx(known, abs=1e-6)
 
 
+def test_defects_of_single_dies_are_fitted_as_those_of_wafer_maps():
+    """The likelihood of rows with one die each is that of `fit_counts`, and so are its best values; intervals agree
+    where rows are many."""
+    rng = np.random.default_rng(6)
+    for alpha in (0.5, 2.0, 1e9):
+        counts = rng.poisson(rng.gamma(alpha, 0.8 / alpha, 2000))
+        lot = lot_density(Lot("lot", 0, (1,) * 2000, tuple(map(int, counts)), None), 50)
+        fit = fit_counts(counts, 0.5)
+        assert (lot.d0_per_cm2, lot.low, lot.high) == pytest.approx(
+            (fit.d0_per_cm2, fit.d0_per_cm2.low, fit.d0_per_cm2.high), rel=1e-3)
+        assert (lot.alpha, lot.alpha_low, lot.alpha_high) == pytest.approx(
+            (fit.alpha, fit.alpha.low, fit.alpha.high), rel=3e-3)
+
+
+def test_passing_and_failing_single_dies_do_not_tell_alpha():
+    lots = [Lot(f"{i}", i, (1,) * 200, None, (1,) * good + (0,) * (200 - good)) for i, good in
+            enumerate((120, 140, 150, 155))]
+    density = lot_density(lots[0], 100)
+    assert density.alpha is None and density.d0_per_cm2 == pytest.approx(-math.log(0.6))
+    made = document(maturity(Lots(tuple(lots), False), 100, np.random.default_rng(0), draws=20))
+    assert any("do not tell D0 and alpha apart" in line for line in made["said"])
+
+
 @pytest.mark.parametrize("counted", [True, False])
 def test_planted_densities_lie_in_their_intervals(counted):
     rng = np.random.default_rng(4)
@@ -54,12 +78,21 @@ def test_planted_densities_lie_in_their_intervals(counted):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("wafers", [2, 3, 5, 25])
 @pytest.mark.parametrize("counted", [True, False])
-def test_intervals_of_lots_cover(counted):
+def test_intervals_of_lots_cover(counted, wafers):
     rng = np.random.default_rng(5)
-    found = [lot_density(drawn(rng, 0.2, 3.0, counted), 100) for _ in range(400)]
-    assert 0.91 <= np.mean([each.low <= 0.2 <= each.high for each in found]) <= 0.98
-    assert 0.91 <= np.mean([each.alpha_low <= 3 <= each.alpha_high for each in found]) <= 0.98
+    found = [lot_density(drawn(rng, 0.2, 3.0, counted, DIES[:wafers]), 100) for _ in range(400)]
+    most = 0.98 if wafers > 5 else 1.0          # of two or three wafers intervals are as wide as Student's
+    assert 0.91 <= np.mean([each.low <= 0.2 <= each.high for each in found]) <= most
+    assert 0.91 <= np.mean([each.alpha_low <= 3 <= each.alpha_high for each in found]) <= most
+
+
+def test_lots_of_few_wafers_have_the_intervals_of_student():
+    """Wafers of very many dies, whose densities differ little, are a sample of a normal law."""
+    share = np.array([0.95, 1.0, 1.08])
+    lot = lot_density(Lot("lot", 0, (10 ** 8,) * 3, tuple(map(int, 1e8 * share)), None), 100)
+    assert lot.high - lot.low == pytest.approx(2 * t.ppf(0.975, 2) * share.std(ddof=1) / math.sqrt(3), rel=0.03)
 
 
 def test_lots_that_do_not_cluster_and_lots_of_one_row():
@@ -92,7 +125,7 @@ def planted(rng, lots=24, floor=0.08, counted=True):
     return Lots(tuple(made), True)
 
 
-@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("counted", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_planted_learning_curve_is_recovered(counted):
     found = maturity(planted(np.random.default_rng(2), counted=counted), 100, np.random.default_rng(0), draws=50)
     assert found.curve.name == "exponential-floor"
@@ -106,6 +139,15 @@ def test_a_planted_learning_curve_is_recovered(counted):
     never = document(found, target=0.02)["target"]
     assert never["reached"] is None and never["never_share"] == 1
     assert any("not reached" in line for line in document(found, target=0.02)["said"])
+
+
+def test_how_much_few_wafers_differ_is_not_told_too_small():
+    """1/alpha = 0.25 of 200 lots of two wafers, where the likeliest value of each would be half of it."""
+    rng = np.random.default_rng(3)
+    for counted in (True, False):
+        lots = Lots(tuple(drawn(rng, 0.2, 4.0, counted, DIES[:2]) for _ in range(200)), False)
+        within = _within(lots, [LotDensity(0.2, 0.1, 0.3, 8.0, 1.0, math.inf)] * 200, 1.0)
+        assert within == pytest.approx(0.25 / 2, rel=0.25)
 
 
 def test_no_learning_is_said_and_excursions_are_named():

@@ -8,6 +8,7 @@ from PIL import Image
 
 from archfab.cli import main, parser
 from archfab.core import UsageError
+from archfab.silicon.yields.words.options import write
 
 LAYER = ("critical-area --area-mm2 100 --width-um 0.1 --space-um 0.1 --length-um 10000 --lines 25000 --x0-um 0.05 "
          "--d0-short 0.5 --d0-open 0.2 --alpha 2")
@@ -64,8 +65,7 @@ def test_dies_and_what_they_cost():
     assert ask("dies --width-mm 26 --height-mm 33")["dies"] == 64
     found = ask("dies --width-mm 10 --height-mm 10")
     assert (found["dies"], found["dies_if_lanes_may_lie_on_the_edge"]) == (612, 616)
-    assert ask("dies --width-mm 10 --height-mm 10 --offset-mm 0 0 --png wafer.svg")["dies"] == 597
-    assert Path("wafer.svg").read_text().startswith("<svg")
+    assert ask("dies --width-mm 10 --height-mm 10 --offset-mm 0 0")["dies"] == 597
     found = ask("die-cost --node 7 --area-mm2 100 --convention chiplet-actuary")
     assert found["cost_usd"] == pytest.approx(17.88, abs=0.005) and found["low"] < 17.88 < found["high"]
     assert sum(found["parts"].values()) == pytest.approx(found["cost_usd"])
@@ -73,7 +73,7 @@ def test_dies_and_what_they_cost():
     assert found["cost_usd"] == pytest.approx(1000 / 612)
 
 
-def test_systems_starts_layers_and_lots():
+def test_systems_starts_and_layers():
     found = ask("chiplets --node 5 --area-mm2 800 --convention chiplet-actuary")
     totals = {(row["dies"], row["package"]): row["total_usd"] for row in found["systems"]}
     assert totals[4, "organic"] == pytest.approx(401.42, abs=0.005) and found["best"]["dies"] == 4
@@ -83,16 +83,34 @@ def test_systems_starts_layers_and_lots():
     found = ask(LAYER)
     assert found["yields"]["negative-binomial"]["yield"] == pytest.approx(
         found["yields"]["negative-binomial"]["closed_form"], abs=1e-9)
-    found = ask("maturity lots.csv --area-mm2 100 --target 0.15 --csv out.csv")
-    assert len(found["lots"]) == 10 and found["curve"]["name"] in ("exponential", "exponential-floor", "power")
-    assert found["target"]["reached"].startswith("2026-") and len(Path("out.csv").read_text().splitlines()) == 11
+
+
+def test_money_at_stake_is_of_each_period_with_its_own_density():
+    found = ask("starts --demand demand.csv --alpha 2 --area-mm2 100 --d0 0.15 --unit-usd 10")
+    dies = found["dies_per_wafer"] * 10
+    assert found["stake"]["revenue_usd"] == pytest.approx(
+        dies * sum(row["wafers"] * (1 + row["d0_per_cm2"] / 2) ** -2 for row in found["periods"]))
+    assert found["stake"]["per_step_usd"] == pytest.approx(dies * sum(
+        row["wafers"] * ((1 + 0.9 * d0 / 2) ** -2 - (1 + d0 / 2) ** -2)
+        for row in found["periods"] for d0 in [row["d0_per_cm2"]]))
+    assert found["yield"] is found["d0_per_cm2"] is found["stake"]["revenue_low_usd"] is None
+
+
+def test_what_comes_from_a_node_names_its_source_and_nothing_else_does():
+    node = ask("die-cost --node 7 --alpha 2 --area-mm2 100")
+    assert "CSET" in node["wafer_source"] and "Chiplet Actuary" in node["source"]
+    given = ask("die-cost --node 7 --alpha 2 --area-mm2 100 --d0 0.1")
+    assert given["source"] is None and "CSET" in given["wafer_source"]
+    given = ask("die-cost --node 7 --alpha 2 --area-mm2 100 --wafer-usd 5000")
+    assert given["wafer_source"] is None and "Chiplet Actuary" in given["source"]
 
 
 WORDS = (
     "yield --d0 0.1 --alpha 2 --area-mm2 100 --d0-interval 0.05 0.2", "yield --d0 0.1 --models all --area-mm2 100",
     LAYER, "dies --width-mm 10 --height-mm 12", "die-cost --node 7 --alpha 3 --area-mm2 100",
     "starts --demand demand.csv --alpha 2 --area-mm2 100 --d0 0.1 --lead 2 --unit-usd 9",
-    "chiplets --node 7 --alpha 3 --area-mm2 400 --dies 2", "maturity lots.csv --area-mm2 100 --target 0.15")
+    "chiplets --node 7 --alpha 3 --area-mm2 400 --dies 2",
+    "maturity lots.csv --area-mm2 100 --target 0.15 --csv out.csv")
 
 
 @pytest.mark.parametrize("text", WORDS)
@@ -102,6 +120,16 @@ def test_every_word_speaks(text, capsys):
     json.dumps(document, allow_nan=False)
     asked.shown(document)
     assert len(capsys.readouterr().out) > 60
+    if text.startswith("maturity"):
+        assert len(document["lots"]) == 10
+        assert document["curve"]["name"] in ("exponential", "exponential-floor", "power")
+        assert document["target"]["reached"].startswith("2026-")
+        assert len(Path("out.csv").read_text().splitlines()) == 11
+
+
+def test_a_file_that_cannot_be_written_is_named():
+    with pytest.raises(UsageError, match=r"no/x\.csv cannot be written: No such file"):
+        write(Path("no/x.csv"), b"")
 
 
 @pytest.mark.slow
@@ -110,6 +138,9 @@ def test_every_word_draws(text):
     ask(f"{text} --png picture.png")
     with Image.open("picture.png") as image:
         assert min(image.size) > 300 and len(image.convert("L").getcolors(100_000)) > 20
+    if text.startswith("dies"):
+        ask(f"{text} --png wafer.svg")
+        assert Path("wafer.svg").read_text().startswith("<svg")
 
 
 @pytest.mark.parametrize(("text", "says"), [
@@ -135,7 +166,6 @@ def test_what_looks_like_another_unit_is_answered_with_a_warning(text, says):
     ("yield --observed-yield 0.8 --d0 1 --alpha 2 --area-mm2 1", "leave out --d0"),
     ("yield --observed-yield 80 --alpha 2 --area-mm2 1", "80"),
     ("yield --d0 0.1 --alpha 2 --area-mm2 1 --png y.gif", ".png or .svg"),
-    ("yield --d0 0.1 --alpha 2 --area-mm2 1 --png no/y.png", "cannot be written"),
     ("yield --node 9 --alpha 2 --area-mm2 1", "no process node named '9'"),
     ("critical-area --area-mm2 1 --width-um 1", "--x0-um"), ("critical-area missing.toml", "no file"),
     (LAYER.replace("--width-um 0.1", "--width-um 0"), "width"), (LAYER.replace("100 ", "1 ", 1), "more than the die's"),
@@ -160,7 +190,16 @@ def test_what_looks_like_another_unit_is_answered_with_a_warning(text, says):
     ("chiplets --node 7 --alpha 2 --area-mm2 100 --final-test-usd inf", "inf"),
     ("starts --demand 5 --d0 1e6 --model poisson --area-mm2 100", "no die is good"),
     ("starts --demand 5 --d0 0.1 --alpha 2 --area-mm2 100 --line-yield 1e-308", "line yield"),
-    ("maturity lots.csv --area-mm2 5e-324", "area"),
+    ("maturity lots.csv --area-mm2 5e-324", "area"), ("maturity lots.csv --area-mm2 100 --seed -1", "--seed -1"),
+    ("maturity . --area-mm2 100", "cannot be read: Is a directory"), ("critical-area .", "cannot be read"),
+    ("starts --demand . --area-mm2 100 --d0 0.1 --alpha 2", "cannot be read"),
+    ("starts --demand 1e18 --area-mm2 100 --d0 0.1 --alpha 2", "0 up to 1e+15"),
+    ("chiplets --node 7 --alpha 2 --area-mm2 100 --link-share 2", "share of links"),
+    ("chiplets --node 7 --alpha 2 --area-mm2 100 --packages fan-out-dies-first --bond-yield 0.9", "no die is bonded"),
+    ("die-cost --node 7 --alpha 2 --area-mm2 100 --diameter-mm 200", "a wafer of 300 mm"),
+    ("die-cost --node 7 --alpha 2 --area-mm2 100 --volume 9", "--design-usd"),
+    ("yield --models poisson,murphy --d0 0.1 --alpha 2 --area-mm2 1", "not among --models"),
+    ("yield --models murphy --model poisson --d0 0.1 --area-mm2 1", "leave out one of them"),
     ("maturity gone.csv --area-mm2 100", "no file"), ("maturity lots.csv --area-mm2 0", "above 0"),
     ("maturity lots.csv --area-mm2 100 --target -1", "target"),
 ])

@@ -18,7 +18,7 @@ MOST_D0 = 50.0          # per cm2: beyond it a die of 10 mm2 yields less than 1 
 LEAST_AREA = 1e-3       # mm2: a die of 30 um x 30 um
 
 
-def from_zero(name: str, value: Any, advice: str = "") -> np.ndarray:
+def from_zero(name: str, value: Any) -> np.ndarray:
     """The value as an array of finite numbers from 0 up.
 
     :raises UsageError: says which figure is wrong, and what is legal.
@@ -26,11 +26,11 @@ def from_zero(name: str, value: Any, advice: str = "") -> np.ndarray:
     found = _numbers(name, value)
     wrong = ~((found >= 0) & (found <= MOST))
     if wrong.any():
-        raise UsageError(f"{name} of {_first(found, wrong)} is impossible; give a number from 0 up{advice}")
+        raise UsageError(f"{name} of {_first(found, wrong)} is impossible; give a number from 0 up{_end(found)}")
     return found
 
 
-def above_zero(name: str, value: Any, advice: str = "") -> np.ndarray:
+def above_zero(name: str, value: Any) -> np.ndarray:
     """The value as an array of finite numbers above 0.
 
     :raises UsageError: says which figure is wrong, and what is legal.
@@ -38,7 +38,7 @@ def above_zero(name: str, value: Any, advice: str = "") -> np.ndarray:
     found = _numbers(name, value)
     wrong = ~((found >= LEAST) & (found <= MOST))
     if wrong.any():
-        raise UsageError(f"{name} of {_first(found, wrong)} is impossible; give a number above 0{advice}")
+        raise UsageError(f"{name} of {_first(found, wrong)} is impossible; give a number above 0{_end(found)}")
     return found
 
 
@@ -104,6 +104,10 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     if not found.size:
         raise UsageError(f"{name} has no values")
     return found
+
+
+def _end(values: np.ndarray) -> str:
+    return f" to {MOST:g}" if (values > MOST).any() else ""
 
 
 def _first(values: np.ndarray, wrong: np.ndarray) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,7 +52,8 @@ def split_cost(area_mm2: float, number: int, process: Process, kind: Package, kn
         raise UsageError(f"{number:g} dies are impossible; give a whole number from 1 up")
     area = float(above_zero("an area in mm2", area_mm2))
     each = area / number * (1 + (float(share("the share of links", link_share, zero=True)) if number > 1 else 0.0))
-    return system_cost([process.die(each, int(number))], kind, known, process.wafer, final_test_usd)
+    carriers = replace(process.wafer, diameter_mm=CHIPLET_ACTUARY.diameter_mm)       # which their prices are of
+    return system_cost([process.die(each, int(number))], kind, known, carriers, final_test_usd)
 
 
 def curve(areas_mm2: Iterable[float], number: int, process: Process, kind: Package, known: Known = ALL_KNOWN,

@@ -16,7 +16,6 @@ from archfab.silicon.yields.checks import above_zero
 from archfab.silicon.yields.lots import Lot
 
 MOST_ALPHA = 1000.0     # larger is a constant density
-DROP = 1.9207           # of the log-likelihood at the ends of a 95 % interval
 LogLikelihood = Callable[[float, float], float]
 
 
@@ -34,10 +33,10 @@ class LotDensity:
 
 
 def lot_density(lot: Lot, area_mm2: float) -> LotDensity:
-    """D0 and alpha of one lot. Where no row has a defect, or no die is good, the rows count as one, for then they tell
-    nothing of each other; `high` is inf where no die is good."""
+    """D0 and alpha of one lot. Where no row has a defect or no die is good, and where each row is one die that is good
+    or not, the rows count as one, for then they tell nothing of alpha; `high` is inf where no die is good."""
     area = float(above_zero("an area in mm2", area_mm2)) / 100
-    if not _events(lot) or _hopeless(lot):
+    if not _events(lot) or _hopeless(lot) or (lot.good is not None and max(lot.dies) == 1):
         lot = Lot(lot.name, lot.when, (sum(lot.dies),), lot.defects and (sum(lot.defects),),
                   lot.good and (sum(lot.good),))
     likelihood = of_defects(lot, area) if lot.defects is not None else of_good(lot, area)
@@ -45,8 +44,8 @@ def lot_density(lot: Lot, area_mm2: float) -> LotDensity:
     if len(lot.dies) == 1:
         return _of_one(lambda d0: likelihood(d0, np.inf), lot, area)
     alpha, d0 = _best_alpha(likelihood, start)
-    top = likelihood(d0, alpha)
-    low, high = (_end(lambda d: _profiled(likelihood, d), d0, top, sign) for sign in (-1, 1))
+    floor = likelihood(d0, alpha) - _drop(len(lot.dies))
+    low, high = (_end(lambda d: _profiled(likelihood, d), d0, floor, sign) for sign in (-1, 1))
 
     def along(shape: float) -> float:
         return likelihood(_best_d0(likelihood, shape, d0), shape)
@@ -54,12 +53,12 @@ def lot_density(lot: Lot, area_mm2: float) -> LotDensity:
     ends = []
     for sign in (-1, 1):
         anchor = min(alpha, MOST_ALPHA)
-        if sign > 0 and along(np.inf) > top - DROP:
+        if sign > 0 and along(np.inf) > floor:
             ends.append(np.inf)
-        elif sign < 0 and along(1e-3) > top - DROP:
+        elif sign < 0 and along(1e-3) > floor:
             ends.append(0.0)
         else:
-            ends.append(_end(along, anchor, top, sign))
+            ends.append(_end(along, anchor, floor, sign))
     return LotDensity(d0, low, high, alpha, ends[0], ends[1])
 
 
@@ -86,7 +85,8 @@ def of_good(lot: Lot, area_cm2: float) -> LogLikelihood:
     """The log-likelihood of D0 and alpha from good dies."""
     from scipy.special import gammainc, gammaln
     assert lot.good is not None
-    n, g = np.array(lot.dies, dtype=float), np.array(lot.good, dtype=float)
+    rows, times = np.unique(np.array([lot.dies, lot.good], dtype=float), axis=1, return_counts=True)    # alike: once
+    n, g = rows
     fixed = gammaln(n + 1) - gammaln(g + 1) - gammaln(n - g + 1)
     share = np.clip(g / n, 0.5 / n, 1 - 0.5 / n)
     width = float((np.sqrt((1 - share) / (share * n)) / -np.log(share)).min())
@@ -104,12 +104,12 @@ def of_good(lot: Lot, area_cm2: float) -> LogLikelihood:
         if mean <= 0:
             return 0.0 if all_good.all() else -np.inf
         if alpha > MOST_ALPHA:
-            return float((fixed - g * mean + np.where(n > g, (n - g) * np.log(-np.expm1(-mean)), 0.0)).sum())
+            return float(times @ (fixed - g * mean + np.where(n > g, (n - g) * np.log(-np.expm1(-mean)), 0.0)))
         law = np.exp(alpha * (np.log(alpha / mean) + t) - alpha / mean * x - gammaln(alpha)) * step
         law[0] /= 2
         rest = gammainc(alpha, alpha / mean * least) * np.exp(-peak) * all_good
         with np.errstate(divide="ignore"):
-            return float((np.log(table @ law + rest) + peak).sum())
+            return float(times @ (np.log(table @ law + rest) + peak))
 
     return at
 
@@ -173,14 +173,21 @@ def _profiled(likelihood: LogLikelihood, d0: float) -> float:
     return max(-float(found.fun), likelihood(d0, np.inf))
 
 
-def _end(profile: Callable[[float], float], best: float, top: float, sign: int) -> float:
-    """Where the profile has dropped by 1.92, below or above the best value."""
+def _drop(rows: int) -> float:
+    """Of the log-likelihood from its top to the ends of a 95 % interval: that of a normal mean whose variance is as
+    unknown, which is Student's interval; 1.92 for many rows."""
+    from scipy.stats import t
+    return float(rows / 2 * np.log1p(t.ppf(0.975, rows - 1) ** 2 / (rows - 1)))
+
+
+def _end(profile: Callable[[float], float], best: float, floor: float, sign: int) -> float:
+    """Where the profile falls to a floor, below or above the best value."""
     from scipy.optimize import brentq
     factor, last = 1.0, 0.0
     while factor < 60:
         step = last + 0.25 * factor
-        if profile(best * float(np.exp(sign * step))) < top - DROP:
+        if profile(best * float(np.exp(sign * step))) < floor:
             return float(np.exp(sign * brentq(
-                lambda s: profile(best * float(np.exp(sign * s))) - top + DROP, last, step, xtol=1e-4))) * best
+                lambda s: profile(best * float(np.exp(sign * s))) - floor, last, step, xtol=1e-4))) * best
         last, factor = step, factor * 1.5
     return 0.0 if sign < 0 else np.inf

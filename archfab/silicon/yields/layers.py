@@ -27,6 +27,8 @@ def read_layers(path: Path) -> tuple[float, Sizes, list[Layer]]:
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}; write one with area_mm2, x0_um and [[layer]] tables "
                          "(docs/yield.md shows one), or give --width-um and the others") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no TOML: {error}") from None
     _legal(f"{path}", data, TOP)

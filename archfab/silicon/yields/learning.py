@@ -4,7 +4,8 @@ A lot's density scatters around the curve f by the chance of its defects, by how
 of f that lots differ by beyond that: variance f/(n A) + (within + phi) f^2, or (e^(f A) - 1)/(n A^2) + (within + phi)
 f^2 where only good dies are known. `within` is 1/(alpha m) for m wafers of like size, with the alpha of all lots
 together. Curve and phi are found together by normal maximum likelihood with that variance (pseudo-likelihood: Carroll
-and Ruppert, JASA 1982); intervals are those of curves fitted again to lots drawn from the fit.
+and Ruppert, JASA 1982); intervals are those of curves fitted again to lots drawn from the fit, of each form as many as
+its Akaike weight says.
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ class Curve:
     log_likelihood: float
     aic: float
     points: Points
+
+    def support(self, best: Curve) -> float:
+        """Its Akaike weight, relative to that of the best curve (Burnham and Anderson, 2002)."""
+        return float(np.exp((best.aic - self.aic) / 2))
 
     def at(self, when: np.ndarray) -> np.ndarray:
         return value(self.name, np.log(list(self.parameters.values())), np.asarray(when, dtype=float), self.points)

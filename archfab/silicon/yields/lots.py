@@ -59,6 +59,8 @@ def read_lots(path: Path, sort: bool = False) -> Lots:
             names = [name.strip() for name in reader.fieldnames or ()]
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} is no CSV file: {error}") from None
     time, count = _columns(path, names)

@@ -14,11 +14,15 @@ from archfab.silicon.yields.learning import CURVES, Curve, Points, fit_curves, l
 from archfab.silicon.yields.lots import Lots
 
 EXCURSION = 3.0         # standard deviations of a lot from the curve
+UNTOLD_BY_DEFECTS = "alpha is not told by one row a lot: give a row for each wafer, or for each die"
+UNTOLD_BY_GOOD = ("passing and failing dies of one size do not tell D0 and alpha apart: D0 is that of independent "
+                  "defects (Poisson), and larger the more they cluster; give defects, or a row for each wafer")
 
 
 @dataclass(frozen=True)
 class Maturity:
-    """What lots tell: the densities, the best curve and the others, draws of the best, what is plain to say."""
+    """What lots tell: the densities, the best curve and the others, draws of all of them by how well the lots support
+    each, and how many standard deviations each lot is off the best."""
 
     lots: Lots
     densities: tuple[LotDensity, ...]
@@ -31,7 +35,7 @@ class Maturity:
         return self.curves[0]
 
     def band(self, when: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The 95 % band of the curve."""
+        """The 95 % band of the curve, whichever of them it is."""
         low, high = np.quantile([draw.at(when) for draw in self.draws], [0.025, 0.975], axis=0)
         return low, high
 
@@ -49,19 +53,32 @@ def maturity(lots: Lots, area_mm2: float, rng: np.random.Generator, draws: int =
                          "through it; leave it out, or give defects")
     points = Points(np.array([lot.when for lot in lots.lots]), np.array([float(sum(lot.dies)) for lot in lots.lots]),
                     np.array([each.d0_per_cm2 for each in densities]), area_mm2 / 100,
-                    lots.lots[0].defects is not None, _within(lots, densities))
+                    lots.lots[0].defects is not None, _within(lots, densities, area_mm2 / 100))
     curves = tuple(fit_curves(points))
     f = curves[0].at(points.when)
-    return Maturity(lots, densities, curves, tuple(redrawn(curves[0], rng, draws)),
+    drawn = [each for curve in curves for each in redrawn(curve, rng, round(draws * curve.support(curves[0])))]
+    return Maturity(lots, densities, curves, tuple(drawn),
                     (points.d0 - f) / np.sqrt(points.variance(f, curves[0].scatter)))
 
 
-def _within(lots: Lots, densities: Sequence[LotDensity]) -> np.ndarray:
-    """How much of D0 squared a lot's variance is because its rows differ: 1/alpha, averaged over lots by what they tell
-    of it, over the number of rows of like size."""
-    known = [(len(lot.dies) - 1, 1 / each.alpha) for lot, each in zip(lots.lots, densities, strict=True)
-             if each.alpha is not None]
-    spread = float(np.average([s for _, s in known], weights=[w for w, _ in known])) if known else 0.0
+def _within(lots: Lots, densities: Sequence[LotDensity], area_cm2: float) -> np.ndarray:
+    """How much of D0 squared a lot's variance is because its rows differ: 1/alpha of all lots together, by moments (the
+    likeliest alpha of a few rows is too large), over the number of rows of like size."""
+    beyond = squares = 0.0
+    for lot, told in zip(lots.lots, densities, strict=True):
+        n, rows = np.array(lot.dies, dtype=float), len(lot.dies)
+        if told.alpha is None:
+            continue
+        if lot.defects is not None:
+            density = np.array(lot.defects) / (n * area_cm2)
+            chance = density.mean() / (n * area_cm2)
+        else:
+            good = np.maximum(np.array(lot.good), 0.5) / n
+            density, chance = -np.log(good) / area_cm2, (1 / good - 1) / (n * area_cm2 ** 2)
+        variance = density.var(ddof=1)
+        beyond += (rows - 1) * (variance - chance.mean())
+        squares += (rows - 1) * (density.mean() ** 2 - variance / rows)
+    spread = max(0.0, beyond / squares) if squares > 0 else 0.0
     return np.array([spread * sum(n * n for n in lot.dies) / sum(lot.dies) ** 2 for lot in lots.lots])
 
 
@@ -88,7 +105,8 @@ def document(found: Maturity, target: float | None = None) -> dict[str, Any]:
 
 
 def _parameter(found: Maturity, name: str) -> dict[str, float]:
-    low, high = np.quantile([draw.parameters[name] for draw in found.draws], [0.025, 0.975])
+    low, high = np.quantile([draw.parameters[name] for draw in found.draws if draw.name == found.curve.name],
+                            [0.025, 0.975])
     return {"value": found.curve.parameters[name], "low": float(low), "high": float(high)}
 
 
@@ -115,8 +133,8 @@ def said(made: Mapping[str, Any], found: Maturity) -> list[str]:
                      "more): do not read far beyond the last lot")
     if made["excursions"]:
         lines.append(f"more than {EXCURSION:g} deviations off the curve: {', '.join(made['excursions'])}")
-    if all(len(lot.dies) == 1 for lot in found.lots.lots):
-        lines.append("alpha is not told by one row a lot: give a row for each wafer, or for each die")
+    if all(each.alpha is None for each in found.densities):
+        lines.append(UNTOLD_BY_DEFECTS if found.lots.lots[0].defects is not None else UNTOLD_BY_GOOD)
     if target := made.get("target"):
         lines.append(_of_target(target, best))
     return lines
@@ -129,8 +147,10 @@ def _of_target(target: Mapping[str, Any], best: Curve) -> str:
         why = f": the curve goes down to {floor:.3g}" if floor else ""
         share = 100 * (1 - target['never_share'])
         return f"{goal} is not reached by this curve{why}; {share:.0f} % of the curves drawn reach it"
+    if target["reached_at"] <= best.points.when[0]:
+        return f"{goal} is met from the first lot on"
     ends = f"{target['low'] or 'never'} to {target['high'] or 'never'}"
-    tail = f"; {100 * target['never_share']:.0f} % of the curves drawn never do" if target["never_share"] else ""
+    tail = f"; {100 * target['never_share']:.1f} % of the curves drawn never do" if target["never_share"] else ""
     return f"{goal} is reached {target['reached']} (95 %: {ends}){tail}"
 
 

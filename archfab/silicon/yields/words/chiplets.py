@@ -17,6 +17,8 @@ from archfab.silicon.yields.words.options import (
     defects_of,
     draw,
     price_of,
+    priced,
+    tell_sources,
     wafer_of,
     warn,
 )
@@ -55,10 +57,12 @@ def add(word: Word) -> None:
 
 def carry_out(asked: argparse.Namespace) -> Document:
     """Costs of each cut in each package, and the cross-overs."""
-    from archfab.silicon.yields.checks import above_zero, doubts
+    from archfab.silicon.yields.checks import above_zero, doubts, from_zero, share
     from archfab.silicon.yields.chiplets import Process, split_cost
     from archfab.silicon.yields.packages import Known
     above_zero("an area in mm2", asked.area_mm2)
+    share("the share of links", asked.link_share, zero=True)
+    from_zero("a price of a test in USD", asked.final_test_usd)
     defects = defects_of(asked)
     process = Process(price_of(asked, defects), defects.d0, defects.alpha, defects.model, defects.layers,
                       wafer_of(asked))
@@ -83,7 +87,7 @@ def carry_out(asked: argparse.Namespace) -> Document:
     best = min(rows, key=lambda row: row["total_usd"])
     return {"systems": rows, "cannot": cannot, "best": {"dies": best["dies"], "package": best["package"]},
             "area_mm2": asked.area_mm2, "link_share": asked.link_share, "kgd_test_usd": asked.kgd_test_usd,
-            "kgd_coverage": asked.kgd_coverage, "wafer_usd": process.wafer_usd, **defects.plain(),
+            "kgd_coverage": asked.kgd_coverage, **priced(asked, defects), **defects.plain(),
             "packages": {kind.name: asdict(kind) for kind in dict.fromkeys([whole, *kinds])},
             "warnings": [*defects.notes, *doubts(area_mm2=asked.area_mm2)]}
 
@@ -103,7 +107,12 @@ def _kind(name: str, bond_yield: float | None) -> Package:
     from archfab.silicon.yields.checks import share
     from archfab.silicon.yields.packages import package
     found = package(name.strip())
-    return found if bond_yield is None else replace(found, bond_yield=float(share("a bonding yield", bond_yield)))
+    if bond_yield is None:
+        return found
+    if found.dies_first:
+        raise UsageError(f"no die is bonded in '{found.name}', for its layers are made over the dies; leave out "
+                         "--bond-yield, or this package")
+    return replace(found, bond_yield=float(share("a bonding yield", bond_yield)))
 
 
 def _numbers(text: str) -> list[int]:
@@ -143,4 +152,5 @@ def shown(document: Document) -> None:
     for row in document["cannot"]:
         say(f"{row['dies']} in {row['package']} cannot be made: {row['because']}")
     say("packages and their yields: Chiplet Actuary (Feng and Ma, DAC 2022), unless an option says otherwise")
+    tell_sources(document)
     warn(document)

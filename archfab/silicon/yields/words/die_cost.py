@@ -18,6 +18,8 @@ from archfab.silicon.yields.words.options import (
     defects_of,
     draw,
     price_of,
+    priced,
+    tell_sources,
     wafer_of,
     warn,
 )
@@ -54,6 +56,8 @@ def carry_out(asked: argparse.Namespace) -> Document:
     from archfab.silicon.yields.checks import doubts as of_units
     from archfab.silicon.yields.dies import doubts
     area, width, height = area_of(asked)
+    if asked.volume is not None and not asked.design_usd:
+        raise UsageError("--volume is what a design is shared among; say --design-usd too, or leave it out")
     defects = defects_of(asked)
     wafer, price = wafer_of(asked), price_of(asked, defects)
 
@@ -74,8 +78,8 @@ def carry_out(asked: argparse.Namespace) -> Document:
     draw(asked.png, lambda: _figure(cost, defects, area))
     return {"cost_usd": found.total_usd, "low": ends[0], "high": ends[1],
             "parts": {name: float(value) for name, value in found.parts().items()},
-            "dies_per_wafer": float(found.dies_per_wafer), "yield": float(found.good_die_yield), "wafer_usd": price,
-            "area_mm2": area, "width_mm": width, "height_mm": height, **defects.plain(),
+            "dies_per_wafer": float(found.dies_per_wafer), "yield": float(found.good_die_yield),
+            **priced(asked, defects), "area_mm2": area, "width_mm": width, "height_mm": height, **defects.plain(),
             "diameter_mm": wafer.diameter_mm, "edge_mm": wafer.edge_mm, "scribe_mm": wafer.scribe_mm, "how": wafer.how,
             "warnings": [*defects.notes, *of_units(area_mm2=area), *doubts(wafer.diameter_mm)]}
 
@@ -102,6 +106,5 @@ def shown(document: Document) -> None:
         f"{document['wafer_usd']:,.0f} USD, {100 * document['yield']:.2f} % of them good")
     show_table(["part", "USD", "%"], [[PARTS[name], f"{value:.2f}", f"{100 * value / document['cost_usd']:.1f}"]
                                       for name, value in document["parts"].items() if value])
-    if document["source"]:
-        say(f"prices and defects of {document['source']}")
+    tell_sources(document)
     warn(document)

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from archfab.core import UsageError
 from archfab.silicon.words import Document, Word
-from archfab.silicon.yields.words.options import add_png, draw, warn
+from archfab.silicon.yields.words.options import add_png, draw, warn, write
 
 
 def add(word: Word) -> None:
@@ -34,11 +35,13 @@ def carry_out(asked: argparse.Namespace) -> Document:
     above_zero("an area in mm2", asked.area_mm2)
     if asked.target is not None:
         above_zero("a target in defects per cm2", asked.target)
+    if asked.seed < 0:
+        raise UsageError(f"--seed {asked.seed} cannot be; legal: 0 and up")
     found = maturity(read_lots(asked.file, asked.sort), asked.area_mm2, np.random.default_rng(asked.seed))
     made = document(found, asked.target)
     draw(asked.png, lambda: _figure(found, asked.target))
     if asked.csv:
-        asked.csv.write_bytes(_table(made["lots"]))
+        write(asked.csv, _table(made["lots"]))
     densest = max(each.d0_per_cm2 for each in found.densities)
     return {**made, "area_mm2": asked.area_mm2, "warnings": doubts(densest, asked.area_mm2)}
 

@@ -7,7 +7,17 @@ from typing import Any
 
 from archfab.core import UsageError
 from archfab.silicon.words import Document, Word
-from archfab.silicon.yields.words.options import Defects, add_density, add_die, add_png, area_of, defects_of, draw, warn
+from archfab.silicon.yields.words.options import (
+    Defects,
+    add_density,
+    add_die,
+    add_png,
+    area_of,
+    defects_of,
+    draw,
+    tell_sources,
+    warn,
+)
 
 SHAPES = (0.5, 1.0, 2.0, 3.0)       # of negative binomials in a table of all models, where no alpha is given
 
@@ -65,6 +75,11 @@ def _chosen(asked: argparse.Namespace) -> list[Defects]:
     names = list(MODELS) if asked.models == "all" else [name.strip() for name in asked.models.split(",")]
     if asked.models == "all" and asked.layers is None:
         names.remove("bose-einstein")
+    if asked.model != "negative-binomial":
+        raise UsageError("--model is for one model and --models for several; leave out one of them")
+    for name, value, owner in (("alpha", asked.alpha, "negative-binomial"), ("layers", asked.layers, "bose-einstein")):
+        if value is not None and owner not in names:
+            raise UsageError(f"--{name} is of the model '{owner}', which is not among --models {asked.models}")
     found = []
     for name in names:
         shapes = ([asked.alpha] if asked.alpha is not None else SHAPES) if name == "negative-binomial" else [None]
@@ -120,4 +135,5 @@ def shown(document: Document) -> None:
                    f"D0 {document['models'][0]['d0_per_cm2']:.4g} per cm2, {document['area_mm2']:.6g} mm2")
         for sentence in document["skipped"]:
             say(f"left out: {sentence}")
+    tell_sources(document["models"][0] if "models" in document else document)
     warn(document)

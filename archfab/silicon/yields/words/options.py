@@ -83,6 +83,7 @@ class Defects:
     layers: float | None
     source: str = ""
     wafer_usd: float | None = None
+    wafer_source: str = ""
     notes: tuple[str, ...] = field(default=())
 
     def plain(self) -> dict[str, Any]:
@@ -116,14 +117,14 @@ def defects_of(asked: argparse.Namespace) -> Defects:
         if value is not None and asked.model != owner:
             raise UsageError(f"--{name} is of the model '{owner}', not of '{asked.model}'; leave it out, or choose "
                              f"--model {owner}")
-    d0, source, price, ends = asked.d0, "", None, asked.d0_interval
+    d0, source, price, wafer_source, ends = asked.d0, "", None, "", asked.d0_interval
     if getattr(asked, "node", None) is not None:
         from archfab.silicon.nodes import interval as factors
-        from archfab.silicon.nodes import node
+        from archfab.silicon.nodes import node, table
         found = node(asked.node)
-        price, source = found.wafer_usd, f"{found.name} nm: archfab's table of nodes"
+        price, wafer_source = found.wafer_usd, f"{found.name} nm: {table()['wafer_usd']['source']}"
         if d0 is None:
-            d0 = found.d0_per_cm2
+            d0, source = found.d0_per_cm2, f"{found.name} nm: {table()['d0_per_cm2']['source']}"
             ends = ends or [d0 * factor for factor in factors("d0_per_cm2")]
     if d0 is None:
         raise UsageError("no defect density is given; say --d0 in defects per cm2"
@@ -132,7 +133,7 @@ def defects_of(asked: argparse.Namespace) -> Defects:
     if ends:
         from_zero("the interval of the defect density per cm2", ends)
     return Defects(d0, interval("a defect density per cm2", d0, ends), asked.model, alpha, layers, source, price,
-                   tuple(doubts(d0, alpha=alpha)))
+                   wafer_source, tuple(doubts(d0, alpha=alpha)))
 
 
 def area_of(asked: argparse.Namespace) -> tuple[float, float, float]:
@@ -150,7 +151,24 @@ def price_of(asked: argparse.Namespace, defects: Defects) -> float:
     price = defects.wafer_usd if asked.wafer_usd is None else asked.wafer_usd
     if price is None:
         raise UsageError("no price of a wafer is given; say --wafer-usd, or --node for a published one")
+    if asked.wafer_usd is None and (asked.diameter_mm or 300) != 300:
+        raise UsageError(f"the price of a node is that of a wafer of 300 mm, not of {asked.diameter_mm:g} mm; say "
+                         "--wafer-usd")
     return float(price)
+
+
+def priced(asked: argparse.Namespace, defects: Defects) -> dict[str, Any]:
+    """The wafer's price for the answer, and where it comes from if it was not given."""
+    return {"wafer_usd": price_of(asked, defects),
+            "wafer_source": None if asked.wafer_usd is not None else defects.wafer_source}
+
+
+def tell_sources(document: Mapping[str, Any]) -> None:
+    """Where the price and the density come from that were not given."""
+    from archfab.terminal import say
+    for name, key in (("the wafer's price", "wafer_source"), ("D0", "source")):
+        if document.get(key):
+            say(f"{name}: {document[key]}")
 
 
 def draw(path: Path | None, figure: Any) -> None:
@@ -164,8 +182,16 @@ def draw(path: Path | None, figure: Any) -> None:
         raise UsageError(f"a picture is a .png or .svg file, not {path}")
     from archfab.drawing import png, svg
     made: Figure = figure()
+    write(path, png(made) if path.suffix == ".png" else svg(made).encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a file.
+
+    :raises UsageError: it cannot be written.
+    """
     try:
-        path.write_bytes(png(made) if path.suffix == ".png" else svg(made).encode())
+        path.write_bytes(content)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from archfab.core import UsageError
 from archfab.silicon.words import Document, Word
 from archfab.silicon.yields.words.options import (
-    Defects,
     add_density,
     add_die,
     add_how,
@@ -22,6 +21,7 @@ from archfab.silicon.yields.words.options import (
     area_of,
     defects_of,
     draw,
+    tell_sources,
     wafer_of,
     warn,
 )
@@ -60,7 +60,7 @@ def carry_out(asked: argparse.Namespace) -> Document:
     """Starts by period, and what is at stake."""
     from archfab.silicon.yields.checks import doubts as of_units
     from archfab.silicon.yields.dies import dies_per_wafer, doubts
-    from archfab.silicon.yields.starts import Product, at_stake, plan_starts
+    from archfab.silicon.yields.starts import Product, plan_starts
     area, width, height = area_of(asked)
     wafer = wafer_of(asked)
     months = _demand(asked.demand)
@@ -79,36 +79,43 @@ def carry_out(asked: argparse.Namespace) -> Document:
     rows = [asdict(start) for start in plan_starts(months, here, asked.lead, asked.confidence)]
     wafers = sum(row["wafers"] for row in rows)
     ends: list[Any] = [None, None]
-    if defects.ends and not any(month.d0_per_cm2 is not None for month in months):
+    varies = any(month.d0_per_cm2 is not None for month in months)
+    if defects.ends and not varies:
         ends = [sum(start.wafers for start in plan_starts(months, product(d0), asked.lead, asked.confidence))
                 for d0 in defects.ends]
+    stake = None if asked.unit_usd is None else _stake(rows, product, asked, None if varies else defects.ends)
     draw(asked.png, lambda: _figure(rows))
     units = sum(month.units for month in months)
+    same = None if varies else here             # figures that periods have for themselves where they differ
     return {"wafers": wafers, "low": ends[0], "high": ends[1], "units": units, "confidence": asked.confidence,
-            "periods": rows, "lead": asked.lead, "units_per_start": here.units_per_start(), "dies_per_wafer": dies,
-            "yield": here.good(), "line_yield": asked.line_yield, "final_yield": asked.final_yield, "area_mm2": area,
-            **defects.plain(),
-            "stake": None if asked.unit_usd is None else _stake(asdict(at_stake(
-                wafers, here, asked.unit_usd, asked.d0_step)), defects, wafers, here, asked.unit_usd),
-            "warnings": [*defects.notes, *of_units(area_mm2=area), *doubts(wafer.diameter_mm)]}
+            "periods": rows, "lead": asked.lead, "units_per_start": same and same.units_per_start(),
+            "dies_per_wafer": dies, "yield": same and same.good(), "line_yield": asked.line_yield,
+            "final_yield": asked.final_yield, "area_mm2": area, **defects.plain(),
+            **({"d0_per_cm2": None, "d0_low": None, "d0_high": None, "source": None} if varies else {}), "stake": stake,
+            "warnings": list(dict.fromkeys([*defects.notes, *of_units([row["d0_per_cm2"] for row in rows], area),
+                                            *doubts(wafer.diameter_mm)]))}
 
 
-def _stake(found: dict[str, Any], defects: Defects, wafers: int, product: Product, unit_usd: float) -> dict[str, Any]:
-    each = wafers * product.dies_per_wafer * product.line_yield * product.final_yield * unit_usd
-    ends: list[float | None] = [each * product.good(d0_per_cm2=d0) for d0 in reversed(defects.ends or ())]
-    ends = ends or [None, None]
-    return {**found, "revenue_low_usd": ends[0], "revenue_high_usd": ends[1]}
+def _stake(rows: Sequence[Mapping[str, Any]], product: Callable[[float], Product], asked: argparse.Namespace,
+           ends: tuple[float, float] | None) -> dict[str, Any]:
+    """Money over all periods, each with its own density; the revenue at the ends of D0 where it is the same in all."""
+    from archfab.silicon.yields.starts import at_stake
+    each = [asdict(at_stake(row["wafers"], product(row["d0_per_cm2"]), asked.unit_usd, asked.d0_step)) for row in rows]
+    steps = {stake.pop("step_per_cm2") for stake in each}
+    low, high = [sum(at_stake(row["wafers"], product(d0), asked.unit_usd, 0).revenue_usd for row in rows)
+                 for d0 in reversed(ends)] if ends else (None, None)
+    return {**{key: sum(stake[key] for stake in each) for key in each[0]},
+            "step_per_cm2": steps.pop() if len(steps) == 1 else None, "revenue_low_usd": low, "revenue_high_usd": high}
 
 
 def _demand(text: str) -> list[Month]:
+    from archfab.silicon.yields.checks import from_zero
     from archfab.silicon.yields.starts import Month
     try:
         units = float(text)
     except ValueError:
         return _periods(Path(text))
-    if not math.isfinite(units) or units < 0:
-        raise UsageError(f"a demand of {text} is impossible; give a number from 0 up")
-    return [Month("demand", units)]
+    return [Month("demand", float(from_zero("a demand", units)))]
 
 
 def _periods(path: Path) -> list[Month]:
@@ -119,6 +126,8 @@ def _periods(path: Path) -> list[Month]:
             rows, names = list(reader), [name.strip() for name in reader.fieldnames or ()]
     except FileNotFoundError:
         raise UsageError(f"the demand '{path}' is neither a number nor a file") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} is no CSV file: {error}") from None
     if not {"period", "units"} <= set(names) or not rows:
@@ -166,6 +175,8 @@ def shown(document: Document) -> None:
             f" ({stake['revenue_low_usd']:,.0f} to {stake['revenue_high_usd']:,.0f} over the interval of D0)")
         say(f"these wafers bring {stake['revenue_usd']:,.0f} USD{ends}; the bad dies would have brought "
             f"{stake['lost_usd']:,.0f}")
-        say(f"one point of yield is {stake['per_point_usd']:,.0f} USD; D0 lower by {stake['step_per_cm2']:g} per cm2 "
-            f"is {stake['per_step_usd']:,.0f} USD")
+        step = "a tenth" if stake["step_per_cm2"] is None else f"{stake['step_per_cm2']:g} per cm2"
+        say(f"one point of yield is {stake['per_point_usd']:,.0f} USD; D0 lower by {step} is "
+            f"{stake['per_step_usd']:,.0f} USD")
+    tell_sources(document)
     warn(document)

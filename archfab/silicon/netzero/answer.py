@@ -66,6 +66,8 @@ def answer(path: str | Path, confidence: float | None = None, naive: bool = Fals
         raise UsageError(f"--year is {year}; the plan has the years {plan.first_year} to {plan.last_year}")
     if not 100 <= draws <= 100_000:
         raise UsageError(f"--draws is {draws}; between 100 and 100,000 baselines can be drawn")
+    if seed < 0:
+        raise UsageError(f"--seed is {seed}; a seed is 0 or more")
     if seconds is not None and not seconds > 0:
         raise UsageError(f"--seconds is {seconds:g}; give a time above 0")
     account = account or ("location" if plan.scope2 == "location" else "market")

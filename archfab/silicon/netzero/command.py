@@ -30,7 +30,7 @@ def add(word: Word) -> None:
     one.add_argument("--out", metavar="DIR", help="all of it: pathway.png, curve.png, ledger.csv, measures.csv, "
                                                   "plan.json")
     one.add_argument("--draws", type=int, default=4000, help="baselines drawn at random for the probabilities (4000)")
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--seed", type=int, default=0, help="of the draws (0)")
     one.add_argument("--seconds", type=float, help="the most that the solver may take for one pathway with whole "
                                                    "numbers")
 

@@ -28,9 +28,10 @@ class Draws:
 
 
 def draw(plan: Plan, seed: int = 0, number: int = DRAWS) -> Draws:
-    """Baselines as they may be. A base year's figure is lognormal around the one given: its 97.5 % point lies
-    `uncertainty` above it. Growth is normal on either side of the one given, out to growth_low and growth_high (95
-    %). Sources err together by `correlation` (one common normal factor), base years and growths apart."""
+    """Baselines as they may be. A base year's figure is lognormal, the one given its mean and `uncertainty` 1.96 of its
+    standard deviations, as in an inventory (IPCC Guidelines: half of a 95 % interval). Growth is normal on either side
+    of the one given, out to growth_low and growth_high (95 %). Sources err together by `correlation` (one common
+    normal factor), base years and growths apart."""
     rng = np.random.default_rng(seed)
     count = len(plan.sources)
 
@@ -38,8 +39,8 @@ def draw(plan: Plan, seed: int = 0, number: int = DRAWS) -> Draws:
         common, own = rng.standard_normal((number, 1)), rng.standard_normal((number, count))
         return math.sqrt(plan.correlation) * common + math.sqrt(1 - plan.correlation) * own
 
-    spread = np.array([math.log1p(each.uncertainty) / 1.96 for each in plan.sources])
-    factor = np.exp(normal() * spread)
+    spread = np.sqrt(np.log1p([(each.uncertainty / 1.96) ** 2 for each in plan.sources]))
+    factor = np.exp(normal() * spread - spread ** 2 / 2)
     z = normal()
     growth = np.array([each.growth for each in plan.sources])
     above = np.array([each.growth_high for each in plan.sources]) - growth
@@ -57,10 +58,9 @@ def emitted(pathway: Pathway, draws: Draws, account: str) -> np.ndarray:
     that were drawn: draws by sources by years."""
     plan, planned = pathway.plan, pathway.baseline[account]
     tonnes = np.zeros_like(planned)
-    for measure, amounts in zip(plan.measures, pathway.taken, strict=True):
-        if account == "market" or not measure.certificates:
-            for name, amount in amounts.items():
-                tonnes[next(i for i, each in enumerate(plan.sources) if each.name == name)] += amount
+    for amounts in pathway.taken[account]:
+        for name, amount in amounts.items():
+            tonnes[next(i for i, each in enumerate(plan.sources) if each.name == name)] += amount
     kept = np.divide(pathway.emitted[account] + tonnes, planned, out=np.zeros_like(planned), where=planned > 0)
     return np.maximum(0.0, draws.baseline[account] * kept - tonnes)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from archfab.core import UsageError, unknown
+from archfab.silicon.netzero.baseline import with_inventory
 from archfab.silicon.netzero.fields import Table, checked, unique
 from archfab.silicon.netzero.interactions import check_interactions
 from archfab.silicon.netzero.plan import (
@@ -39,22 +40,23 @@ def read_plan(path: str | Path) -> Plan:
                          ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} cannot be read as a plan: {error}") from None
-    return plan_of(data, path.stem)
+    return plan_of(data, path.stem, path.parent)
 
 
-def plan_of(data: Mapping[str, Any], name: str = "plan") -> Plan:
-    """The plan in plain data, as a TOML file holds it.
+def plan_of(data: Mapping[str, Any], name: str = "plan", folder: Path = Path()) -> Plan:
+    """The plan in plain data, as a TOML file in a folder holds it.
 
     :raises UsageError: says what is wrong, what is legal and what to do.
     """
-    table = Table("the plan", data)
+    table = Table("the plan", with_inventory(data, folder))
     base = table.year("base_year")
     first = table.year("first_year", base + 1, base, 2200, ": it is not before the base year")
     last = table.year("last_year", None, first, first + 100, ": it is not before the plan's first year, nor a "
                                                              "century after")
     sources = tuple(source(each) for each in rows(table, "sources"))
     if not sources:
-        raise UsageError("the plan has no [[sources]]; a base year's inventory is where a plan begins")
+        raise UsageError("the plan has no [[sources]]; a base year's inventory is where a plan begins: list them, or "
+                         'write inventory = "FILE.json", what `archfab silicon inventory` printed with --json')
     if not any(each.t or each.market_t for each in sources):
         raise UsageError("all [[sources]] emit 0 t; there is nothing to cut")
     measures = tuple(measure(each, sources, first, last) for each in rows(table, "measures"))

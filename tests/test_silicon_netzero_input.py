@@ -222,14 +222,14 @@ def test_inventories_that_do_not_fit_are_refused(tmp_path, document, more, words
         assert word in str(caught.value), str(caught.value)
 
 
-def test_what_the_word_inventory_prints_is_read(tmp_path, capsys):
+def test_what_the_word_inventory_prints_is_read(tmp_path, capfd):
     pytest.importorskip("archfab.silicon.carbon.inventory", reason="the word inventory is not there")
     (tmp_path / "fab.toml").write_text(
         'organisation = "Fab"\nyear = 2023\n[[activity]]\nname = "gas"\nscope = 1\n'
         'amount = 100\nunit = "kg"\ngas = "NF3"\namount_uncertainty_percent = 30\n'
         '[[energy]]\nname = "fab"\namount = 60\nunit = "GWh"\nplace = "TWN"\nresidual_g_kwh = 700\n')
     assert main(["silicon", "inventory", str(tmp_path / "fab.toml"), "--json"]) == 0
-    printed = capsys.readouterr().out
+    printed = capfd.readouterr().out
     made = from_inventory(tmp_path, printed)
     sums = json.loads(printed)
     for account in ("location", "market"):

@@ -50,8 +50,15 @@ def carry_out(asked: argparse.Namespace) -> Document:
     if not asked.plan:
         raise UsageError("which plan? archfab silicon plan PLAN.toml; --template writes one to start from")
     from archfab.silicon.netzero.answer import answer
+    from archfab.terminal import Line
+    line = Line()
+
+    def tell(text: str) -> None:
+        if line.live or line.due():
+            line.write(text)
     found = answer(asked.plan, asked.confidence, asked.greedy, asked.year, asked.account, asked.draws, asked.seed,
-                   asked.seconds)
+                   asked.seconds, tell)
+    line.end()
     return found.written(pictures(asked))
 
 

@@ -4,7 +4,7 @@ holds."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,12 @@ from archfab.silicon.netzero.plan import ACCOUNTS, Plan
 DRAWS = 4000
 ROUNDS = 10
 CLOSE = 0.015       # so much more than was asked for is near enough
+
+Tell = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,8 @@ class Robust:
     reached: float
 
 
-def robust(plan: Plan, confidence: float, seed: int = 0, number: int = DRAWS, seconds: float | None = None) -> Robust:
+def robust(plan: Plan, confidence: float, seed: int = 0, number: int = DRAWS, seconds: float | None = None,
+           tell: Tell = silent) -> Robust:
     """A pathway that meets all milestones together in at least this share of the baselines drawn.
 
     Caps are tightened by what the quantile of emissions over allowance is above the middle, the cheapest pathway is
@@ -150,7 +157,9 @@ def robust(plan: Plan, confidence: float, seed: int = 0, number: int = DRAWS, se
     level, reached = 1.0 - (1.0 - aim) / 2.0, 0.0
     caps_t: dict[tuple[str, int | None, str], float] = {}
     best: Pathway | None = None
-    for _ in range(ROUNDS):
+    for n in range(ROUNDS):
+        tell(f"tightening until {aim:.1%} of the baselines keep it: {reached:.1%} so far, round {n + 1} of at most "
+             f"{ROUNDS}")
         pathway = cheapest(plan, seconds, caps_t=caps_t)
         if pathway is None:
             break

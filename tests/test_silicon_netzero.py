@@ -433,3 +433,50 @@ def test_a_bar_costs_the_annuity_of_what_was_paid_for_what_stands():
     (bar,) = cost_curve(cheapest(made), 2030, "market")
     paid = sum(0.25 * 1e5 * 0.9 ** year for year in range(4))        # a quarter in each of 2025 to 2028
     assert bar.cost_per_t == pytest.approx((annuity(paid, 0.05, 20) + 500) / 900)
+
+
+def test_capital_is_paid_at_the_price_of_the_year_in_which_it_is_paid():
+    made = plan(measures=[{"name": "m", "acts_on": {"heat": 0.9}, "capital": 1e5, "lead": 2, "cost_change": -0.1,
+                           "whole": True}], scope2="location",
+                milestones=[{"name": "m", "year": 2028, "cut": 0.5, "scopes": [1], "keep": False}])
+    found = cheapest(made)                          # 2028 is the fourth year: decided in the second
+    assert found.capital["m"] == pytest.approx([0, 1e5 * 0.9 * 1.02 ** 4, 0, 0])
+    assert found.cost == pytest.approx(1e5 * 0.9 * 1.02 ** 4 / 1.05)
+
+
+def test_doing_nothing_grows_and_gets_cleaner_each_year():
+    found = cheapest(plan(measures=PARTIAL, milestones=HALF))
+    assert found.baseline["market"][1] == pytest.approx([1500 * (1.03 * 0.98) ** n for n in (1, 2, 3, 4)])
+    assert found.baseline["location"][0] == pytest.approx([1000 * 1.02 ** n for n in (1, 2, 3, 4)])
+
+
+def test_net_zero_that_is_lost_again_is_none():
+    made = plan_of({**DEEP, "measures": [ALL], "removals": [DAC], "net_zero": {"year": 2028}})
+    found = cheapest(made)
+    rise = np.array([0, 0, 0, 0, 0, 80.0])
+    later = replace(found, emitted={account: each + rise for account, each in found.emitted.items()})
+    assert claim(found)["net_zero"] and not claim(later)["net_zero"]
+    assert claim(later)["accounts"]["market"]["residual_t"] == pytest.approx(found.total("market")[-1] + 80)
+
+
+def test_savings_by_tonnes_end_where_there_are_no_tonnes():
+    for location, market in ((100, 1000), (1000, 100)):
+        found = cheapest(plan_of({"base_year": 2024, "last_year": 2025,
+                                  "milestones": [{"name": "m", "year": 2025, "cut": 0}],
+                                  "sources": [{"name": "p", "scope": 2, "t": location, "market_t": market}],
+                                  "measures": [{"name": "m", "acts_on": ["p"], "potential_t": 5000, "running": -10}]}))
+        assert found.deployed["m"][0] == pytest.approx(0.2) and found.cost == pytest.approx(-2)
+
+
+def test_a_bar_costs_only_what_still_stands():
+    made = plan_of({"base_year": 2024, "last_year": 2030, "sources": [{"name": "s", "scope": 1, "t": 1000}],
+                    "measures": [{"name": "m", "acts_on": {"s": 0.9}, "capital": 9e3, "lifetime": 2}],
+                    "milestones": [{"name": "m", "year": 2025, "cut": 0.9}]})
+    assert cost_curve(cheapest(made), 2030, "market")[0].cost_per_t == pytest.approx(9e3 / 2 / 900)
+
+
+def test_offsets_are_told_in_their_years_only():
+    rows = ledger(cheapest(plan(measures=PARTIAL, milestones=HALF, offsets=[
+        {"name": "trees", "t": 7, "cost_per_t": 3, "from": 2026, "to": 2027}])))
+    assert [row["offsets_not_counted_t"] for row in rows] == [0, 7, 7, 0]
+    assert [row["offsets_cost_not_counted"] for row in rows] == [0, 21, 21, 0]

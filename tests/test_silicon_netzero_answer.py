@@ -64,6 +64,19 @@ def test_draws_have_the_intervals_that_were_given():
     assert (draw(made, seed=3).base["market"] != draw(made, seed=4).base["market"]).any()
 
 
+def test_sources_err_together_by_the_correlation_and_no_more():
+    made = plan_of({**ONE, "correlation": 0.36, "sources": [
+        {"name": name, "scope": 1, "t": 1000, "uncertainty": 0.2, "growth_low": -0.02, "growth_high": 0.02}
+        for name in ("s", "other")]})
+    draws = draw(made, number=40_000)
+    base = np.log(draws.base["location"])
+    grown = draws.baseline["location"][:, :, 0] / draws.base["location"]
+    assert np.corrcoef(base.T)[0, 1] == pytest.approx(0.36, abs=0.02)
+    assert np.corrcoef(grown.T)[0, 1] == pytest.approx(0.36, abs=0.02)
+    assert abs(np.corrcoef(base[:, 0], grown[:, 0])[0, 1]) < 0.02
+    assert base.std(axis=0) == pytest.approx(math.sqrt(math.log(1 + (0.2 / 1.96) ** 2)), rel=0.02)
+
+
 def test_a_plan_with_confidence_holds_and_costs_what_the_quantile_asks_for():
     made = one(growth=0.03, growth_low=0.01, growth_high=0.05)
     found = robust(made, 0.9)

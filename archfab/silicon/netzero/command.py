@@ -51,7 +51,7 @@ def carry_out(asked: argparse.Namespace) -> Document:
         raise UsageError("which plan? archfab silicon plan PLAN.toml; --template writes one to start from")
     from archfab.silicon.netzero.answer import answer
     from archfab.terminal import Line
-    line = Line()
+    files, line = pictures(asked), Line()
 
     def tell(text: str) -> None:
         if line.live or line.due():
@@ -59,11 +59,11 @@ def carry_out(asked: argparse.Namespace) -> Document:
     found = answer(asked.plan, asked.confidence, asked.greedy, asked.year, asked.account, asked.draws, asked.seed,
                    asked.seconds, tell)
     line.end()
-    return found.written(pictures(asked))
+    return found.written(files)
 
 
 def pictures(asked: argparse.Namespace) -> dict[str, Path]:
-    """Which files are to be written, by what they hold."""
+    """Which files are to be written, by what they hold; what cannot be is refused before anything is solved."""
     files: dict[str, Path] = {}
     if asked.out:
         folder = Path(asked.out)
@@ -77,6 +77,10 @@ def pictures(asked: argparse.Namespace) -> dict[str, Path]:
     extra: dict[str, Any] = {"pathway.png": asked.png, "curve.png": asked.curve, "ledger.csv": asked.csv}
     for name, path in extra.items():
         if path:
+            if name.endswith(".png") and Path(path).suffix not in (".png", ".svg"):
+                raise UsageError(f"a picture ends in .png or .svg, not '{Path(path).name}'")
+            if not Path(path).parent.is_dir():
+                raise UsageError(f"{path} cannot be written: there is no folder {Path(path).parent}")
             files[name if name not in files else f"{name}:2"] = Path(path)
     return files
 

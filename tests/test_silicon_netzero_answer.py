@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import lognorm, norm
 
 from archfab.cli import main
 from archfab.silicon.netzero.answer import answer
@@ -52,12 +52,29 @@ def test_an_error_of_the_inventory_leaves_a_cut_alone_and_moves_a_target_in_tonn
 def test_draws_have_the_intervals_that_were_given():
     made = one(uncertainty=0.2, growth=0.02, growth_low=0.0, growth_high=0.05)
     draws = draw(made, number=40_000)
-    low, high = np.quantile(draws.base["location"], [0.025, 0.975])
-    assert (low, high) == (pytest.approx(1000 / 1.2, rel=0.01), pytest.approx(1200, rel=0.01))
+    # an independent lognormal of this mean and deviation
+    sigma = math.sqrt(math.log(1 + (0.2 / 1.96) ** 2))
+    wanted = lognorm(sigma, scale=1000 * math.exp(-sigma ** 2 / 2))
+    assert wanted.mean() == pytest.approx(1000) and wanted.std() == pytest.approx(200 / 1.96)
+    assert np.quantile(draws.base["location"], [0.025, 0.975]) == pytest.approx(wanted.ppf([0.025, 0.975]), rel=0.01)
+    assert draws.base["location"].mean() == pytest.approx(1000, rel=2e-3)
     growth = draws.baseline["location"][:, 0, 0] / draws.base["location"][:, 0] - 1
     assert np.quantile(growth, [0.025, 0.5, 0.975]) == pytest.approx([0.0, 0.02, 0.05], abs=0.0015)
     assert (draw(made, seed=3).base["market"] == draw(made, seed=3).base["market"]).all()
     assert (draw(made, seed=3).base["market"] != draw(made, seed=4).base["market"]).any()
+
+
+def test_sources_err_together_by_the_correlation_and_no_more():
+    made = plan_of({**ONE, "correlation": 0.36, "sources": [
+        {"name": name, "scope": 1, "t": 1000, "uncertainty": 0.2, "growth_low": -0.02, "growth_high": 0.02}
+        for name in ("s", "other")]})
+    draws = draw(made, number=40_000)
+    base = np.log(draws.base["location"])
+    grown = draws.baseline["location"][:, :, 0] / draws.base["location"]
+    assert np.corrcoef(base.T)[0, 1] == pytest.approx(0.36, abs=0.02)
+    assert np.corrcoef(grown.T)[0, 1] == pytest.approx(0.36, abs=0.02)
+    assert abs(np.corrcoef(base[:, 0], grown[:, 0])[0, 1]) < 0.02
+    assert base.std(axis=0) == pytest.approx(math.sqrt(math.log(1 + (0.2 / 1.96) ** 2)), rel=0.02)
 
 
 def test_a_plan_with_confidence_holds_and_costs_what_the_quantile_asks_for():

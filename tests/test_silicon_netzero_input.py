@@ -1,15 +1,21 @@
 """A plan file that is wrong is refused with what is wrong, what is legal and what to do."""
 
 import copy
+import json
+import re
+import tomllib
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archfab.cli import main
 from archfab.core import UsageError
 from archfab.silicon.netzero.pathway import cheapest
 from archfab.silicon.netzero.reading import plan_of, read_plan
 from archfab.silicon.netzero.template import TEMPLATE
+from archfab.silicon.netzero.uncertainty import draw
 
 GOOD = {"base_year": 2024, "last_year": 2030, "discount_rate": 0.05,
         "sources": [{"name": "heat", "scope": 1, "t": 1000}, {"name": "power", "scope": 2, "t": 500, "market_t": 600}],
@@ -167,3 +173,74 @@ def test_no_value_anywhere_breaks_the_reader(place, data):
         plan_of(changed)
     except UsageError as error:
         assert str(error)
+
+
+# --- the base year from an inventory
+
+def line(name, scope, location, market=None):
+    low, high = location / 1.25, location * 1.25
+    both = {"value": location, "low": low, "high": high}
+    return {"name": name, "scope": scope, "category": "c", "location_kg": both,
+            "market_kg": both if market is None else {"value": market, "low": market, "high": market}}
+
+
+INVENTORY = {"year": 2024, "lines": [line("boilers", "1", 1e6), line("meter", "2", 5e5, 6e5),
+                                     line("wood", "outside", 9e9)]}
+
+
+def from_inventory(tmp_path, document=INVENTORY, **more):
+    (tmp_path / "i.json").write_text(document if isinstance(document, str) else json.dumps(document))
+    return plan_of({"inventory": "i.json", "last_year": 2030, "milestones": GOOD["milestones"]} | more,
+                   folder=tmp_path)
+
+
+def test_an_inventory_is_the_base_year(tmp_path):
+    made = from_inventory(tmp_path, sources=[{"name": "meter", "growth": 0.02}, {"name": "more", "scope": 3, "t": 5}])
+    assert made.base_year == 2024 and [each.name for each in made.sources] == ["boilers", "meter", "more"]
+    boilers, meter, more = made.sources
+    assert (boilers.scope, boilers.t, boilers.market_t) == (1, 1000, 1000)
+    assert (meter.scope, meter.t, meter.market_t, meter.growth) == (2, 500, 600, 0.02)
+    assert (more.t, more.uncertainty) == (5, 0)
+    # the interval that comes out of the draws is as wide as the one that went in
+    low, high = np.quantile(draw(made, number=40_000).base["location"][:, 0], [0.025, 0.975])
+    assert high / low == pytest.approx(1.25 ** 2, rel=0.01)
+
+
+@pytest.mark.parametrize("document,more,words", [
+    (INVENTORY, {"base_year": 2023}, ["'base_year' is 2023", "inventory is of 2024"]),
+    (INVENTORY, {"sources": [{"name": "meter", "t": 5}]}, ["'meter' is in the inventory", "leave that out"]),
+    (INVENTORY, {"sources": [{"name": "metre", "growth": 0.1}]}, ["'metre' needs 'scope'"]),
+    (INVENTORY, {"sources": 5}, ["[[sources]]"]), (INVENTORY, {"inventory": 5}, ["write the name of a file"]),
+    (INVENTORY, {"inventory": "no.json"}, ["there is no inventory", "inventory FILE --json"]),
+    ("{", {}, ["cannot be read as an inventory"]), ("[]", {}, ["cannot be read as an inventory"]),
+    ({"year": 2024, "lines": [{**line("a", "1", 1e6), "location_kg": {"value": 1e6, "low": 1e4, "high": 1e8}}]}, {},
+     ["'a' of the inventory is uncertain by", "99% at most"])])
+def test_inventories_that_do_not_fit_are_refused(tmp_path, document, more, words):
+    with pytest.raises(UsageError) as caught:
+        from_inventory(tmp_path, document, **more)
+    for word in words:
+        assert word in str(caught.value), str(caught.value)
+
+
+def test_what_the_word_inventory_prints_is_read(tmp_path, capfd):
+    pytest.importorskip("archfab.silicon.carbon.inventory", reason="the word inventory is not there")
+    (tmp_path / "fab.toml").write_text(
+        'organisation = "Fab"\nyear = 2023\n[[activity]]\nname = "gas"\nscope = 1\n'
+        'amount = 100\nunit = "kg"\ngas = "NF3"\namount_uncertainty_percent = 30\n'
+        '[[energy]]\nname = "fab"\namount = 60\nunit = "GWh"\nplace = "TWN"\nresidual_g_kwh = 700\n')
+    assert main(["silicon", "inventory", str(tmp_path / "fab.toml"), "--json"]) == 0
+    printed = capfd.readouterr().out
+    made = from_inventory(tmp_path, printed)
+    sums = json.loads(printed)
+    for account in ("location", "market"):
+        assert made.base_t(account) == pytest.approx(sums[f"total_{account}_kg"]["value"] / 1000)
+    assert {each.name: each.scope for each in made.sources} == {"gas": 1, "fab": 2}
+    assert made.source("gas").uncertainty == pytest.approx(0.3) and made.base_year == 2023
+
+
+def test_what_the_template_has_in_comments_can_be_taken_in():
+    aims, measures = TEMPLATE.split("# --- what can be done")
+    aims = re.sub(r"(?m)^# (?=\[|(?!inventory)\w+ = )", "", aims)
+    made = plan_of(tomllib.loads(aims + measures))
+    assert made.cumulative_t == 200000 and made.spending[2026] == 0.5e6 and made.carbon_price.per_t == 50
+    assert made.correlation == 0.3 and not made.residual_value and len(made.milestones) == 7

@@ -16,7 +16,7 @@ from archfab.silicon.netzero.pathway import Pathway, cheapest
 from archfab.silicon.netzero.plan import Plan
 from archfab.silicon.netzero.reading import read_plan
 from archfab.silicon.netzero.shortfall import shortfall
-from archfab.silicon.netzero.uncertainty import reliability, robust
+from archfab.silicon.netzero.uncertainty import Tell, reliability, robust, silent
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,24 @@ class Answer:
 
 
 def answer(path: str | Path, confidence: float | None = None, naive: bool = False, year: int | None = None,
-           account: str | None = None, draws: int = 4000, seed: int = 0, seconds: float | None = None) -> Answer:
-    """The cheapest pathway of a plan file, or the nearest one where its target is out of reach."""
+           account: str | None = None, draws: int = 4000, seed: int = 0, seconds: float | None = None,
+           tell: Tell = silent) -> Answer:
+    """The cheapest pathway of a plan file, or the nearest one where its target is out of reach; `tell` hears what is
+    being done."""
     plan = read_plan(path)
     year = plan.last_year if year is None else year
     if not plan.first_year <= year <= plan.last_year:
         raise UsageError(f"--year is {year}; the plan has the years {plan.first_year} to {plan.last_year}")
     if not 100 <= draws <= 100_000:
         raise UsageError(f"--draws is {draws}; between 100 and 100,000 baselines can be drawn")
+    if seed < 0:
+        raise UsageError(f"--seed is {seed}; a seed is 0 or more")
     if seconds is not None and not seconds > 0:
         raise UsageError(f"--seconds is {seconds:g}; give a time above 0")
     account = account or ("location" if plan.scope2 == "location" else "market")
+    tell(f"looking for the cheapest pathway of {len(plan.measures)} measures over {len(plan.years)} years")
     pathway = cheapest(plan, seconds)
+    tell("drawing baselines" if pathway else "out of reach: looking for the nearest pathway and for what binds")
     missed = None if pathway else shortfall(plan, seconds)
     plain_cost = pathway.cost if pathway else None
     more: dict[str, Any] = {}
@@ -77,10 +83,11 @@ def answer(path: str | Path, confidence: float | None = None, naive: bool = Fals
         confidence = share("--confidence", confidence, 0.5, 0.999)
         more["robust"] = held = {"confidence": confidence, "met": False, "reached": 0.0, "cost_without": plain_cost}
         if pathway:
-            found = robust(plan, confidence, seed, draws, seconds)
+            found = robust(plan, confidence, seed, draws, seconds, tell)
             pathway = found.pathway or pathway
             held |= {"met": found.pathway is not None, "reached": found.reached}
     if naive:
+        tell("comparing with the naive plan")
         more["greedy"] = compared(plan)
     shown = pathway or missed.nearest       # type: ignore[union-attr]
     return Answer(shown, {**document(shown, year, account, missed, reliability(shown, seed, draws)), **more})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from archfab.silicon.netzero.pathway import Pathway
-from archfab.silicon.netzero.plan import ACCOUNTS, LEAST_CUT, Plan
+from archfab.silicon.netzero.plan import ACCOUNTS, Plan
 
 NEAR = 1e-6
 
@@ -18,7 +18,8 @@ def claim(pathway: Pathway) -> dict[str, Any]:
     year = plan.net_zero_year or plan.last_year
     accounts = {account: judged(pathway, account, year) for account in ACCOUNTS}
     good = plan.net_zero_year is not None and all(each["net_zero"] for each in accounts.values())
-    return {"net_zero": good, "year": year, "needs_cut": plan.least_cut, "accounts": accounts,
+    return {"net_zero": good, "year": year, "needs_cut": plan.least_cut,
+            "scopes": sorted({each.scope for each in plan.sources}), "accounts": accounts,
             "says": sentences(plan, accounts, year, good)}
 
 
@@ -39,14 +40,21 @@ def judged(pathway: Pathway, account: str, year: int) -> dict[str, Any]:
             "net_zero": plan.net_zero_year is not None and cut_lacks <= NEAR * base and lacking <= NEAR * base}
 
 
+def without(plan: Plan) -> str:
+    """The scopes that the plan knows nothing of; a company is not at net zero by the others alone."""
+    there = {each.scope for each in plan.sources}
+    names = [str(scope) for scope in (1, 2, 3) if scope not in there]
+    return f", of what is in the plan only (it has no source of scope {' and '.join(names)})" if names else ""
+
+
 def sentences(plan: Plan, accounts: dict[str, dict[str, Any]], year: int, good: bool) -> list[str]:
     """The verdict, and what stands between the pathway and net zero."""
     said = []
     if good:
         least = min(each["cut"] for each in accounts.values())
-        said.append(f"net zero in {year}: {least:.1%} of the base year's emissions are cut and durable removals "
-                    "neutralise the residual, by the location-based and the market-based figure of scope 2, if the "
-                    "baseline comes out as given")
+        said.append(f"net zero in {year}{without(plan)}: {least:.1%} of the base year's emissions are cut and durable "
+                    "removals neutralise the residual, by the location-based and the market-based figure of scope 2, "
+                    "if the baseline comes out as given")
     elif plan.net_zero_year is None:
         said.append(f"the plan names no year of net zero, so it is not judged as one; by {year} it cuts "
                     + " and ".join(f"{each['cut']:.1%} ({account}-based)" for account, each in accounts.items()))
@@ -70,5 +78,4 @@ def sentences(plan: Plan, accounts: dict[str, dict[str, Any]], year: int, good: 
         total = sum(each.t * (each.last - each.first + 1) for each in plan.offsets)
         said.append(f"offsets of {total:,.0f} t in all are told and count as nothing: neither as abatement nor as "
                     "removals")
-    assert plan.least_cut >= LEAST_CUT
     return said

@@ -30,7 +30,7 @@ def add(word: Word) -> None:
     one.add_argument("--out", metavar="DIR", help="all of it: pathway.png, curve.png, ledger.csv, measures.csv, "
                                                   "plan.json")
     one.add_argument("--draws", type=int, default=4000, help="baselines drawn at random for the probabilities (4000)")
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--seed", type=int, default=0, help="of the draws (0)")
     one.add_argument("--seconds", type=float, help="the most that the solver may take for one pathway with whole "
                                                    "numbers")
 
@@ -50,13 +50,20 @@ def carry_out(asked: argparse.Namespace) -> Document:
     if not asked.plan:
         raise UsageError("which plan? archfab silicon plan PLAN.toml; --template writes one to start from")
     from archfab.silicon.netzero.answer import answer
+    from archfab.terminal import Line
+    files, line = pictures(asked), Line()
+
+    def tell(text: str) -> None:
+        if line.live or line.due():
+            line.write(text)
     found = answer(asked.plan, asked.confidence, asked.greedy, asked.year, asked.account, asked.draws, asked.seed,
-                   asked.seconds)
-    return found.written(pictures(asked))
+                   asked.seconds, tell)
+    line.end()
+    return found.written(files)
 
 
 def pictures(asked: argparse.Namespace) -> dict[str, Path]:
-    """Which files are to be written, by what they hold."""
+    """Which files are to be written, by what they hold; what cannot be is refused before anything is solved."""
     files: dict[str, Path] = {}
     if asked.out:
         folder = Path(asked.out)
@@ -70,6 +77,10 @@ def pictures(asked: argparse.Namespace) -> dict[str, Path]:
     extra: dict[str, Any] = {"pathway.png": asked.png, "curve.png": asked.curve, "ledger.csv": asked.csv}
     for name, path in extra.items():
         if path:
+            if name.endswith(".png") and Path(path).suffix not in (".png", ".svg"):
+                raise UsageError(f"a picture ends in .png or .svg, not '{Path(path).name}'")
+            if not Path(path).parent.is_dir():
+                raise UsageError(f"{path} cannot be written: there is no folder {Path(path).parent}")
             files[name if name not in files else f"{name}:2"] = Path(path)
     return files
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from archfab.silicon.netzero.model import capital_by_year
 from archfab.silicon.netzero.pathway import Pathway, annuity, standalone_cost
 
 LEAST = 1e-4        # of the base year's emissions: less is no bar
@@ -33,9 +34,10 @@ def cost_curve(pathway: Pathway, year: int, account: str) -> list[Bar]:
             continue
         t = float(pathway.abated[account][measure.name][place])
         if t > small:
-            built = pathway.built[measure.name][max(0, place + 1 - measure.lifetime):place + 1].sum()
-            capital = measure.capital * (1 + measure.cost_change) ** max(0, place - measure.lead)
-            yearly = annuity(capital * float(built), plan.discount_rate, measure.lifetime) \
+            stands = slice(max(0, place + 1 - measure.lifetime), place + 1)
+            _, price = capital_by_year(plan, measure)
+            capital = float((pathway.built[measure.name] * price)[stands].sum())
+            yearly = annuity(capital, plan.discount_rate, measure.lifetime) \
                 + float(pathway.running[measure.name][place])
             found.append(Bar(measure.name, t, yearly / t, True, measure.certificates))
         elif (alone := plan.full_t(measure, account)) > small:

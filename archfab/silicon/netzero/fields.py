@@ -109,7 +109,7 @@ def share(what: str, value: Any, low: float = 0.0, high: float = 1.0) -> float:
     """A share between the bounds; one that looks like a percentage is refused with what was meant."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 1 < abs(value) <= 100:
         raise UsageError(f"{what} is {value:g}; shares are written from 0 to 1: for {value:g} % write {value / 100:g}")
-    return checked(what, value, low, high, "a share, such as 0.4 for 40 %")
+    return checked(what, value, low, high, "a share (0.4 is 40 %)")
 
 
 def unique(kind: str, names: Sequence[str]) -> None:

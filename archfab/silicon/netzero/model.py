@@ -136,9 +136,10 @@ def build(plan: Plan, without: Without | None = None, caps_t: dict[tuple[str, in
 
 
 def money_unit(plan: Plan) -> float:
-    """A unit in which the costs of a plan are neither tiny nor huge."""
-    sizes = [abs(each.capital) for each in plan.measures] + [abs(each.running) * 10 for each in plan.measures]
-    return max([*sizes, 1.0]) / 1e2
+    """A unit in which the costs of a plan are neither tiny nor huge: a hundredth of the dearest, and not above the
+    middle one, for a single measure of another order would push the others below the solver's tolerance."""
+    sizes = [size for each in plan.measures for size in (abs(each.capital), 10 * abs(each.running)) if size > 0]
+    return min(max(sizes) / 1e2, float(np.median(sizes))) if sizes else 1.0
 
 
 def deploy(made: Programme, plan: Plan, measure: Measure, scale: np.ndarray, without: Without, allowed: bool,

@@ -10,6 +10,8 @@ Measures in tonnes per year take what they can of what the others leave, and nev
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from archfab.silicon.netzero.interactions import sets_on
@@ -92,19 +94,49 @@ def factor(plan: Plan, source: str, measures: tuple[int, ...], account: str) -> 
 
 def remaining(made: Programme, plan: Plan, parts: list[Parts],
               taken: list[dict[str, np.ndarray]], tonne: float) -> dict[str, list[np.ndarray]]:
-    """What each source still emits, by account and year."""
+    """What each source still emits, by account and year. In scope 2 the smaller of the two figures may be used up
+    before all tonnes are taken, so it is only bounded from below; `leftover` tells what it is."""
     left: dict[str, list[np.ndarray]] = {account: [] for account in ACCOUNTS}
     for i, source in enumerate(plan.sources):
+        amounts: dict[bool, list[Term]] = {certificates: [
+            (amount[source.name], 1.0) for measure, amount in zip(plan.measures, taken, strict=True)
+            if source.name in amount and measure.certificates is certificates] for certificates in (False, True)}
+        larger = "location" if source.t >= source.market_t else "market"
         for account in ACCOUNTS:
             if account == "market" and source.scope != 2:
                 left["market"].append(left["location"][i])
                 continue
             start = source.baseline(plan.since_base, account) / tonne
-            columns = made.add_columns(len(plan.years))
-            terms = [(columns, 1.0)] + [(part, start * (1.0 - factor(plan, source.name, each, account)))
-                                        for each, part in parts[i].items()]
-            terms += [(amount[source.name], 1.0) for measure, amount in zip(plan.measures, taken, strict=True)
-                      if source.name in amount and (account == "market" or not measure.certificates)]
-            made.add_rows(terms, start, start)
-            left[account].append(columns)
+            left[account].append(made.add_columns(len(plan.years)))
+            gone: list[Term] = [(part, start * (1.0 - factor(plan, source.name, each, account)))
+                                for each, part in parts[i].items()]
+            bought = amounts[True] if account == "market" else []
+            exact = not amounts[False] or account == larger == "location"
+            made.add_rows([(left[account][i], 1.0), *gone, *amounts[False], *bought], start, start if exact else np.inf)
+            if bought:
+                made.add_rows([*gone, *bought], high=start)
+        if amounts[False] and larger == "market":
+            start = source.baseline(plan.since_base, larger) / tonne
+            made.add_rows([*amounts[False], *((part, start * (1.0 - factor(plan, source.name, each, "location")))
+                                              for each, part in parts[i].items())], high=start)
     return left
+
+
+def leftover(plan: Plan, parts: Sequence[Mapping[tuple[int, ...], np.ndarray]],
+             taken: Sequence[Mapping[str, np.ndarray]], account: str) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
+    """What each source still emits (tonnes, sources by years), and what measures in tonnes take of it by one account:
+    never more than the others leave."""
+    emitted = np.zeros((len(plan.sources), len(plan.years)))
+    found: list[dict[str, np.ndarray]] = [{} for _ in plan.measures]
+    for i, source in enumerate(plan.sources):
+        gone = sum((size * (1.0 - factor(plan, source.name, each, account)) for each, size in parts[i].items()),
+                   np.zeros(len(plan.years)))
+        room = source.baseline(plan.since_base, account) * np.maximum(0.0, 1.0 - gone)
+        here = {m: amounts[source.name] for m, amounts in enumerate(taken)
+                if source.name in amounts and (account == "market" or not plan.measures[m].certificates)}
+        wanted = sum(here.values(), np.zeros(len(plan.years)))
+        share = np.minimum(1.0, np.divide(room, wanted, out=np.ones_like(room), where=wanted > 0))
+        for m, amounts in here.items():
+            found[m][source.name] = amounts * share
+        emitted[i] = np.maximum(0.0, room - wanted)
+    return emitted, found

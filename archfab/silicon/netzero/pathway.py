@@ -12,7 +12,7 @@ import numpy as np
 from archfab.core import UsageError
 from archfab.silicon.netzero.interactions import apart
 from archfab.silicon.netzero.model import Cap, Model, build, capital_by_year, end_value
-from archfab.silicon.netzero.parts import factor
+from archfab.silicon.netzero.parts import factor, leftover
 from archfab.silicon.netzero.plan import ACCOUNTS, Plan
 from archfab.silicon.netzero.programme import Solution
 
@@ -39,7 +39,7 @@ class Pathway:
     caps: Sequence[Mapping[str, Any]]
     spending_price: np.ndarray                      # what one more unit of money in a year would save, discounted
     parts: Sequence[Mapping[tuple[int, ...], np.ndarray]]
-    taken: Sequence[Mapping[str, np.ndarray]]
+    taken: Mapping[str, Sequence[Mapping[str, np.ndarray]]]     # by account and measure in tonnes: tonnes by source
 
     @property
     def spent(self) -> np.ndarray:
@@ -92,20 +92,21 @@ def read(model: Model, found: Solution) -> Pathway:
         value += float((built * end_value(plan, measure, price)).sum() * discounts[-1])
     removal_cost = sum((clean[columns] * model.tonne * each.cost_per_t * (1 + each.cost_change) ** np.arange(number)
                         for each, columns in zip(plan.removals, model.removed, strict=True)), np.zeros(number))
-    emitted = {account: np.array([clean[columns] * model.tonne for columns in model.left[account]])
-               for account in ACCOUNTS}
     baseline = {account: np.array([each.baseline(plan.since_base, account) for each in plan.sources])
                 for account in ACCOUNTS}
     parts = [{each: clean[columns] for each, columns in here.items()} for here in model.parts]
-    taken = [{name: clean[columns] * model.tonne for name, columns in here.items()} for here in model.taken]
+    amounts = [{name: clean[columns] * model.tonne for name, columns in here.items()} for here in model.taken]
+    left = {account: leftover(plan, parts, amounts, account) for account in ACCOUNTS}
+    emitted = {account: each[0] for account, each in left.items()}
+    taken = {account: each[1] for account, each in left.items()}
     return Pathway(
         plan, float(model.cost @ x) * model.unit, found.gap,
         {each.name: np.clip(clean[columns], 0.0, 1.0) for each,
          columns in zip(plan.measures, model.deployed, strict=True)},
         {each.name: clean[columns] for each, columns in zip(plan.measures, model.built, strict=True)},
         capital, running, removal_cost, carbon_cost(plan, emitted["market"]), value, baseline, emitted,
-        {account: chance(plan, parts, taken, baseline[account], account) for account in ACCOUNTS},
-        {account: attributed(plan, parts, taken, baseline[account], account) for account in ACCOUNTS},
+        {account: chance(plan, parts, taken[account], baseline[account], account) for account in ACCOUNTS},
+        {account: attributed(plan, parts, taken[account], baseline[account], account) for account in ACCOUNTS},
         {each.name: clean[columns] * model.tonne for each, columns in zip(plan.removals, model.removed, strict=True)},
         [told(model, cap, found, emitted) for cap in model.caps],
         -found.duals[model.spending_rows] if len(model.spending_rows) else np.zeros(number), parts, taken)
@@ -169,8 +170,7 @@ def attributed(plan: Plan, parts: Sequence[Mapping[tuple[int, ...], np.ndarray]]
                 found[plan.measures[m].name] += left - after
                 left = after
     for measure, amounts in zip(plan.measures, taken, strict=True):
-        if account == "market" or not measure.certificates:
-            found[measure.name] += sum(amounts.values(), np.zeros(len(plan.years)))
+        found[measure.name] += sum(amounts.values(), np.zeros(len(plan.years)))
     return found
 
 
@@ -183,9 +183,8 @@ def chance(plan: Plan, parts: Sequence[Mapping[tuple[int, ...], np.ndarray]], ta
         for group in groups(plan, here):
             found[i] *= 1.0 - sum((size * (1.0 - factor(plan, plan.sources[i].name, tuple(set(each) & group), account))
                                    for each, size in here.items()), np.zeros(len(plan.years)))
-        for measure, amounts in zip(plan.measures, taken, strict=True):
-            if plan.sources[i].name in amounts and (account == "market" or not measure.certificates):
-                found[i] = np.maximum(0.0, found[i] - amounts[plan.sources[i].name])
+        for amounts in taken:
+            found[i] = np.maximum(0.0, found[i] - amounts.get(plan.sources[i].name, 0.0))
     return found
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from archfab.core import UsageError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -139,6 +141,14 @@ class Plan:
     scope2: str = "both"                            # which accounts have to keep the milestones
     correlation: float = 0.0                        # between the errors of the sources
     currency: str = "USD"
+
+    def __post_init__(self) -> None:
+        if self.least_cut < LEAST_CUT:
+            raise UsageError(f"net zero asks for a cut of {LEAST_CUT:g} at least, not {self.least_cut:g}: a plan may "
+                             "ask for more (0.95), never for less. Write a smaller aim as one of [[milestones]]")
+        if self.permanence_years < LEAST_PERMANENCE_YEARS:
+            raise UsageError(f"what neutralises a residual lasts {LEAST_PERMANENCE_YEARS:g} years at least, not "
+                             f"{self.permanence_years:g} ('permanence_years'): a plan may ask for more, never for less")
 
     @property
     def years(self) -> list[int]:

@@ -30,15 +30,16 @@ def show(found: Document) -> None:
                 "of allowed, 95 %"],
                milestones(found))
     say()
-    show_table(["year", "doing nothing t", "emitted t", "market-based t", "removed t", f"capital {money}",
+    show_table(["year", "doing nothing t", "location-based t", "market-based t", "removed t", f"capital {money}",
                 f"running {money}"],
                [[row["year"], *(f"{row[key]:,.0f}" for key in ("do_nothing_location_t", "emitted_location_t",
                                                                 "emitted_market_t", "durable_removals_t", "capital",
                                                                 "running"))] for row in thinned(found["ledger"])])
     say()
-    used = sorted((each for each in found["measures"] if each["first_year"]), key=lambda each: (each["first_year"],
-                                                                                            each["name"]))
-    show_table(["measure", "from", "deployed at the end", "t at the end", "market-based t", f"{money}/t alone"],
+    used = sorted((each for each in found["measures"] if each["first_year"]),
+                  key=lambda each: (each["first_year"], each["name"]))
+    show_table(["measure", "from", "deployed at the end", "location-based t then", "market-based t then",
+                f"{money}/t alone"],
                [[each["name"], each["first_year"], f"{each['deployed_at_the_end']:.0%}",
                  *(f"{each['abated_t_at_the_end'][account]:,.0f}" for account in ("location", "market")),
                  "" if each["cost_per_t_alone"] is None else f"{each['cost_per_t_alone']:,.0f}"] for each in used])
@@ -59,7 +60,7 @@ def thinned(rows: Sequence[Any]) -> list[Any]:
 
 
 def milestones(found: Document) -> list[list[Any]]:
-    """Each milestone in its first year and in the year in which a tonne less would cost most."""
+    """Each milestone in its first year (--json has the others in which it is kept)."""
     chances = {(each["milestone"], each["account"]): each for each in found["uncertainty"]["milestones"]}
     rows: dict[tuple[str, str], Any] = {}
     for cap in found["milestones"]:
@@ -70,15 +71,15 @@ def milestones(found: Document) -> list[list[Any]]:
         listed.append([cap["milestone"], cap["year"] or "all", cap["account"], f"{cap['cap_t']:,.0f}",
                        f"{cap['emitted_t']:,.0f}", "" if price is None else f"{price:,.0f}",
                        f"{chance['probability']:.0%} ({chance['low']:.0%}-{chance['high']:.0%})",
-                       "{low:.0%} to {high:.0%}".format(**chance["of_allowed"])])
+                       "" if cap["cap_t"] == 0 else "{low:.0%} to {high:.0%}".format(**chance["of_allowed"])])
     return listed if len(listed) <= 24 else thinned(listed)
 
 
 def out_of_reach(found: Document) -> list[str]:
     """By how much, in which year, for which limit, and what could be reached."""
     short: Mapping[str, Any] = found["shortfall"]
-    said = [f"{found['name']}: out of reach; all limits kept, the milestones are missed by {short['missed_t']:,.0f} t "
-            "in all"]
+    said = [f"{found['name']}: out of reach; all limits kept, {short['missed_t']:,.0f} t are too many, "
+            "summed over milestones, years and figures of scope 2"]
     for each in short["missed"][:4]:
         said.append(f"  {each['milestone']} ({each['account']}-based): {each['emitted_t']:,.0f} t "
                     f"{'over all years' if each['year'] is None else 'in ' + str(each['year'])}, "
@@ -95,15 +96,14 @@ def out_of_reach(found: Document) -> list[str]:
                         f"{each['year']} ({each['account']}-based); {each['asked_cut']:.1%} is asked for")
         else:
             said.append(f"  {each['milestone']} ({each['account']}-based) could be reached alone, at the price of "
-                        f"others")
+                        "others")
     names = {"spending": "the limit on spending binds", "ramps": "the ramps bind",
              "starts": "earliest starts and lead times bind", "removals": "the supply of durable removals binds"}
     for name in short["binds"]:
         left = short["missed_t_without"].get(name, short["missed_t_without"]["all of these"])
         said.append(f"  the potential of all measures together binds: with every other limit lifted, {left:,.0f} t "
-                    f"would "
-                    "still be missed" if name == "potential" else f"  {names[name]}: without, {left:,.0f} t would be "
-                                                                  f"missed")
+                    "of that sum would be left" if name == "potential" else
+                    f"  {names[name]}: without, {left:,.0f} t of that sum would be left")
     if not short["binds"]:
         said.append("  no limit binds alone: it takes several of them to be lifted together")
     if short["extra_spending"] is not None:

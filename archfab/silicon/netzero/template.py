@@ -11,8 +11,11 @@ discount_rate = 0.06
 scope2 = "both"             # the figure that keeps the milestones: both, location or market; both are told
 # correlation = 0.3         # how much the errors of the sources go together
 # residual_value = false    # what still stands in the last year is then worth nothing
+# cumulative_t = 200000     # the most that may be emitted over all years of the plan
 
 # --- the inventory of the base year, source by source
+# inventory = "inventory.json"  # or all of it from `archfab silicon inventory FILE --json`; its lines are then sources,
+#                               # its year is the base year, and [[sources]] of the same names add growth and the like
 [[sources]]
 name = "heating"
 scope = 1
@@ -60,8 +63,6 @@ scopes = [1, 2]             # all three if left out
 year = 2045
 cut = 0.9                   # at least 0.9; more is possible, less is not
 # permanence_years = 100    # what a removal has to last to neutralise anything; more is possible, less is not
-
-# cumulative_t = 200000     # the most that may be emitted over all years of the plan
 
 # [spending]                # the most that may be spent in a year
 # per_year = 1.5e6

@@ -30,6 +30,34 @@ def groups(wafers: Sequence[WaferMap], tile: tuple[int, int]) -> list[NDArray[np
     return owners
 
 
+def share_seen(wafers: Sequence[WaferMap], own: float, common: float, together: float) -> float:
+    """How much of the variance of a mean over dies its groups show, from 0 to 1. Blocks of one wafer are alike where a
+    patch of one density lies in two of them, so they differ less than independent ones would.
+
+    :param own: the variance of a die beside its patch.
+    :param common: the variance of patches.
+    :param together: the chance that neighbours share a patch; patches count as no wider than half a block.
+    """
+    if len(wafers) >= WAFERS:
+        return 1.0
+    sizes = [wafer.values.shape for wafer in wafers]
+    parts = [(math.ceil(rows / ACROSS), math.ceil(columns / ACROSS)) for rows, columns in sizes]
+    blocks = [variance(part, own, common, min(together, 1 - 2 / max(3, *part))) for part in parts]
+    whole = [variance(size, own, common, min(together, 1 - 2 / max(3, *part)))
+             for size, part in zip(sizes, parts, strict=True)]
+    number = len(wafers) * ACROSS ** 2
+    apart = sum(blocks) / len(blocks) / (sum(whole) / len(whole) ** 2)
+    return min(1.0, (apart - 1) / (number - 1)) if apart > 1 else 1.0
+
+
+def variance(size: tuple[int, ...], own: float, common: float, together: float) -> float:
+    """Of the mean of a rectangle of dies whose covariance falls by `together` with each step."""
+    def alike(dies: int) -> float:
+        steps = np.arange(1, dies)
+        return float(dies + 2 * ((dies - steps) * together ** steps).sum()) / dies ** 2
+    return own / math.prod(size) + common * math.prod(map(alike, size))
+
+
 def block_interval(wafers: Sequence[WaferMap], confidence: float = 0.95) -> tuple[Estimate, int] | None:
     """Defects (or failures) of a die, and an interval from how much groups of dies differ: wafers, where there are five
     or more, else blocks of a third of a wafer's side. It needs no model of how defects cluster.

@@ -98,8 +98,8 @@ class Wafers:
 
 
 def fit_lot(wafers: Sequence[WaferMap], confidence: float = 0.95) -> LotFit | None:
-    """Clustering within and between wafers from defects of dies, by maximum likelihood. None for fewer than three wafers
-    or no defects.
+    """Clustering within and between wafers from defects of dies, by maximum likelihood. None for fewer than three
+    wafers or no defects.
 
     Intervals hold the values whose profile likelihood is within a drop of the greatest: chi2(1) / 2 for what many dies
     tell; for what the wafers tell, the mean and alpha between them, n / 2 log(1 + F(1, n - 1) / (n - 1)), which is

@@ -10,11 +10,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from archfab.silicon.wafers.blocks import groups
+from archfab.silicon.wafers.blocks import groups, in_patches
 from archfab.silicon.wafers.maps import OFF, WaferMap
 from archfab.silicon.wafers.mosaic import Partition, all_pass, chances, mixing, partitions
 
-TOGETHER = 0.2              # the least chance that neighbours share a patch: below, patches are no wider than dies
 STEPS = (1, 2, 3)           # between the dies of the pairs that tell how wide patches are
 Floats = NDArray[np.float64]
 
@@ -41,18 +40,9 @@ class Tally:
 
     @property
     def together(self) -> float:
-        """The chance that neighbours share a patch: how alike they are beside dies of one patch; 1 where they are no
-        less alike at more steps, or not alike at all."""
-        near, none = self.alike
-        return max(TOGETHER, near / none) if 0 < near < none else 1.0
-
-    @property
-    def alike(self) -> tuple[float, float]:
-        """The covariance of passing of neighbours and of dies of one patch; to the latter, at no step, a parabola leads
-        from one, two and three steps."""
+        """The chance that neighbours share a patch, by how alike dies are one, two and three steps apart."""
         numbers, passing = self.pairs.sum(0)[1:].T
-        near, far, further = map(float, passing / np.maximum(1.0, numbers) - self.good ** 2)
-        return near, 3 * near - 3 * far + further
+        return in_patches(*map(float, passing / np.maximum(1.0, numbers) - self.good ** 2))[1]
 
     def loglik(self, mean: float, kappa: float, together: float) -> float:
         return self.loglik_of(*mixing(mean, kappa), together, lambda dies: float(all_pass(np.array(dies), mean, kappa)))

@@ -97,7 +97,7 @@ def fit_windows(wafers: Sequence[WaferMap], sizes: Sequence[int] = (1, 2, 4), co
                          "ones")
     together = tally.together
     mean, kappa = search(tally, together)
-    inflation = widened(tally, mean, kappa, together, hidden(tally, wafers))
+    inflation = widened(tally, mean, kappa, together, share_seen(wafers))
     count = len(tally.tiles)
     quantile = float(f_distribution.ppf(confidence, 1, count - 1)) if count > 1 else math.inf
     around, bent = profile(tally, mean, kappa, together, [quantile * each / 2 for each in inflation])
@@ -140,14 +140,7 @@ def search(tally: Tally, together: float, start: tuple[float, float] | None = No
     return math.exp(found.x[0]), math.exp(found.x[1])
 
 
-def hidden(tally: Tally, wafers: Sequence[WaferMap]) -> float:
-    """How many times the variance is that groups of tiles show."""
-    near, _ = tally.alike
-    common = min(max(0.0, near / tally.together), tally.good * (1 - tally.good))
-    return 1 / share_seen(wafers, tally.good * (1 - tally.good) - common, common, tally.together)
-
-
-def widened(tally: Tally, mean: float, kappa: float, together: float, more: float) -> tuple[float, float]:
+def widened(tally: Tally, mean: float, kappa: float, together: float, shown: float) -> tuple[float, float]:
     """How many times wider the variances of log mean and of log kappa are by a jackknife of groups, in which the width
     of patches is found anew too, than by the likelihood; 1 at least. At kappa 0 the mean alone is looked at."""
     count, free = len(tally.tiles), 2 if kappa else 1
@@ -163,7 +156,7 @@ def widened(tally: Tally, mean: float, kappa: float, together: float, more: floa
         else:
             found.append([math.log(at_kappa(left, 0.0, left.together))])
     told = np.array(found)
-    spread = more * ((told - told.mean(0)) ** 2).sum(0) * (count - 1) / count
+    spread = ((told - told.mean(0)) ** 2).sum(0) * (count - 1) / count / shown
     ratios = np.maximum(1.0, spread / np.diag(np.linalg.inv(bent)))
     return float(ratios[0]), float(ratios[-1])
 

@@ -4,9 +4,9 @@
     python benchmarks/silicon_wafers.py --json
     python benchmarks/silicon_wafers.py --csv benchmarks/results/silicon-wafers-2-cores.csv
 
-Coverage: 300 simulations each. Counts are drawn die by die from a negative binomial; for windows, wafers are cut by
-random lines into patches with a gamma distributed density, and each die fails where a Poisson number is not 0. A lot is
-5 or 20 wafers whose means are gamma distributed too. Times are CPU seconds, the median of five.
+Coverage: 300 simulations each. Counts are drawn die by die from a negative binomial; for windows (100), wafers are cut
+by random lines into patches with a gamma distributed density, and each die fails where a Poisson number is not 0. A lot
+(100) is 5 or 20 wafers whose means are gamma distributed too. Times are CPU seconds, the median of five.
 """
 
 from __future__ import annotations
@@ -110,10 +110,10 @@ def rows(simulations: int = WAFERS) -> list[dict[str, Any]]:
     for dies, mean, alpha in ((700, MEAN, ALPHA), (700, 0.1, 2.0), (150, MEAN, ALPHA)):
         made += covered(f"defects, {dies} dies, {mean:g}, {alpha:g}", simulations, of_counts(dies, mean, alpha),
                         ("D0", "alpha"))
-    made += covered("passing and failing, 12 wafers", simulations, of_windows(12, 30, 4.0), ("D0", "alpha"))
-    made += covered("passing and failing, 1 wafer", simulations, of_windows(1, 60, 4.0), ("D0", "alpha"))
+    made += covered("passing and failing, 12 wafers", simulations // 3, of_windows(12, 30, 4.0), ("D0", "alpha"))
+    made += covered("passing and failing, 1 wafer", simulations // 3, of_windows(1, 60, 4.0), ("D0", "alpha"))
     for wafers in (5, 20):
-        made += covered(f"{wafers} wafers", simulations, of_lot(wafers), ("D0", "alpha within", "alpha between"))
+        made += covered(f"{wafers} wafers", simulations // 3, of_lot(wafers), ("D0", "alpha within", "alpha between"))
     million = rng.poisson(rng.gamma(ALPHA, MEAN / ALPHA, 1_000_000))
     made.append(row("1,000,000 dies fitted", seconds(lambda: fit_counts(million)), "CPU s", 1.0))
     for name, values in (("12 % failing", (rng.random((300, 300)) < 0.12).astype(np.int64)),

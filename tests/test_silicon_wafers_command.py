@@ -48,6 +48,8 @@ def test_defects_give_d0_alpha_and_the_models(archfab, counted):
     assert fit["d0_per_cm2"]["low"] < 0.4 < fit["d0_per_cm2"]["high"]
     assert fit["alpha"]["low"] < 1 < fit["alpha"]["high"] and fit["alpha"]["value"] * fit["inverse_alpha"]["value"] == \
         pytest.approx(1)
+    assert fit["blocks"]["d0_per_cm2"]["value"] == pytest.approx(fit["blocks"]["defects_per_die"]["value"] / 0.8)
+    assert fit["lot"]["d0_per_cm2"]["value"] == pytest.approx(fit["lot"]["defects_per_die"]["value"] / 0.8)
     aic = {model["name"]: model["aic"] for model in fit["models"]}
     assert len(aic) == 6 and aic["poisson"] > aic["negative-binomial"] + 10
     assert sum(model["weight"] for model in fit["models"]) == pytest.approx(1)

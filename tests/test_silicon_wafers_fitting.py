@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import gamma, nbinom
 from scipy.stats import poisson as scipy_poisson
+from scipy.stats import t as student
 from wafers import disk, negative_binomial, patched
 
 from archfab.core import UsageError
@@ -167,6 +168,16 @@ def test_windows_recover_d0_and_alpha_where_clusters_are_wider_than_dies():
     assert holds(found.mean, 0.5) and holds(found.alpha, 0.8) and found.told_apart
     assert found.groups == 10 and found.aic["poisson"] > min(found.aic.values()) + 10
     assert 0.7 < found.mean / 0.5 < 1.4
+    assert min(found.inflation) > 1.2       # tiles overlap, and patches are shared
+
+
+def test_every_die_counts_once_however_many_tiles_cover_it():
+    full = taken([WaferMap("w", np.zeros((6, 6), np.int64))], (2, 2))
+    dies = sum(full.tiles.sum(0)[place:place + len(each)] @ each for place, each in zip(
+        np.cumsum([0] + [sum(kind[0][2]) + 1 for kind in full.kinds[:-1]]),
+        [np.arange(sum(kind[0][2]) + 1) for kind in full.kinds], strict=True))
+    assert dies == pytest.approx(36) and full.pairs.sum(0)[0].tolist() == [36, 36]
+    assert full.pairs.sum(0)[1:, 0].tolist() == [60, 48, 36]
 
 
 def test_the_width_of_patches_is_found_whether_it_varies_or_not():
@@ -272,6 +283,16 @@ def test_yields_that_differ_beyond_chance_are_found():
     assert same.p_value > 0.01 and apart.p_value < 1e-6 and same.degrees == 9
     assert apart.deviation == pytest.approx(np.std(0.1 + 0.02 * np.arange(10), ddof=1), rel=0.25)
     assert yield_spread([wafer(0.2, 0)]) is None
+
+
+def test_the_mean_of_few_wafers_has_students_interval():
+    means = np.array([0.46, 0.5, 0.53, 0.57])
+    wafers = [WaferMap("w", np.random.default_rng(i).poisson(mean, (150, 150)), counted=True)
+              for i, mean in enumerate(means)]
+    found = fit_lot(wafers)
+    rates = [wafer.values.mean() for wafer in wafers]
+    half = student.ppf(0.975, 3) * np.std(rates, ddof=1) / 2
+    assert found.mean.high - found.mean.low == pytest.approx(2 * half, rel=0.1)
 
 
 def test_lots_of_few_wafers_are_fitted_whatever_they_are():

@@ -4,10 +4,9 @@
     python benchmarks/silicon_wafers.py --json
     python benchmarks/silicon_wafers.py --csv benchmarks/results/silicon-wafers-2-cores.csv
 
-Coverage: 300 simulated wafers each. Counts are drawn die by die from a negative binomial; for windows (100
-simulations), wafers are cut by random lines into patches with a gamma distributed density, and each die fails where a
-Poisson number is not 0. A lot (100) is 20 wafers whose means are gamma distributed too. Times are CPU seconds, the
-median of five.
+Coverage: 300 simulations each. Counts are drawn die by die from a negative binomial; for windows (100), wafers are cut
+by random lines into patches with a gamma distributed density, and each die fails where a Poisson number is not 0. A lot
+(100) is 5 or 20 wafers whose means are gamma distributed too. Times are CPU seconds, the median of five.
 """
 
 from __future__ import annotations
@@ -81,13 +80,15 @@ def of_windows(wafers: int, size: int, patch: float) -> Callable[[int], tuple[bo
     return draw
 
 
-def of_lot(seed: int) -> tuple[bool, ...]:
-    rng = np.random.default_rng([seed, 7])
-    means = rng.gamma(4.0, MEAN / 4.0, 20)
-    found = fit_lot([WaferMap(str(i), rng.poisson(rng.gamma(2.0, mean / 2.0, (14, 14))), counted=True)
-                     for i, mean in enumerate(means)])
-    assert found is not None
-    return holds(found.mean, MEAN), holds(found.alpha_within, 2.0), holds(found.alpha_between, 4.0)
+def of_lot(wafers: int) -> Callable[[int], tuple[bool, ...]]:
+    def draw(seed: int) -> tuple[bool, ...]:
+        rng = np.random.default_rng([seed, 7])
+        means = rng.gamma(4.0, MEAN / 4.0, wafers)
+        found = fit_lot([WaferMap(str(i), rng.poisson(rng.gamma(2.0, mean / 2.0, (14, 14))), counted=True)
+                         for i, mean in enumerate(means)])
+        assert found is not None
+        return holds(found.mean, MEAN), holds(found.alpha_within, 2.0), holds(found.alpha_between, 4.0)
+    return draw
 
 
 def seconds(act: Callable[[], Any], times: int = 5) -> float:
@@ -111,7 +112,8 @@ def rows(simulations: int = WAFERS) -> list[dict[str, Any]]:
                         ("D0", "alpha"))
     made += covered("passing and failing, 12 wafers", simulations // 3, of_windows(12, 30, 4.0), ("D0", "alpha"))
     made += covered("passing and failing, 1 wafer", simulations // 3, of_windows(1, 60, 4.0), ("D0", "alpha"))
-    made += covered("20 wafers", simulations // 3, of_lot, ("D0", "alpha within", "alpha between"))
+    for wafers in (5, 20):
+        made += covered(f"{wafers} wafers", simulations // 3, of_lot(wafers), ("D0", "alpha within", "alpha between"))
     million = rng.poisson(rng.gamma(ALPHA, MEAN / ALPHA, 1_000_000))
     made.append(row("1,000,000 dies fitted", seconds(lambda: fit_counts(million)), "CPU s", 1.0))
     for name, values in (("12 % failing", (rng.random((300, 300)) < 0.12).astype(np.int64)),

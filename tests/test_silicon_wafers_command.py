@@ -48,6 +48,8 @@ def test_defects_give_d0_alpha_and_the_models(archfab, counted):
     assert fit["d0_per_cm2"]["low"] < 0.4 < fit["d0_per_cm2"]["high"]
     assert fit["alpha"]["low"] < 1 < fit["alpha"]["high"] and fit["alpha"]["value"] * fit["inverse_alpha"]["value"] == \
         pytest.approx(1)
+    assert fit["blocks"]["d0_per_cm2"]["value"] == pytest.approx(fit["blocks"]["defects_per_die"]["value"] / 0.8)
+    assert fit["lot"]["d0_per_cm2"]["value"] == pytest.approx(fit["lot"]["defects_per_die"]["value"] / 0.8)
     aic = {model["name"]: model["aic"] for model in fit["models"]}
     assert len(aic) == 6 and aic["poisson"] > aic["negative-binomial"] + 10
     assert sum(model["weight"] for model in fit["models"]) == pytest.approx(1)
@@ -119,7 +121,7 @@ def test_maps_are_drawn_and_listed(tested, counted, tmp_path):
     found, show = ask(counted, "--png", tmp_path / "many.svg", "--csv", tmp_path / "many.csv", "--permutations", 19,
                       "--die-mm", "10x8", "--wafer-mm", 300, "--wafers", "0:2")
     drawn = (tmp_path / "many.svg").read_text()
-    assert drawn.startswith("<svg") and "failing on, of 2 wafers" in drawn and "defects in a die" in drawn
+    assert drawn.startswith("<svg") and "share of 2 wafers that fail" in drawn and "defects in a die" in drawn
     rows = list(csv.DictReader(io.StringIO((tmp_path / "many.csv").read_text())))
     assert [row["name"] for row in rows] == list("01")
     assert sum(int(row["failing"]) for row in rows) == found["failing"]
@@ -151,13 +153,17 @@ def test_a_person_reads_tables_and_sentences(tested, capsys):
     (["--png", "no/where.png"], "there is no folder no"), (["--die-mm", "wide"], "--die-mm takes width and height"),
     (["--die-mm", "10000"], "10000 um are 10 mm"), (["--wafers", "7"], "there is no wafer '7' among 1"),
     (["--label", "Donut"], "no wafer is labelled 'Donut'"), (["--good-bins", "a"], "--good-bins takes whole numbers"),
-    (["--codes", "colour"], "no meaning of codes named 'colour'")])
+    (["--codes", "colour"], "no meaning of codes named 'colour'"), (["--good-bins", "2"], "a matrix and has no bins"),
+    (["--model", "poisson"], "--model compares models of numbers of defects"),
+    (["--die-mm", "8", "--wafer-mm", "50"], "the size of the die or of the wafer is wrong")])
 def test_options_that_cannot_be_are_refused(archfab, tested, options, words):
     answer = archfab("silicon", "fit", tested[0], *options, code=2)
     assert words in answer.err and not answer.out
 
 
 def test_files_that_do_not_go_together_are_refused(archfab, tested, counted):
+    assert "is named twice; its dies would count twice" in archfab("silicon", "fit", counted, counted, code=2).err
+    assert "--windows is for maps that say only which" in archfab("silicon", "fit", counted, "--windows", 1, code=2).err
     answer = archfab("silicon", "fit", tested[0], counted, code=2)
     assert "some wafers tell numbers of defects and others only which dies fail" in answer.err
 

@@ -10,16 +10,18 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import gamma, nbinom
 from scipy.stats import poisson as scipy_poisson
+from scipy.stats import t as student
 from wafers import disk, negative_binomial, patched
 
 from archfab.core import UsageError
 from archfab.silicon.wafers import counts
-from archfab.silicon.wafers.blocks import block_interval
+from archfab.silicon.wafers.blocks import block_interval, share_seen, variance
 from archfab.silicon.wafers.counts import Histogram
 from archfab.silicon.wafers.fitting import aic_weights, fit_counts
 from archfab.silicon.wafers.lots import Wafers, fit_lot, yield_spread
 from archfab.silicon.wafers.maps import WaferMap
 from archfab.silicon.wafers.mosaic import all_pass, chances, mixing, partitions
+from archfab.silicon.wafers.tallies import taken
 from archfab.silicon.wafers.windows import alike, fit_windows, seen, window_shapes
 
 
@@ -166,6 +168,40 @@ def test_windows_recover_d0_and_alpha_where_clusters_are_wider_than_dies():
     assert holds(found.mean, 0.5) and holds(found.alpha, 0.8) and found.told_apart
     assert found.groups == 10 and found.aic["poisson"] > min(found.aic.values()) + 10
     assert 0.7 < found.mean / 0.5 < 1.4
+    assert min(found.inflation) > 1.2       # tiles overlap, and patches are shared
+
+
+def test_every_die_counts_once_however_many_tiles_cover_it():
+    full = taken([WaferMap("w", np.zeros((6, 6), np.int64))], (2, 2))
+    dies = sum(full.tiles.sum(0)[place:place + len(each)] @ each for place, each in zip(
+        np.cumsum([0] + [sum(kind[0][2]) + 1 for kind in full.kinds[:-1]]),
+        [np.arange(sum(kind[0][2]) + 1) for kind in full.kinds], strict=True))
+    assert dies == pytest.approx(36) and full.pairs.sum(0)[0].tolist() == [36, 36]
+    assert full.pairs.sum(0)[1:, 0].tolist() == [60, 48, 36]
+
+
+def test_the_width_of_patches_is_found_whether_it_varies_or_not():
+    rng = np.random.default_rng(13)
+    varying = taken([patched(rng, 0.5, 0.8, 60, 4) for _ in range(60)], (1, 2)).together
+    place = (np.arange(60) + 1) // 4
+    fixed = [WaferMap("w", np.minimum(1, rng.poisson(rng.gamma(0.8, 0.5 / 0.8, (16, 16))[np.ix_(place, place)])))
+             for _ in range(60)]
+    assert varying == pytest.approx(0.75, abs=0.04) and taken(fixed, (1, 2)).together == pytest.approx(0.75, abs=0.04)
+
+
+def test_blocks_hide_variance_that_neighbours_share():
+    """The share by brute force: the covariance matrix of 12 x 12 dies in 3 x 3 blocks of 4 x 4."""
+    places = np.indices((12, 12)).reshape(2, -1)
+    steps = abs(places[:, :, None] - places[:, None]).sum(0)
+    covariance = 0.2 * 0.5 ** steps + 0.05 * (steps == 0)
+    member = (places[0] // 4 * 3 + places[1] // 4 == np.arange(9)[:, None]) / 16
+    blocks = member @ covariance @ member.T
+    assert variance((4, 4), 0.05, 0.2, 0.5) == pytest.approx(blocks[0, 0])
+    assert variance((12, 12), 0.05, 0.2, 0.5) == pytest.approx(blocks.sum() / 81)
+    rng = np.random.default_rng(14)
+    wide = patched(rng, 0.5, 0.8, 60, 5, counted=True)
+    assert share_seen([wide]) < 0.9 < share_seen([WaferMap("w", rng.poisson(0.5, (60, 60)), counted=True)])
+    assert share_seen([wide] * 5) == 1 == share_seen([WaferMap("w", np.zeros((9, 9), np.int64))])
 
 
 def test_windows_of_independent_failures_give_poissons_model():
@@ -247,6 +283,23 @@ def test_yields_that_differ_beyond_chance_are_found():
     assert same.p_value > 0.01 and apart.p_value < 1e-6 and same.degrees == 9
     assert apart.deviation == pytest.approx(np.std(0.1 + 0.02 * np.arange(10), ddof=1), rel=0.25)
     assert yield_spread([wafer(0.2, 0)]) is None
+
+
+def test_the_mean_of_few_wafers_has_students_interval():
+    means = np.array([0.46, 0.5, 0.53, 0.57])
+    wafers = [WaferMap("w", np.random.default_rng(i).poisson(mean, (150, 150)), counted=True)
+              for i, mean in enumerate(means)]
+    found = fit_lot(wafers)
+    rates = [wafer.values.mean() for wafer in wafers]
+    half = student.ppf(0.975, 3) * np.std(rates, ddof=1) / 2
+    assert found.mean.high - found.mean.low == pytest.approx(2 * half, rel=0.1)
+
+
+def test_lots_of_few_wafers_are_fitted_whatever_they_are():
+    for seed in range(2):
+        found = fit_lot(lot(np.random.default_rng([seed, 4]), 4, 8, 0.5, 2.0, 4.0))
+        for each in (found.mean, found.alpha_within, found.alpha_between):
+            assert 0 <= each.low <= each <= each.high
 
 
 @pytest.mark.slow

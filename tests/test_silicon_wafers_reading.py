@@ -166,7 +166,9 @@ def test_defects_outside_the_plan_are_told_and_left_out(tmp_path):
     (" 4 5.5e+02 1.0e+03 -1 2 0 0;\n", "", "defect 4 .SummarySpec"),
     ("DefectList\n", "Defects\n", "has no DefectList"),
     ("EndOfFile;\n", "WaferStatus A", "not ended by a semicolon; the file may be cut off"),
-    ("DiePitch 2.5000000000e+03", "DiePitch 2.5", "a die of 0.0025 mm cannot be")])
+    ("DiePitch 2.5000000000e+03", "DiePitch 2.5", "a die of 0.0025 mm cannot be"),
+    ("DiePitch 2.5000000000e+03", "DiePitch 0", "line 4: DiePitch is 0 by 2000 um; both must be above 0"),
+    ("SampleCenterLocation 2.5", "SampleCenterLocation 2500", "and more from the centre of a wafer 200 mm")])
 def test_klarfs_that_are_wrong_are_refused(tmp_path, old, new, words):
     assert old in KLARF
     with pytest.raises(UsageError, match=words):
@@ -201,6 +203,12 @@ def test_klarfs_that_are_wrong_are_refused(tmp_path, old, new, words):
     ("x,y,pass\n0,0,1\n10000,20000,0\n", {}, "they are no positions in um"),
     ("1,2\n", {"die_mm": (10000.0, 8000.0)}, "a die of 10000 mm cannot be .*; 10000 um are 10 mm"),
     ("1,2\n", {"die_mm": (0.0, 1.0)}, "a die of 0 mm cannot be"),
+    ("P" * 12, {"die_mm": (10.0, 10.0), "wafer_mm": 80.0}, "would lie 45 mm and more from the centre of a wafer 80 mm"),
+    ("x,y,pass\n0,0,1\n", {"codes": "pass"}, "a table with a header, which says itself .* --codes is for matrices"),
+    (KLARF, {"codes": "defects"}, "a KLA results file, which says itself"),
+    (KLARF, {"good_bins": (1,)}, "--good-bins is for tables with a column bin"),
+    ("1,2\n", {"good_bins": (1,)}, "a matrix and has no bins"),
+    ("x,y,pass\n0,0,1\n", {"good_bins": (2,)}, "told by the column pass, not by bins"),
     ("1,2\n", {"wafer_mm": 300000.0}, "300000 um are 300 mm"), ("1,2\n", {"wafer_mm": -300.0}, "cannot be")])
 def test_text_that_is_no_map_is_refused_with_what_is_legal(tmp_path, text, options, words):
     with pytest.raises(UsageError, match=words):
@@ -307,6 +315,7 @@ def test_wafers_are_chosen_by_number_name_and_label():
             chosen(wafers, asked, label)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_labelled_subset_is_read_as_wafers(shared_data):
     found = read_maps(shared_data / "wm811k-subset" / "test.npz")

@@ -7,10 +7,13 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archfab.core import UsageError
 from archfab.silicon.words import Word
+
+if TYPE_CHECKING:
+    from archfab.silicon.wafers.maps import WaferMap
 
 MANY = 40           # wafers that are listed one by one
 
@@ -23,16 +26,16 @@ def add(word: Word) -> None:
                      "defects), a KLA results file (KLARF 1.0 to 1.2), .npz or .npy")
     one.add_argument("--codes", metavar="MEANING", help="what the numbers of a matrix mean: wafer (0 no die, 1 "
                      "passing, 2 failing), pass (1 passes), fail (1 fails), defects (how many)")
-    one.add_argument("--good-bins", default="1", metavar="N,N", help="bins that pass, of a column bin (default: 1)")
+    one.add_argument("--good-bins", metavar="N,N", help="bins that pass, of a column bin (default: 1)")
     one.add_argument("--die-mm", metavar="WxH", help="width and height from die to die: 10x8, or 10 for a square")
     one.add_argument("--wafer-mm", type=float, metavar="D", help="diameter of the wafer")
     one.add_argument("--wafers", metavar="N,A:B", help="only these, by number from 0 or by name: 0:25")
     one.add_argument("--label", metavar="NAME", help="only wafers with this label")
     one.add_argument("--edge", type=int, default=0, metavar="RINGS", help="leave out so many rings of dies at the edge")
     one.add_argument("--edge-mm", type=float, metavar="MM", help="leave out dies that reach into this outer ring")
-    one.add_argument("--windows", default="1,2,4", metavar="N,N", help="windows of so many dies, where passing and "
-                     "failing is all that is known (1, 2, 4, 8, 16; default: %(default)s)")
-    one.add_argument("--model", metavar="NAME,NAME", help="models of defect counts to compare (default: all)")
+    one.add_argument("--windows", metavar="N,N", help="windows of so many dies, where passing and failing is all that "
+                     "is known (1, 2, 4, 8, 16; default: 1,2,4)")
+    one.add_argument("--model", metavar="NAME,NAME", help="models of numbers of defects to compare (default: all)")
     one.add_argument("--weights", default="rook", metavar="rook|queen", help="which dies are neighbours "
                      "(default: %(default)s)")
     one.add_argument("--permutations", type=int, default=999, metavar="N", help="shuffled wafers that p-values rest on "
@@ -48,24 +51,26 @@ def fit(asked: argparse.Namespace) -> Mapping[str, Any]:
     from archfab.silicon.wafers.maps import chosen, edge
     from archfab.silicon.wafers.reading import read_maps
     from archfab.silicon.wafers.report import Asked, report
-    names = tuple(part.strip() for part in asked.model.split(",")) if asked.model else tuple(MODELS)
+    names = tuple(MODELS) if asked.model is None else tuple(dict.fromkeys(map(str.strip, asked.model.split(","))))
     for name in names:
         if name not in MODELS:
             from archfab.core import unknown
             raise unknown("model of defect counts", name, list(MODELS))
     check(asked)
+    bins = None if asked.good_bins is None else numbers(asked.good_bins, "--good-bins")
+    windows = (1, 2, 4) if asked.windows is None else tuple(numbers(asked.windows, "--windows"))
     wafers = [wafer for path in asked.maps
-              for wafer in read_maps(path, asked.codes, numbers(asked.good_bins, "--good-bins"), size(asked.die_mm),
-                                     asked.wafer_mm)]
+              for wafer in read_maps(path, asked.codes, bins, size(asked.die_mm), asked.wafer_mm)]
     wafers = chosen(wafers, asked.wafers, asked.label)
-    wanted = Asked(asked.edge, asked.edge_mm, tuple(numbers(asked.windows, "--windows")), names, asked.weights,
+    suits(asked, wafers)
+    wanted = Asked(asked.edge, asked.edge_mm, windows, names, asked.weights,
                    asked.permutations, asked.seed)
     document = {"files": [Path(path).name for path in asked.maps]} | report(wafers, wanted, progress(len(wafers)))
     if asked.png:
-        from archfab.silicon.wafers.picture import drawn
+        from archfab.silicon.wafers.picture import MOST, drawn
         masks = [edge(wafer, asked.edge, asked.edge_mm) for wafer in wafers]
         write(asked.png, drawn(wafers, masks, [title(each) for each in document["maps"]], Path(asked.png).suffix))
-        document["picture"] = asked.png
+        document |= {"picture": asked.png, "drawn": min(MOST, len(wafers))}
     if asked.csv:
         write(asked.csv, table(document["maps"]))
     return document
@@ -83,9 +88,23 @@ def check(asked: argparse.Namespace) -> None:
         raise UsageError("--edge counts rings of dies and --edge-mm is in mm; say one of the two")
     if asked.seed < 0:
         raise UsageError(f"--seed {asked.seed} cannot be; legal: 0 and up")
+    if twice := [path for i, path in enumerate(asked.maps) if Path(path).resolve() in
+                 [Path(other).resolve() for other in asked.maps[:i]]]:
+        raise UsageError(f"{twice[0]} is named twice; its dies would count twice")
     for file in (asked.png, asked.csv):
         if file and not Path(file).absolute().parent.is_dir():
             raise UsageError(f"there is no folder {Path(file).parent} to write {Path(file).name} into")
+
+
+def suits(asked: argparse.Namespace, wafers: Sequence[WaferMap]) -> None:
+    """Refuses options that these maps have no use for, and would be ignored."""
+    counted = any(wafer.counted for wafer in wafers)
+    if asked.model is not None and not counted:
+        raise UsageError("--model compares models of numbers of defects, and these maps say only which dies fail; "
+                         "leave it out")
+    if asked.windows is not None and counted:
+        raise UsageError("--windows is for maps that say only which dies fail, and these have numbers of defects, "
+                         "which tell D0 and alpha without windows; leave it out")
 
 
 def numbers(text: str, option: str) -> list[int]:
@@ -122,7 +141,7 @@ def progress(number: int) -> Any:
 
 def title(found: Mapping[str, Any]) -> str:
     label = f", {found['label']}" if found["label"] else ""
-    return f"{found['name'][-24:]}{label}: {found['yield']:.1%}"
+    return f"{found['name'][-24:]}{label}: yield {found['yield']:.1%}"
 
 
 def write(file: str, content: bytes) -> None:
@@ -152,7 +171,7 @@ def shown(document: Mapping[str, Any]) -> None:
     named = (("d0_per_cm2", "D0 per cm2"), ("defects_per_die", "defects per die"), ("alpha", "alpha"))
     rows = [[name, *edges(found[key])] for key, name in named if found.get(key)]
     if found.get("blocks"):
-        rows.append([f"the same from {found['blocks']['groups']} groups",
+        rows.append([f"{rows[0][0]}, by {found['blocks']['groups']} groups",
                      *edges(found["blocks"]["d0_per_cm2"] or found["blocks"]["defects_per_die"])])
     if found.get("lot"):
         rows += [["alpha within wafers", *edges(found["lot"]["alpha_within"])],
@@ -172,9 +191,10 @@ def shown(document: Mapping[str, Any]) -> None:
                    [[each["dies"], each["places"], each["yield"], each["fitted"]] for each in found["windows"]])
     if found.get("equal_likelihood"):
         say()
-        show_table(["alpha", "defects per die", "D0 per cm2"],
+        units = ["defects per die"] + ["D0 per cm2"] * (document["die_area_cm2"] is not None)
+        show_table(["alpha", *units],
                    [["infinite" if each["alpha"] is None else each["alpha"], each["defects_per_die"],
-                     each["d0_per_cm2"]] for each in found["equal_likelihood"]],
+                     each["d0_per_cm2"]][:1 + len(units)] for each in found["equal_likelihood"]],
                    "of equal likelihood by the yield alone")
     if document["spatial"]["statistics"]:
         say()
@@ -193,7 +213,8 @@ def shown(document: Mapping[str, Any]) -> None:
     for sentence in document["statements"]:
         say(sentence)
     if "picture" in document:
-        say(f"drawn in {document['picture']}")
+        some = "" if document["drawn"] == document["wafers"] else f" (the first {document['drawn']} wafers)"
+        say(f"drawn in {document['picture']}{some}")
 
 
 def edges(found: Mapping[str, Any]) -> list[Any]:

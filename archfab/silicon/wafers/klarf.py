@@ -75,6 +75,8 @@ def maps_of_klarf(text: str, name: str) -> list[WaferMap]:
                 across = sizes[1] if sizes[0] == 1 else None
             elif keyword == "diepitch":
                 found = numbers(words, where, keyword, 2)
+                if min(found[:2]) <= 0:
+                    raise UsageError(f"{where}: DiePitch is {found[0]:g} by {found[1]:g} um; both must be above 0")
                 pitch = (found[0] / 1000, found[1] / 1000)
             elif keyword == "samplecenterlocation":
                 found = numbers(words, where, keyword, 2)

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize
 from scipy.special import gammaln
 from scipy.stats import chi2, chi2_contingency
+from scipy.stats import f as f_distribution
 
 from archfab.core import Estimate
 from archfab.silicon.wafers.counts import Histogram, best_kappa
 from archfab.silicon.wafers.fitting import inverse
 from archfab.silicon.wafers.maps import WaferMap
 
-NODES = 15
+PLACES, WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 LEAST = 1e-6            # 1 / alpha below which a part counts as absent
+FLAT = math.log(LEAST / 2)
+MEAN, WITHIN, BETWEEN = range(3)
 Floats = NDArray[np.float64]
 
 
@@ -72,12 +75,11 @@ class Wafers:
             if abs(step).max() < 1e-6:
                 break
         width = 1 / np.sqrt(self.slopes(logs, within, alpha, mean)[1])
-        places, weights = np.polynomial.hermite_e.hermegauss(NODES)
-        spread = logs[:, None] + width[:, None] * places
+        spread = logs[:, None] + width[:, None] * PLACES
         prior = alpha * (spread - np.exp(spread) / mean) + alpha * math.log(alpha / mean) - gammaln(alpha)
-        terms = np.stack([self.given(spread[:, i], within) for i in range(NODES)], axis=1) + prior + places ** 2 / 2
+        terms = self.given(spread.T, within).T + prior + PLACES ** 2 / 2
         top = terms.max(1)
-        return inner + float((top + np.log(np.exp(terms - top[:, None]) @ weights) + np.log(width)).sum())
+        return inner + float((top + np.log(np.exp(terms - top[:, None]) @ WEIGHTS) + np.log(width)).sum())
 
     def given(self, logs: Floats, within: float) -> Floats:
         """Log-likelihood of each wafer at the logarithm of its mean, without what does not depend on it."""
@@ -96,8 +98,13 @@ class Wafers:
 
 
 def fit_lot(wafers: Sequence[WaferMap], confidence: float = 0.95) -> LotFit | None:
-    """Clustering within and between wafers from defects of dies, by maximum likelihood; intervals by the profile
-    likelihood. None for fewer than three wafers or no defects."""
+    """Clustering within and between wafers from defects of dies, by maximum likelihood. None for fewer than three
+    wafers or no defects.
+
+    Intervals hold the values whose profile likelihood is within a drop of the greatest: chi2(1) / 2 for what many dies
+    tell; for what the wafers tell, the mean and alpha between them, n / 2 log(1 + F(1, n - 1) / (n - 1)), which is
+    exact for the mean of n normal figures of unknown variance and tends to the same.
+    """
     counts = [wafer.values[wafer.dies] for wafer in wafers]
     if len(wafers) < 3 or not sum(int(each.sum()) for each in counts):
         return None
@@ -107,56 +114,58 @@ def fit_lot(wafers: Sequence[WaferMap], confidence: float = 0.95) -> LotFit | No
     mean = histogram.mean
     start = np.array([math.log(mean), math.log(max(best_kappa(histogram, mean), 0.01)), math.log(0.05)])
 
-    def best(fixed: int | None = None, value: float = 0.0, begin: Floats = start) -> tuple[float, Floats]:
-        free = [i for i in range(3) if i != fixed]
-
-        def loss(x: Floats) -> float:
-            whole = np.empty(3)
-            whole[free] = x
-            if fixed is not None:
-                whole[fixed] = value
-            if abs(whole).max() > 25:
-                return 1e300
-            return -told.loglik(*np.exp(whole))
-
-        found = minimize(loss, begin[free], method="Nelder-Mead",
-                         options={"xatol": 2e-3, "fatol": 1e-4, "maxiter": 400, "initial_simplex":
-                                  begin[free] + 0.2 * np.vstack([np.zeros(len(free)), np.eye(len(free))])})
-        whole = np.empty(3)
-        whole[free] = found.x
-        if fixed is not None:
-            whole[fixed] = value
-        return -float(found.fun), whole
-
-    top, peak = best()
-    flat = best(2, math.log(LEAST / 2), peak)[0]
+    top, peak = best(told, start)
+    flat = best(told, peak, BETWEEN, FLAT)[0]
+    few = len(wafers) - 1
     drop = float(chi2.ppf(confidence, 1)) / 2
+    wider = (few + 1) / 2 * math.log1p(float(f_distribution.ppf(confidence, 1, few)) / few)
 
-    def bound(which: int, direction: float) -> float:
-        """Where the profile falls by the drop; infinite where it does not."""
-        near = peak[which] if direction < 0 or which == 0 else max(peak[which], math.log(LEAST))
-        place = peak
-        step = 0.25 if which == 0 else 0.7
-        for _ in range(30):
-            far = near + direction * step
-            if which and far < math.log(LEAST) and best(which, math.log(LEAST / 2), place)[0] > top - drop:
-                return -math.inf
-            height, place = best(which, far, place)
-            if height < top - drop:
-                begin = place
-                return float(brentq(lambda x, begin=begin: best(which, x, begin)[0] - top + drop, near, far, xtol=5e-3))
-            near = far
-        return direction * math.inf
+    def ends(which: int, drop: float) -> tuple[float, float]:
+        low, high = (bound(told, peak, which, direction, top - drop) for direction in (-1, 1))
+        return math.exp(low), math.exp(high)
 
-    def kappa(which: int) -> Estimate:
-        low, high = math.exp(bound(which, -1)), math.exp(bound(which, 1))
+    def alpha(which: int, drop: float) -> Estimate:
+        low, high = ends(which, drop)
         value = math.exp(peak[which])
         return Estimate(inverse(value if value > 10 * LEAST else 0.0), inverse(high), inverse(low))
 
-    centre = math.exp(peak[0])
-    p_between = float(chi2.sf(max(0.0, 2 * (top - flat)), 1)) / 2
-    return LotFit(len(wafers), Estimate(centre, math.exp(bound(0, -1)), math.exp(bound(0, 1))), kappa(1), kappa(2),
-                  p_between)
+    return LotFit(len(wafers), Estimate(math.exp(peak[MEAN]), *ends(MEAN, wider)), alpha(WITHIN, drop),
+                  alpha(BETWEEN, wider), float(chi2.sf(max(0.0, 2 * (top - flat)), 1)) / 2)
+
+
+def best(told: Wafers, begin: Floats, fixed: int | None = None, value: float = 0.0) -> tuple[float, Floats]:
+    """The greatest log-likelihood, and where: logarithms of the mean and of 1 / alpha within and between wafers, one of
+    which may be held at a value."""
+    free = [i for i in range(3) if i != fixed]
+
+    def whole(x: Floats) -> Floats:
+        found = np.full(3, value)
+        found[free] = x
+        return found
+
+    found = minimize(lambda x: -told.loglik(*np.exp(whole(x))) if abs(whole(x)).max() <= 25 else 1e300, begin[free],
+                     method="Nelder-Mead", options={
+                         "xatol": 2e-3, "fatol": 1e-4, "maxiter": 400,
+                         "initial_simplex": begin[free] + 0.2 * np.vstack([np.zeros(len(free)), np.eye(len(free))])})
+    return -float(found.fun), whole(found.x)
+
+
+def bound(told: Wafers, peak: Floats, which: int, direction: int, floor: float) -> float:
+    """Where the profile of one parameter falls to a floor, going from the peak in a direction; infinite where it does
+    not."""
+    near = peak[which] if direction < 0 or which == MEAN else max(peak[which], math.log(LEAST))
+    place = peak
+    for _ in range(30):
+        far = near + direction * (0.25 if which == MEAN else 0.7)
+        if which != MEAN and far < math.log(LEAST) and best(told, place, which, FLAT)[0] > floor:
+            return -math.inf
+        height, place = best(told, place, which, far)
+        if height < floor:
+            def over(x: float, begin: Floats = place) -> float:
+                return best(told, begin, which, x)[0] - floor
+            return float(brentq(over, near, far, xtol=5e-3)) if over(near) > 0 > over(far) else near
+        near = far
+    return direction * math.inf
 
 
 def yield_spread(wafers: Sequence[WaferMap]) -> YieldSpread | None:

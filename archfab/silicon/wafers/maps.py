@@ -53,6 +53,14 @@ class WaferMap:
         rows, columns = np.nonzero(self.dies)
         return (columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2
 
+    def far_mm(self, dies: float) -> NDArray[np.float64]:
+        """How far each site's centre is from that of the wafer, each way with so many dies more (or fewer)."""
+        column, row = self.middle
+        rows, columns = np.indices(self.values.shape)
+        width, height = self.die_mm or (1.0, 1.0)
+        return np.hypot(np.maximum(0, abs(columns - column) + dies) * width,
+                        np.maximum(0, abs(rows - row) + dies) * height)
+
     def kept(self, dies: NDArray[np.bool_]) -> WaferMap:
         """The same wafer with only these dies."""
         return replace(self, values=np.where(dies, self.values, OFF))
@@ -81,7 +89,13 @@ def checked(wafer: WaferMap, die_mm: tuple[float, float] | None, wafer_mm: float
         other = "" if not WAFER_MM[0] <= across / 1000 <= WAFER_MM[1] else f"; {across:g} um are {across / 1000:g} mm"
         raise UsageError(f"{wafer.name}: a wafer {across:g} mm across cannot be (legal: {WAFER_MM[0]:g} to "
                          f"{WAFER_MM[1]:g}){other}")
-    return replace(wafer, die_mm=size, wafer_mm=across)
+    wafer = replace(wafer, die_mm=size, wafer_mm=across)
+    if size is None or across is None:
+        return wafer
+    if (far := float(wafer.far_mm(-1.0)[wafer.dies].max())) > across / 2:
+        raise UsageError(f"{wafer.name}: dies of {size[0]:g} x {size[1]:g} mm would lie {far:.3g} mm and more from the "
+                         f"centre of a wafer {across:g} mm across; the size of the die or of the wafer is wrong")
+    return wafer
 
 
 def die_area_cm2(wafers: Iterable[WaferMap]) -> float | None:
@@ -118,10 +132,7 @@ def edge(wafer: WaferMap, dies: int = 0, mm: float | None = None) -> NDArray[np.
         if wafer.die_mm is None or wafer.wafer_mm is None:
             raise UsageError(f"{wafer.name}: an edge in mm needs the sizes of die and wafer; add --die-mm WxH "
                              "--wafer-mm D, or count it in rings of dies: --edge 1")
-        column, row = wafer.middle
-        rows, columns = np.indices(wafer.values.shape)
-        far = np.hypot((abs(columns - column) + 0.5) * wafer.die_mm[0], (abs(rows - row) + 0.5) * wafer.die_mm[1])
-        found = (far > wafer.wafer_mm / 2 - mm) & wafer.dies
+        found = (wafer.far_mm(0.5) > wafer.wafer_mm / 2 - mm) & wafer.dies
     if not (wafer.dies & ~found).any():
         raise UsageError(f"{wafer.name}: no die is left inside an edge of "
                          + (f"{dies} rings" if mm is None else f"{mm:g} mm"))
@@ -174,4 +185,4 @@ def chosen(wafers: Sequence[WaferMap], asked: str | None, label: str | None) -> 
             raise UsageError(f"there is no wafer '{part}' among {len(left)}; name one ({left[0].name}), or give "
                              f"numbers from 0 to {len(left) - 1}, such as 0:25")
         found += picked
-    return found
+    return list({id(wafer): wafer for wafer in found}.values())

@@ -17,7 +17,7 @@ from archfab.silicon.wafers.tables import is_table, maps_of_table
 __all__ = ["FAIL", "NO_DIE", "PASS", "maps_in_npz", "read_maps"]
 
 
-def read_maps(path: str | Path, codes: str | None = None, good_bins: Sequence[int] = (1,),
+def read_maps(path: str | Path, codes: str | None = None, good_bins: Sequence[int] | None = None,
               die_mm: tuple[float, float] | None = None, wafer_mm: float | None = None) -> list[WaferMap]:
     """The wafer maps of a file, by what is in it.
 
@@ -26,7 +26,7 @@ def read_maps(path: str | Path, codes: str | None = None, good_bins: Sequence[in
     end to end (`flat`, `shape`, `failureType`), or an .npy or .npz with matrices or stacks of them.
 
     :param codes: what the numbers of a matrix mean: wafer, pass, fail or defects; None where they say it themselves.
-    :param good_bins: the bins that pass, of a table with a column bin.
+    :param good_bins: the bins that pass, of a table with a column bin; bin 1 where nothing is said.
     :param die_mm: width and height from die to die, where the file does not say.
     :param wafer_mm: the diameter of the wafer, where the file does not say.
     :raises UsageError: says which line or value is wrong, and what is legal.
@@ -35,6 +35,7 @@ def read_maps(path: str | Path, codes: str | None = None, good_bins: Sequence[in
         raise unknown("meaning of codes", codes, list(CODES))
     path = Path(path)
     if path.suffix in (".npz", ".npy"):
+        refuse(path.name, "a NumPy file", None, good_bins)
         wafers = maps_of_arrays(path, codes)
     else:
         text = text_of(path)
@@ -43,12 +44,24 @@ def read_maps(path: str | Path, codes: str | None = None, good_bins: Sequence[in
             raise UsageError(f"{path.name} is empty; a map has a line for each row of dies, or a header x,y,pass and a "
                              "line for each die")
         if is_klarf(text):
+            refuse(path.name, "a KLA results file", codes, good_bins)
             wafers = maps_of_klarf(text, path.name)
         elif is_table(first):
+            refuse(path.name, "a table with a header", codes, None)
             wafers = maps_of_table(text, path.name, good_bins)
         else:
+            refuse(path.name, "a matrix", None, good_bins)
             wafers = maps_of_matrix(text, path.name, codes)
     return [checked(wafer, die_mm, wafer_mm) for wafer in wafers]
+
+
+def refuse(name: str, kind: str, codes: str | None, good_bins: Sequence[int] | None) -> None:
+    """Options that say what the values of another kind of file mean would be ignored."""
+    if codes is not None:
+        raise UsageError(f"{name} is {kind}, which says itself what its values mean; --codes is for matrices "
+                         "of numbers")
+    if good_bins is not None:
+        raise UsageError(f"{name} is {kind} and has no bins; --good-bins is for tables with a column bin")
 
 
 def text_of(path: Path) -> str:
@@ -64,6 +77,7 @@ def maps_of_arrays(path: Path, codes: str | None) -> list[WaferMap]:
     """Maps end to end, or the matrices [rows, columns] and stacks of matrices [wafers, rows, columns] of a file."""
     arrays = load(path)
     if isinstance(arrays, dict) and {"flat", "shape"} <= set(arrays):
+        refuse(path.name, "a file of maps end to end", codes, None)
         maps, labels = maps_in_npz(path)
         note = (f"codes: {LEGAL}",)
         return [WaferMap.of_codes(f"{path.name}#{i}", found, label=label, notes=note)

@@ -187,11 +187,14 @@ def of_windows(wafers: Sequence[WaferMap], asked: Asked, area: float | None, sta
         statements.append(f"D0 and alpha are not fitted: {error}. Passing and failing at one size of die cannot tell "
                           "them apart.")
         return document
-    statements.append("Passing and failing at one size of die cannot tell D0 from alpha. They are told apart here by "
-                      f"windows of up to {found.tile} neighbouring dies, which see clusters wider than a die only; "
-                      "defects that cluster within a die count as one. Numbers of defects would tell more.")
+    statements.append("Passing and failing at one size of die cannot tell D0 from alpha. Windows of up to "
+                      f"{found.tile} neighbouring dies can, by clusters wider than a die only; defects that cluster "
+                      "within a die count as one. Numbers of defects would tell more.")
     if not found.told_apart:
-        statements.append("These wafers do not tell them apart: alpha may be anything, D0 anything in its interval.")
+        ends = [f"{end:.3g}" if math.isfinite(end) else "infinity" for estimate in (found.alpha, found.mean)
+                for end in (estimate.low, estimate.high)]
+        statements.append(f"These wafers are too few or too plain to tell them apart: alpha may be {ends[0]} to "
+                          f"{ends[1]}, and a die may have {ends[2]} to {ends[3]} defects.")
     elif found.kappa.low == 0:
         statements.append(f"Passing dies lie no closer together than chance may have it: alpha is above "
                           f"{found.alpha.low:.3g}, and may be infinite (Poisson's model).")

@@ -50,7 +50,7 @@ def split(line: str) -> list[str]:
     return next(csv.reader([line], delimiter=separator), [])
 
 
-def maps_of_table(text: str, name: str, good_bins: Sequence[int] = (1,)) -> list[WaferMap]:
+def maps_of_table(text: str, name: str, good_bins: Sequence[int] | None = None) -> list[WaferMap]:
     """The wafers of a table with the columns x and y, one of defects, pass, fail, result or bin, and, where there are
     several wafers, wafer (and lot).
 
@@ -65,6 +65,10 @@ def maps_of_table(text: str, name: str, good_bins: Sequence[int] = (1,)) -> list
         raise UsageError(f"{name} has no column {' and '.join(missing)} (it has: {', '.join(header)}); it needs x, y "
                          f"and one of {', '.join(VALUES)}, and wafer where there are several")
     kind = values[0]
+    if good_bins is not None and kind != "bin":
+        raise UsageError(f"{name}: which dies pass is told by the column {header[places[kind]]}, not by bins; leave "
+                         "--good-bins out")
+    good_bins = good_bins or (1,)
     separator = next((each for each in ",;\t" if each in lines[0][1]), ",")
     found: dict[tuple[str, str], dict[tuple[int, int], tuple[int, int]]] = {}
     labels: dict[tuple[str, str], str] = {}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +12,16 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import f as f_distribution
 
 from archfab.core import Estimate, UsageError
-from archfab.silicon.wafers.blocks import groups
+from archfab.silicon.wafers.blocks import share_seen
 from archfab.silicon.wafers.counts import triangle
 from archfab.silicon.wafers.fitting import inverse, outward
-from archfab.silicon.wafers.maps import OFF, WaferMap, window_passes
-from archfab.silicon.wafers.mosaic import KAPPA, Partition, all_pass, chances, mixing, partitions
+from archfab.silicon.wafers.maps import WaferMap, window_passes
+from archfab.silicon.wafers.mosaic import KAPPA, all_pass
+from archfab.silicon.wafers.tallies import Tally, taken
 
 SHAPES: dict[int, tuple[int, int]] = {1: (1, 1), 2: (1, 2), 4: (2, 2), 8: (2, 4), 16: (4, 4)}
 """Rows and columns of a window of so many dies."""
 MEAN = (1e-9, 1e3)          # killing defects of a die that are searched
-TOGETHER = 0.2              # the least chance that neighbours share a patch: below, patches are no wider than dies
 Floats = NDArray[np.float64]
 
 
@@ -58,41 +57,6 @@ class WindowFit:
     inflation: tuple[float, float]
     aic: dict[str, float]
     told_apart: bool
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Of each group: how many tiles of each kind (by where their dies are; a tile counts as one over its size, for that
-    many cover a die) have how many passing dies, and the pairs of
-    dies one and two apart: number, both passing; and dies, passing."""
-
-    lines: int                  # between the rows and columns of a tile
-    kinds: tuple[tuple[Partition, ...], ...]
-    tiles: Floats               # [groups, passing dies of each kind]
-    pairs: Floats               # [groups, 6]: pairs 1 apart, both passing, pairs 2 apart, both passing, dies, passing
-
-    def without(self, group: int) -> Tally:
-        keep = np.arange(len(self.tiles)) != group
-        return Tally(self.lines, self.kinds, self.tiles[keep], self.pairs[keep])
-
-    @property
-    def together(self) -> float:
-        """The chance that neighbours share a patch: the correlation of passing at one step over that at none, which
-        follows from those at one and two steps where it falls by a straight line."""
-        sums = self.pairs.sum(0)
-        good = sums[5] / sums[4]
-        near, far = (sums[i + 1] / max(1.0, sums[i]) - good ** 2 for i in (0, 2))
-        if near <= 0 or far >= near:
-            return 1.0
-        return float(max(TOGETHER, near / (2 * near - far)))
-
-    def loglik(self, mean: float, kappa: float, together: float) -> float:
-        return self.loglik_of(*mixing(mean, kappa), together, lambda dies: float(all_pass(np.array(dies), mean, kappa)))
-
-    def loglik_of(self, densities: Floats, weights: Floats, together: float,
-                  passing: Callable[[int], float] | None = None) -> float:
-        found = chances(self.kinds, self.lines, densities, weights, together, passing)
-        return float(self.tiles.sum(0) @ np.log(np.maximum(found, 1e-300)))
 
 
 def window_shapes(sizes: Sequence[int]) -> dict[int, tuple[int, int]]:
@@ -133,7 +97,7 @@ def fit_windows(wafers: Sequence[WaferMap], sizes: Sequence[int] = (1, 2, 4), co
                          "ones")
     together = tally.together
     mean, kappa = search(tally, together)
-    inflation = widened(tally, mean, kappa, together)
+    inflation = widened(tally, mean, kappa, together, share_seen(wafers))
     count = len(tally.tiles)
     quantile = float(f_distribution.ppf(confidence, 1, count - 1)) if count > 1 else math.inf
     around, bent = profile(tally, mean, kappa, together, [quantile * each / 2 for each in inflation])
@@ -142,68 +106,7 @@ def fit_windows(wafers: Sequence[WaferMap], sizes: Sequence[int] = (1, 2, 4), co
     return WindowFit(around, Estimate(inverse(kappa), inverse(bent.high), inverse(bent.low)), bent,
                      tuple(seen(wafers, size, shape, mean, kappa) for size, shape in shapes.items()), tile,
                      int(tally.tiles.sum()), 1 / (1 - together) if together < 1 else math.inf, count, inflation, aic,
-                     not (bent.low == 0 and bent.high > 10))
-
-
-def taken(wafers: Sequence[WaferMap], shape: tuple[int, int]) -> Tally:
-    """The tally of the wafers, by groups that have tiles. Tiles that lack dies count if they have room for four."""
-    size = shape[0] * shape[1]
-    found: dict[tuple[Partition, ...], dict[tuple[int, int], float]] = {}
-    for down, across in product(range(shape[0]), range(shape[1])):
-        for room, owner in zip(*shifted(wafers, shape, (down, across)), strict=True):
-            parted = room.reshape(owner.shape[0], shape[0], owner.shape[1], shape[1])
-            split = parted.transpose(0, 2, 1, 3).reshape(-1, size)
-            present = split != OFF
-            used = present.any(1) if size <= 4 else present.all(1)
-            keys = np.stack([owner.ravel()[used], (split[used] == 0).sum(1), present[used] @ (1 << np.arange(size))])
-            for (group, good, mask), number in zip(*kinds_of(keys), strict=True):
-                kind = partitions(shape, bytes(int(mask) >> i & 1 for i in range(size)))
-                tally = found.setdefault(kind, {})
-                tally[int(group), int(good)] = tally.get((int(group), int(good)), 0.0) + int(number) / size
-    labels = sorted({group for tally in found.values() for group, _ in tally})
-    place = {group: i for i, group in enumerate(labels)}
-    counts = []
-    for kind, tally in found.items():
-        table = np.zeros((len(labels), sum(kind[0][2]) + 1))
-        for (group, good), number in tally.items():
-            table[place[group], good] = number
-        counts.append(table)
-    pairs = {group: np.zeros(6) for group in labels}
-    for wafer, owner in zip(wafers, groups(wafers, shape), strict=True):
-        wide = owner.repeat(shape[0], 0).repeat(shape[1], 1)[:wafer.values.shape[0], :wafer.values.shape[1]]
-        good = wafer.values == 0
-        masks = [(wafer.dies, 4), (good, 5)]
-        for steps, column in ((1, 0), (2, 2)):
-            for axis in (0, 1):
-                here, there = np.roll(wafer.dies, -steps, axis), np.roll(good, -steps, axis)
-                inside = np.ones_like(good)
-                inside[(slice(-steps, None), slice(None)) if axis == 0 else (slice(None), slice(-steps, None))] = False
-                masks += [(wafer.dies & here & inside, column), (good & there & inside, column + 1)]
-        for mask, column in masks:
-            for group, number in enumerate(np.bincount(wide[mask])):
-                if group in pairs:
-                    pairs[group][column] += number
-    return Tally(shape[0] + shape[1] - 2, tuple(found), np.concatenate(counts, axis=1) if counts else np.zeros((0, 0)),
-                 np.array([pairs[group] for group in labels]).reshape(-1, 6))
-
-
-def shifted(wafers: Sequence[WaferMap], shape: tuple[int, int],
-            shift: tuple[int, int]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """The wafers in grids of whole tiles that begin so many rows and columns before the first die, and the groups."""
-    moved = []
-    for wafer in wafers:
-        sizes = [math.ceil((size + by) / side) * side
-                 for size, by, side in zip(wafer.values.shape, shift, shape, strict=True)]
-        room = np.full(sizes, OFF, np.int64)
-        room[shift[0]:shift[0] + wafer.values.shape[0], shift[1]:shift[1] + wafer.values.shape[1]] = wafer.values
-        moved.append(WaferMap(wafer.name, room))
-    return [wafer.values for wafer in moved], groups(moved, shape)
-
-
-def kinds_of(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The different columns, as rows, and how often each comes."""
-    kinds, numbers = np.unique(keys, axis=1, return_counts=True)
-    return kinds.T, numbers
+                     around.high < math.inf and not (bent.low == 0 and bent.high > 10))
 
 
 def at_mean(tally: Tally, mean: float, together: float) -> float:
@@ -215,7 +118,7 @@ def at_mean(tally: Tally, mean: float, together: float) -> float:
 
 def at_kappa(tally: Tally, kappa: float, together: float) -> float:
     """The likeliest mean at a kappa: near that of the yield of single dies, and a little to each side."""
-    log = -math.log(min(max(float(tally.pairs[:, 5].sum() / tally.pairs[:, 4].sum()), 1e-9), 1 - 1e-9))
+    log = -math.log(min(max(tally.good, 1e-9), 1 - 1e-9))
     start = log if kappa == 0 else math.expm1(min(kappa * log, 600.0)) / kappa
     middle = math.log(min(max(start, MEAN[0] * 10), MEAN[1] / 10))
     found = minimize_scalar(lambda log: -tally.loglik(math.exp(log), kappa, together), bounds=(middle - 2, middle + 2),
@@ -237,7 +140,7 @@ def search(tally: Tally, together: float, start: tuple[float, float] | None = No
     return math.exp(found.x[0]), math.exp(found.x[1])
 
 
-def widened(tally: Tally, mean: float, kappa: float, together: float) -> tuple[float, float]:
+def widened(tally: Tally, mean: float, kappa: float, together: float, shown: float) -> tuple[float, float]:
     """How many times wider the variances of log mean and of log kappa are by a jackknife of groups, in which the width
     of patches is found anew too, than by the likelihood; 1 at least. At kappa 0 the mean alone is looked at."""
     count, free = len(tally.tiles), 2 if kappa else 1
@@ -253,7 +156,8 @@ def widened(tally: Tally, mean: float, kappa: float, together: float) -> tuple[f
         else:
             found.append([math.log(at_kappa(left, 0.0, left.together))])
     told = np.array(found)
-    ratios = np.maximum(1.0, ((told - told.mean(0)) ** 2).sum(0) * (count - 1) / count / np.diag(np.linalg.inv(bent)))
+    spread = ((told - told.mean(0)) ** 2).sum(0) * (count - 1) / count / shown
+    ratios = np.maximum(1.0, spread / np.diag(np.linalg.inv(bent)))
     return float(ratios[0]), float(ratios[-1])
 
 

@@ -1,11 +1,13 @@
 """Fits of ageing: planted parameters are found, noise and devices are told apart, the right model wins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from archfab.core import UsageError
-from archfab.silicon.aging.fitting import compared, fit, noise_of
-from archfab.silicon.aging.measurements import Measurements, Row
+from archfab.silicon.aging.fitting import Problem, compared, fit, noise_of
+from archfab.silicon.aging.measurements import Measurements, Row, checked
 from archfab.silicon.aging.models import MODELS
 from archfab.silicon.aging.parameters import set_for
 from archfab.silicon.aging.planted import experiment
@@ -115,8 +117,36 @@ def test_what_measurements_cannot_tell_is_held_and_said():
                           "gamma": "all stress has one overdrive", "ep_ev": "all stress has one temperature",
                           "er_ev": "all stress has one temperature"}
     assert found.values["gamma"] == 4.5 and "gamma" not in found.estimates
+    own = found.as_set("bench")
+    assert own.source.endswith("assumed, with a spread: ratio, gamma, ep_ev, er_ev")
+    known, colder, weaker, resting = (float(high / low) for low, high in (own.bounds_mv(1.0, *at, 1e4) for at in (
+        (1.0, 398.15, 1.0), (1.0, 300.0, 1.0), (0.6, 398.15, 1.0), (1.0, 398.15, 0.1))))
+    assert known < 1.1 and min(colder, weaker) > 1.3 and resting > 1.1      # what was not measured is uncertain
     with pytest.raises(UsageError, match="cannot tell"):
         fit(MODELS["two-component"], Measurements(hot.rows[:6]), samples=20)
+
+
+def test_a_chamber_that_flickers_tells_no_activation_energy():
+    """Tenths of a kelvin and millivolts about one condition are that condition; devices 20 K apart stay apart."""
+    whole, rng = made("power-law", 4), np.random.default_rng(4)
+    noisy = [replace(row, kelvin=row.kelvin + 0.1 * rng.standard_normal(),
+                     overdrive_v=row.overdrive_v and row.overdrive_v + 0.001 * rng.standard_normal())
+             for row in whole.rows]
+    one = checked([row for row in noisy if row.device == "2"], "")
+    assert not one.long and set(Problem(MODELS["power-law"], one).held) == {"gamma", "ea_ev", "b_mv", "eb_ev"}
+    every = checked(noisy, "")
+    assert not every.long and every.varies == {"overdrive": True, "kelvin": True}
+    assert every.over == pytest.approx(whole.over, abs=1e-3) and every.hot == pytest.approx(whole.hot, abs=0.1)
+
+
+def test_what_was_measured_is_known_though_its_parameters_are_not():
+    """One device under stress alone: two components trade against each other, but not the shift that both make."""
+    whole = made("two-component", 2)
+    hot = Measurements([row for row in whole.rows if row.device == "2" and row.duty])
+    found = fit(MODELS["two-component"], hot, samples=60, forecast=False)
+    assert found.estimates["ap_mv"].high > 3 * found.estimates["ap_mv"].low
+    low, high = found.as_set("bench").bounds_mv(1.0, 1.0, 398.15, 1.0, np.array([1e2, 1e4]))
+    assert (high / low < 1.08).all()
 
 
 @EVERY

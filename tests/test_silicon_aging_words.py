@@ -101,6 +101,10 @@ def test_a_mission_and_its_lifetime(ask, tmp_path):
                   for file in ("m.csv", "m.toml"))
     assert one["rows"] == other["rows"] and one["cycle_hours"] == 24
     assert [phase["recovers"] for phase in one["phases"]] == [False, False, True]
+    stays = ask("mission", "m.csv", "--vth", 0.5, "--years", 0.1, "--csv", "m_years.csv")
+    assert not any(phase["recovers"] for phase in stays["phases"]) and "does not recover" in stays["shown"]
+    with (tmp_path / "m_years.csv").open() as file:
+        assert float(list(csv.DictReader(file))[-1]["dvth_mv"]) == stays["dvth_mv"]
     assert one["dvth_mv_at_end"] < one["dvth_mv"] < one["dvth_mv_high"] and one["years"] == pytest.approx(5, rel=1e-3)
     life = ask("lifetime", "--mission", "m.csv", "--vth", 0.5, "--guardband", 0.05, "--png", "l.png")
     need = ask("lifetime", "--mission", "m.csv", "--vth", 0.5, "--years", life["lifetime_years"])
@@ -111,6 +115,10 @@ def test_a_schedule_of_supplies(ask, tmp_path):
     found = ask("avs", *AT, "--duty", 0.5, "--csv", "v.csv", "--png", "v.png")
     assert 0.02 < found["energy_saved"] < 0.2 and found["final_vdd_v"] <= found["fixed_vdd_v"]
     assert all(row["delay_of_target"] <= 1 for row in found["schedule"])
+    assert found["fixed_vdd_v_high"] is None and "no supply up to --most-vdd is enough" in found["shown"]
+    cool = ask("avs", *AT[:4], "--kelvin", 300, "--duty", 0.1, "--years", 3, "--step-mv", 1)
+    for name in ("energy_saved", "fixed_vdd_v", "final_vdd_v"):
+        assert cool[f"{name}_low"] < cool[name] < cool[f"{name}_high"]
     with (tmp_path / "v.csv").open() as file:
         assert [float(row["vdd_v"]) for row in csv.DictReader(file)] == [row["vdd_v"] for row in found["schedule"]]
 
@@ -131,6 +139,8 @@ def test_measurements_fitted_and_used(ask, tmp_path):
     own = ask("aging", *AT, "--parameters", "own.toml")
     assert own["origin"] == "fitted" and own["dvth_mv_low"] < 34.3 < own["dvth_mv_high"] < 60
     assert "bootstrap" in own["interval"]
+    with pytest.raises(UsageError, match="--seed is -1"):
+        ask("fit-aging", "stress.csv", "--seed", -1)
     assert "has not the shape" in ask("fit-aging", "stress.csv", "--samples", 20, "--models", "power-law")["shown"]
 
 
@@ -147,7 +157,8 @@ BAD = [
     (("aging", *AT, "--field-mv-cm", 6), "--oxide-nm"),
     (("aging", *AT, "--field-mv-cm", 60, "--oxide-nm", 1), "MV/cm"),
     (("aging", *AT, "--field-mv-cm", 6, "--oxide-nm", 1800), "nanometres"),
-    (("avs", *AT, "--step-mv", 1e-6), "supplies"),
+    (("avs", *AT, "--step-mv", 1e-6), "supplies"), (("aging", *AT, "--alpha", 1000), "1 (velocity saturation) to 3"),
+    (("aging", *AT, "--png", "a.pdf"), ".png or .svg"),
     (("lifetime", *AT), "either --guardband"), (("lifetime", *AT, "--guardband", 5), "give 0.05"),
     (("lifetime", *AT, "--guardband", 0.1, "--years", 3), "either --guardband"),
     (("lifetime", "--vth", 0.5, "--years", 3), "--mission"),
@@ -216,6 +227,7 @@ def test_measurements_that_are_wrong(archfab, tmp_path, head, change, said):
 @pytest.mark.parametrize("text, said", [
     ("a b", "no TOML"), ("model = 'power-law'", "[values]"), ("model = 'x'\nvalues = {}", "no ageing model named 'x'"),
     ("model = 'hole-trapping'\nvalues = {a_mv = 1}", "lacks ea_ev"), ("mode = 1", "unknown mode"),
+    (write_set(set_for("power-law")).replace("literature", "guess"), "no origin named 'guess'"),
     ("model = 'hole-trapping'\nvalues = {a_mv = -1, gamma = 4, ea_ev = 0.1, t0_s = 1, ratio = 1}", "a_mv")])
 def test_parameter_files_that_are_wrong(archfab, tmp_path, text, said):
     (tmp_path / "p.toml").write_text(text)

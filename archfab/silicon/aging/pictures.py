@@ -24,7 +24,9 @@ MOST_DELAY = 2.0            # factors of delay beyond this are not drawn
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a picture: SVG where the name ends so, else PNG."""
+    """Writes a picture as what its name ends in."""
+    if path.suffix not in (".png", ".svg"):
+        raise UsageError(f"a picture is a .png or .svg file, not {path}")
     write(path, svg(figure).encode() if path.suffix == ".svg" else png(figure))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +24,8 @@ class PowerLaw(Model):
         Parameter("n", "", "power of time", 1 / 6),
         Parameter("b_mv", "mV", "shift at once, at 1 V overdrive and 398.15 K", 0.0, "free", held=True),
         Parameter("eb_ev", "eV", "activation energy of the shift at once", 0.03, "free", held=True))
-    amplitudes = ("a_mv", "b_mv")
+    amplitudes: ClassVar = {"a_mv": "ea_ev", "b_mv": "eb_ev"}
+    recovers = False
 
     def _levels(self, values: Values, overdrive_v: Any, kelvin: Any, duty: Any) -> tuple[Any, Any]:
         share = alternating(duty, values["n"])

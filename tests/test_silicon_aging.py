@@ -324,8 +324,9 @@ def test_an_adaptive_supply_is_the_best_of_all_schedules(name):
 def test_adaptive_supplies_that_cannot_be():
     with pytest.raises(UsageError, match="misses its target by"):
         schedule(1.1, 0.5, 378, 1, 10, most_v=1.12)
-    for words, change in (("voltage step", {"step_mv": 0}), ("times", {"times": 0}), ("times", {"times": 10 ** 7}), ("life", {"years": 0}),
-                          ("margin", {"margin": -0.1}), ("margin", {"margin": 5}), ("highest supply", {"most_v": 1.0})):
+    for words, change in (("voltage step", {"step_mv": 0}), ("times", {"times": 0}),
+                          ("times", {"times": 10 ** 7}), ("life", {"years": 0}), ("margin", {"margin": -0.1}),
+                          ("margin", {"margin": 5}), ("highest supply", {"most_v": 1.0})):
         with pytest.raises(UsageError, match=words):
             schedule(**{"vdd_v": 1.1, "vth_v": 0.5, "kelvin": 378, "duty": 1, "years": 10} | change)
     slack = schedule(1.1, 0.5, 378, 0.5, 10, margin=0.1)

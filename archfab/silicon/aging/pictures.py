@@ -108,10 +108,13 @@ def derate_figure(rows: Sequence[Mapping[str, float]], title: str) -> Figure:
         said = ", ".join(f"{value:g} {units[key]}" for key, value in zip(others, group, strict=True) if key in keys)
         axes[0].plot([row[along] for row in some], [row["late_rise"] for row in some], marker="o", markersize=4,
                      color=COLOURS[i % len(COLOURS)], linestyle=("-", "--", ":", "-.")[i // len(COLOURS) % 4],
-                     label=(said or None) if len(groups) <= 24 else None)
+                     label=said or None)
     axes[0].set_xlabel({"vdd_v": "supply (V)", "kelvin": "temperature (K)", "duty": "duty cycle"}.get(along, along))
     axes[0].set_ylabel("late rising edges, times fresh")
-    return finish(figure, axes, title)
+    if 1 < len(groups) <= 24:
+        figure.legend(loc="outside right center", fontsize=8, edgecolor="none")
+    figure.suptitle(title, color=INK, fontsize=11)
+    return figure
 
 
 def schedule_figure(found: Schedule, title: str) -> Figure:

@@ -11,8 +11,9 @@ from archfab.silicon.aging.model import Model, Parameter, Step, Values, alternat
 
 class PowerLaw(Model):
     """dVth = g(d) (A V^G e^(-Ea/kT) t^n + B V^G e^(-Eb/kT)) with V the overdrive: interface traps that grow with a
-    power of time, and holes that are trapped at once (Joshi et al., IRPS 2012, as OldSpot computes it). A changing
-    profile goes on from the time in which the new conditions would have made the present shift."""
+    power of time, and holes that are trapped at once (Joshi et al., IRPS 2012, as OldSpot computes its first step: the
+    shift is not taken off the overdrive). A changing profile goes on from the time in which the new conditions would
+    have made the present shift."""
 
     name = "power-law"
     about = "a power of time, with overdrive and Arrhenius; no recovery"

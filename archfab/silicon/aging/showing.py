@@ -27,8 +27,8 @@ def where(document: Document) -> None:
 
 def aging(document: Document) -> None:
     at = document["conditions"]
-    say(f"PMOS at {at['vdd_v']:g} V, threshold {at['vth_v']:g} V, {at['kelvin']:g} K, under stress {at['duty']:.3g} of "
-        f"the time for {at['years']:g} years")
+    say(f"PMOS at {at['vdd_v']:g} V, threshold {at['vth_v']:g} V, {at['kelvin']:g} K, duty cycle "
+        f"{at['duty']:g}, after {at['years']:g} years")
     say()
     show_table(["", "value", "interval"], [[name, *split(span(document, key, style, STUCK))] for name, key, style in (
         ("threshold shift (mV)", "dvth_mv", "{:.3g}"), ("delay of rising edges, times fresh", "delay_ratio", "{:.4f}"),

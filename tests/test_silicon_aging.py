@@ -175,6 +175,7 @@ def test_hole_trapping_is_logarithmic_in_both_directions():
     ({"kelvin": 900}, "from 200 to 600"), ({"vdd_v": 1100}, "give 1.1"), ({"vdd_v": 0.5}, "never switches on"),
     ({"vdd_v": 0.4}, "never switches on"), ({"vth_v": -0.5}, "magnitude"), ({"vth_v": 500}, "give 0.5"),
     ({"duty": 50}, "give 0.5"), ({"duty": -0.1}, "0 (never"), ({"duty": 1e6}, "0 (never"), ({"years": -1}, "forwards"),
+    ({"years": 87_660}, "give 10, if it is seconds"),
     ({"years": math.nan}, "finite"), ({"kelvin": math.nan}, "finite"), ({"vdd_v": math.inf}, "finite"),
     ({"duty": "half"}, "no number"), ({"kelvin": [378, 85]}, "358.15 K")])
 def test_conditions_that_cannot_be(change, words):
@@ -323,20 +324,23 @@ def test_an_adaptive_supply_is_the_best_of_all_schedules(name):
 def test_adaptive_supplies_that_cannot_be():
     with pytest.raises(UsageError, match="misses its target by"):
         schedule(1.1, 0.5, 378, 1, 10, most_v=1.12)
-    for words, change in (("voltage step", {"step_mv": 0}), ("times", {"times": 0}), ("life", {"years": 0}),
-                          ("forwards", {"margin": -0.1}), ("highest supply", {"most_v": 1.0})):
+    for words, change in (("voltage step", {"step_mv": 0}), ("times", {"times": 0}),
+                          ("times", {"times": 10 ** 7}), ("life", {"years": 0}), ("margin", {"margin": -0.1}),
+                          ("margin", {"margin": 5}), ("highest supply", {"most_v": 1.0})):
         with pytest.raises(UsageError, match=words):
             schedule(**{"vdd_v": 1.1, "vth_v": 0.5, "kelvin": 378, "duty": 1, "years": 10} | change)
     slack = schedule(1.1, 0.5, 378, 0.5, 10, margin=0.1)
     assert slack.intervals[0].vdd_v < 1.1 and slack.fixed_v < schedule(1.1, 0.5, 378, 0.5, 10).fixed_v
 
 
-def test_parameter_sets_survive_their_file(tmp_path):
+@pytest.mark.parametrize("source", ["a bench", "it's \"a\" bench\\n 漢 \U0001f600"])
+def test_parameter_sets_survive_their_file(tmp_path, source):
     path = tmp_path / "own.toml"
     found = set_for("hole-trapping")
-    own = ParameterSet("own", found.model, found.values, "a bench", "fitted", (found.values, found.scaled(2).values))
-    path.write_text(write_set(own))
+    own = ParameterSet("own", found.model, found.values, source, "fitted", (found.values, found.scaled(2).values))
+    path.write_text(write_set(own), encoding="utf-8")
     read = read_set(path)
+    assert (read.source, read.origin) == (source, "fitted")
     assert read.values == found.values and read.replicates == own.replicates and read.model == "hole-trapping"
     value, low, high = threshold_shift_mv(1.1, 0.5, 378, 1, 10, read)
     assert float(low) >= float(value) * 0.999 and float(value) * 1.9 < float(high) < float(value) * 2

@@ -1,11 +1,13 @@
 """Fits of ageing: planted parameters are found, noise and devices are told apart, the right model wins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from archfab.core import UsageError
-from archfab.silicon.aging.fitting import compared, fit, noise_of
-from archfab.silicon.aging.measurements import Measurements, Row
+from archfab.silicon.aging.fitting import Problem, compared, fit, noise_of
+from archfab.silicon.aging.measurements import Measurements, Row, checked
 from archfab.silicon.aging.models import MODELS
 from archfab.silicon.aging.parameters import set_for
 from archfab.silicon.aging.planted import experiment
@@ -32,17 +34,17 @@ def test_without_noise_the_planted_parameters_come_back(name):
 
 @EVERY
 def test_planted_parameters_lie_in_their_intervals(name):
-    """Four noisy experiments with recovery: all parameters at once in three of them at least (the study of 100 is
+    """Three noisy experiments with recovery: all parameters at once in two of them at least (the study of 100 is
     `benchmarks/silicon_aging.py`)."""
     inside = 0
-    for seed in range(4):
-        found = fit(MODELS[name], made(name, seed), samples=60, seed=seed, forecast=False)
+    for seed in range(3):
+        found = fit(MODELS[name], made(name, seed), samples=40, seed=seed, forecast=False)
         values = planted(name)
         inside += all(each.low_jointly <= values[key] <= each.high_jointly for key, each in found.estimates.items())
         assert all(each.low_jointly <= each.low < each.value < each.high <= each.high_jointly
                    for each in found.estimates.values())
         assert 0.01 < found.noise_share < 0.03 and found.noise_mv < 0.5
-    assert inside >= 3
+    assert inside >= 2
 
 
 @pytest.mark.slow
@@ -94,7 +96,7 @@ def test_devices_that_differ_widen_the_intervals():
     size = dict(zip(same.devices, 1 + 0.1 * rng.standard_normal(len(same.devices)), strict=True))
     different = Measurements([Row(row.device, row.seconds, row.overdrive_v, row.kelvin, row.duty,
                                   row.dvth_mv * size[row.device], None) for row in same.rows])
-    one, other = (fit(MODELS["power-law"], each, forecast=False) for each in (same, different))
+    one, other = (fit(MODELS["power-law"], each, 60, forecast=False) for each in (same, different))
     assert one.device_share < 0.01 < 0.03 < other.device_share
     width = [each.estimates["gamma"].high - each.estimates["gamma"].low for each in (one, other)]
     assert width[1] > 3 * width[0]
@@ -109,14 +111,33 @@ def test_the_same_seed_gives_the_same_fit_and_another_one_another_interval():
 
 def test_what_measurements_cannot_tell_is_held_and_said():
     whole = made("two-component", 2)
-    hot = Measurements([row for row in whole.rows if row.device == "2" and row.duty])
-    found = fit(MODELS["two-component"], hot, samples=20)
+    hot = Measurements([row for row in whole.rows if row.device == "1" and row.duty])
+    found = fit(MODELS["two-component"], hot, samples=40, forecast=False)
     assert found.held == {"ratio": "no recovery was measured", "se": "set, not fitted",
                           "gamma": "all stress has one overdrive", "ep_ev": "all stress has one temperature",
                           "er_ev": "all stress has one temperature"}
     assert found.values["gamma"] == 4.5 and "gamma" not in found.estimates
+    own = found.as_set("bench")
+    assert own.source.endswith("assumed, with a spread: ratio, gamma, ep_ev, er_ev")
+    known, colder, weaker, resting = (float(high / low) for low, high in (own.bounds_mv(1.0, *at, 1e4) for at in (
+        (0.8, 358.15, 1.0), (0.8, 300.0, 1.0), (0.5, 358.15, 1.0), (0.8, 358.15, 0.1))))
+    assert min(colder, weaker) > 1.3 and resting > 1.1
+    assert known < 1.08 and found.estimates["ap_mv"].high > 3 * found.estimates["ap_mv"].low    # parts trade, not sums
     with pytest.raises(UsageError, match="cannot tell"):
         fit(MODELS["two-component"], Measurements(hot.rows[:6]), samples=20)
+
+
+def test_a_chamber_that_flickers_tells_no_activation_energy():
+    """Tenths of a kelvin and millivolts about one condition are that condition; devices 20 K apart stay apart."""
+    whole, rng = made("power-law", 4), np.random.default_rng(4)
+    noisy = [replace(row, kelvin=row.kelvin + 0.1 * rng.standard_normal(),
+                     overdrive_v=row.overdrive_v and row.overdrive_v + 0.001 * rng.standard_normal())
+             for row in whole.rows]
+    one = checked([row for row in noisy if row.device == "2"], "")
+    assert not one.long and set(Problem(MODELS["power-law"], one).held) == {"gamma", "ea_ev", "b_mv", "eb_ev"}
+    every = checked(noisy, "")
+    assert not every.long and every.varies == {"overdrive": True, "kelvin": True}
+    assert every.over == pytest.approx(whole.over, abs=1e-3) and every.hot == pytest.approx(whole.hot, abs=0.1)
 
 
 @EVERY
@@ -139,7 +160,7 @@ def test_measurements_in_turns_are_predicted_step_by_step(name):
 
 def test_a_fitted_set_gives_shifts_whose_interval_holds_the_truth():
     data = made("two-component", 11)
-    own = fit(MODELS["two-component"], data, samples=100, forecast=False).as_set("bench")
+    own = fit(MODELS["two-component"], data, samples=50, forecast=False).as_set("bench")
     truth = MODELS["two-component"].stressed_mv(planted("two-component"), 0.6, 378, 1.0, 10 * 365.25 * 86400)
     value, low, high = threshold_shift_mv(1.1, 0.5, 378, 1, 10, own)
     assert low < truth < high and high / low < 1.5 and low < value < high

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from archfab.core import UsageError
-from archfab.silicon.aging.conditions import YEAR_S, duration, overdrive, share, temperature, voltage
+from archfab.silicon.aging.conditions import YEAR_S, lifespan, numbers, overdrive, share, temperature, voltage
 from archfab.silicon.aging.effects import ALPHA, delay_of
 from archfab.silicon.aging.parameters import REFERENCE, ParameterSet
 
-MOST_SUPPLIES = 10_000
+MOST_SUPPLIES, MOST_TIMES = 10_000, 1000
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,17 @@ def schedule(vdd_v: float, vth_v: float, kelvin: float, duty: float, years: floa
     """
     over = float(overdrive(vdd_v, vth_v))
     hot, on = float(temperature("the temperature", kelvin)), float(share("the duty cycle", duty))
-    life = float(duration("the number of years", years)) * YEAR_S
-    slack = float(duration("the margin", margin))
+    life, slack = float(lifespan(years)) * YEAR_S, float(numbers("the margin", margin))
+    if not 0 <= slack < 1:
+        raise UsageError(f"the margin is {slack:g}: a share of the delay from 0 to below 1 is legal, e.g. 0.05")
     if life <= 1:
         raise UsageError(f"a life of {years:g} years has nothing to be scheduled; give more than a second")
     if not step_mv > 0 or not np.isfinite(step_mv):
         raise UsageError(f"a voltage step of {step_mv:g} mV is none; give more than 0, e.g. 10")
     if (most_v or 1.3 * vdd_v) / (step_mv / 1000) > MOST_SUPPLIES:
         raise UsageError(f"steps of {step_mv:g} mV make more than {MOST_SUPPLIES:,} supplies; give larger ones")
-    if times < 1:
-        raise UsageError(f"{times} times are none; give 1 or more")
+    if not 1 <= times <= MOST_TIMES:
+        raise UsageError(f"a supply that changes at {times:,} times; 1 to {MOST_TIMES:,} are legal")
     most = float(voltage("the highest supply", most_v if most_v is not None else 1.3 * vdd_v, least=vdd_v))
     # a margin lets a chip start below: steps go down to the least that is fast enough when fresh
     target = float(delay_of(over, vdd_v, alpha)) * (1 + slack)
@@ -92,4 +93,5 @@ def schedule(vdd_v: float, vth_v: float, kelvin: float, duty: float, years: floa
         found.append(Interval(float(start) / YEAR_S, float(end) / YEAR_S, float(volts[i]), shift, delay))
     i, _, shift, delay = least(model.fresh(values), life, 0)
     spent = sum(each.vdd_v ** 2 * (each.to_years - each.from_years) for each in found) * YEAR_S
-    return Schedule(vdd_v, tuple(found), float(volts[i]), shift, delay, 1 - spent / (float(volts[i]) ** 2 * life))
+    saved = max(0.0, 1 - spent / (float(volts[i]) ** 2 * life))         # rounding may make it -2e-16
+    return Schedule(vdd_v, tuple(found), float(volts[i]), shift, delay, saved)

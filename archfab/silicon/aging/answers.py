@@ -13,9 +13,9 @@ import numpy as np
 
 from archfab.core import UsageError
 from archfab.silicon.aging import pictures
-from archfab.silicon.aging.adaptive import schedule
+from archfab.silicon.aging.adaptive import Schedule, schedule
 from archfab.silicon.aging.bhardwaj import CLOCK_S, OXIDE_NM, THRESHOLD_V, long_term_mv
-from archfab.silicon.aging.conditions import YEAR_S, numbers, overdrive, overdrive_of_field_v
+from archfab.silicon.aging.conditions import YEAR_S, overdrive, overdrive_of_field_v
 from archfab.silicon.aging.derates import COLUMNS, commands, derate_table
 from archfab.silicon.aging.effects import delay_ratio, drive_loss, transconductance_loss
 from archfab.silicon.aging.lifetimes import guardband_share, lifetime_years, mission_lifetime_years
@@ -43,8 +43,8 @@ def factor(value: Any) -> float | None:
 
 def chosen(asked: argparse.Namespace) -> ParameterSet:
     """The parameter set that was asked for."""
-    if not asked.alpha > 0 or not math.isfinite(asked.alpha):
-        raise UsageError(f"--alpha is {asked.alpha:g}; a number above 0 is legal, 1 to 2 usual")
+    if not 1 <= asked.alpha <= 3:
+        raise UsageError(f"--alpha is {asked.alpha:g}; 1 (velocity saturation) to 3 are legal, 2 is a long channel")
     if not asked.parameters:
         return set_for(asked.model or "power-law")
     found = read_set(asked.parameters)
@@ -124,7 +124,7 @@ def losses(name: str, loss: Callable[..., Any], over: float, shift: Sequence[flo
 def interval_of(found: ParameterSet) -> str:
     """What an interval rests on, in a sentence."""
     if found.replicates:
-        return f"95 %, from {len(found.replicates)} bootstrap samples of the fit"
+        return f"95 %, from {len(found.replicates)} bootstrap samples of the fit, if {found.model} is the right form"
     return ("95 % of an assumed spread of the parameters (amplitude 30 %, power of overdrive .5, power of time .02, "
             "activation .02 eV, growing away from 1 V overdrive, 398 K and 10,000 s), widened to the other published "
             "form")
@@ -224,17 +224,17 @@ def mission(asked: argparse.Namespace) -> Document:
              "dvth_mv_at_end": rounded(went.end_mv[i], 4), "delay_ratio": factor(went.ratio[i]),
              "delay_ratio_low": factor(went.ratio_low[i]), "delay_ratio_high": factor(went.ratio_high[i])}
             for i in range(len(went.years))]
+    if asked.csv:
+        pictures.write(asked.csv, table(list(rows[0]), [list(row.values()) for row in rows]))
     return {**rows[-1], "rows": rows, "cycle_hours": profile.hours,
-            "phases": [{**phase, "recovers": not each.stresses(asked.vth)}
+            "phases": [{**phase, "recovers": found.of.recovers and not each.stresses(asked.vth)}
                        for phase, each in zip(profile.plain(), profile.phases, strict=True)],
-            **origin(found), "vth_v": asked.vth, "interval": interval_of(found)}
+            "model_recovers": found.of.recovers, **origin(found), "vth_v": asked.vth, "interval": interval_of(found)}
 
 
 def avs(asked: argparse.Namespace) -> Document:
     found = chosen(asked)
-    made = schedule(asked.vdd, asked.vth, asked.kelvin, asked.duty, asked.years, margin=asked.margin,
-                    step_mv=asked.step_mv, most_v=asked.most_vdd, times=asked.times, parameters=found,
-                    alpha=asked.alpha)
+    made, corners = schedule_with_corners(asked, found)
     rows = [{"from_years": rounded(each.from_years, 5), "to_years": rounded(each.to_years, 5),
              "vdd_v": rounded(each.vdd_v, 6), "dvth_mv": rounded(each.dvth_mv), "delay_of_target": factor(each.delay)}
             for each in made.intervals]
@@ -242,10 +242,33 @@ def avs(asked: argparse.Namespace) -> Document:
         pictures.write(asked.csv, table(list(rows[0]), [list(row.values()) for row in rows]))
     if asked.png:
         pictures.save(pictures.schedule_figure(made, f"{made.saved:.1%} of the switching energy saved"), asked.png)
-    return {"energy_saved": rounded(made.saved), "fixed_vdd_v": rounded(made.fixed_v, 6),
-            "fixed_dvth_mv": rounded(made.fixed_dvth_mv), "final_vdd_v": rows[-1]["vdd_v"],
-            "final_dvth_mv": rows[-1]["dvth_mv"], "schedule": rows,
-            "energy": "switching energy alone, by the square of the supply at one clock", **origin(found)}
+    three = (made, *corners)                    # savings jump by whole steps, so the ends need not be in order
+    saved = [each.saved for each in three if each]
+    return {**named("energy_saved", (made.saved, min(saved), max(saved) if len(saved) == 3 else None)),
+            **named("fixed_vdd_v", [each.fixed_v if each else None for each in three]),
+            **named("final_vdd_v", [each.intervals[-1].vdd_v if each else None for each in three]),
+            "fixed_dvth_mv": rounded(made.fixed_dvth_mv), "final_dvth_mv": rows[-1]["dvth_mv"], "schedule": rows,
+            "energy": "switching energy alone, by the square of the supply at one clock", **origin(found),
+            "interval": interval_of(found)}
+
+
+def schedule_with_corners(asked: argparse.Namespace, found: ParameterSet) -> tuple[Schedule, list[Schedule | None]]:
+    """A schedule, and those for the ends of the interval of the shift that the fixed supply makes; None where no legal
+    supply is enough."""
+    def planned(parameters: ParameterSet) -> Schedule:
+        return schedule(asked.vdd, asked.vth, asked.kelvin, asked.duty, asked.years, margin=asked.margin,
+                        step_mv=asked.step_mv, most_v=asked.most_vdd, times=asked.times, parameters=parameters,
+                        alpha=asked.alpha)
+
+    made = planned(found)
+    corners: list[Schedule | None] = []
+    shift, *ends = threshold_shift_mv(made.fixed_v, asked.vth, asked.kelvin, asked.duty, asked.years, found)
+    for end in ends:
+        try:
+            corners.append(planned(found.scaled(float(end / shift) if shift > 0 else 1.0)))
+        except UsageError:
+            corners.append(None)
+    return made, corners
 
 
 def fit_aging(asked: argparse.Namespace) -> Document:
@@ -256,13 +279,13 @@ def fit_aging(asked: argparse.Namespace) -> Document:
     from archfab.silicon.aging.verdicts import fitted
     if not 20 <= asked.samples <= 100_000:
         raise UsageError(f"{asked.samples} bootstrap samples; 20 to 100,000 are legal (an interval needs some hundred)")
-    if asked.vth is not None:
-        numbers("--vth", asked.vth)
+    if asked.seed < 0:
+        raise UsageError(f"--seed is {asked.seed}; 0 or more is legal")
     data = read_measurements(asked.file, asked.vth, asked.oxide_nm)
-    names = list(MODELS) if asked.models == "all" else asked.models.split(",")
+    names = list(MODELS) if asked.models == "all" else [name.strip() for name in asked.models.split(",")]
     line = Line()
     try:
-        fits = compared([model_named(name.strip()) for name in dict.fromkeys(names)], data, asked.samples, asked.seed,
+        fits = compared([model_named(name) for name in dict.fromkeys(names)], data, asked.samples, asked.seed,
                         lambda name: line.write(f"fitting {name} to {len(data.rows)} measurements"))
     finally:
         line.end()

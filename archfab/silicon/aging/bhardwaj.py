@@ -10,8 +10,8 @@ CHARGE, VACUUM = 1.60217662e-19, 8.854187817e-21        # C; F/nm
 BOLTZMANN_EV_K = 8.617333e-5
 OXIDE_NM, OXIDE, THRESHOLD_V, CLOCK_S = 1.7, 3.9, 0.365, 0.01
 """Assumed: the inputs that give the reference page's 104, 124 and 152 mV after 1, 3 and 10 years of constant stress at
-1.1 V and 378 K. 0.365 V is the PMOS threshold of the 65 nm predictive technology model, 0.01 s the period of its
-authors' examples; the oxide was found by trying."""
+1.1 V and 378 K. 0.365 V is the PMOS threshold of the 65 nm predictive technology model; the oxide and the period were
+found by trying."""
 K, FIELD, ACTIVATION_EV, SCALE_S, BACK, FORTH = 8e4, 0.335, 0.49, 1e-8, 0.9, 0.5
 """nm^-1/2 C^-1/2 s^-1/4..., V/nm, eV, s: the paper's K, E0, Ea, T0, xi1 and xi2."""
 

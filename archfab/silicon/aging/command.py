@@ -67,6 +67,7 @@ def add(word: Word) -> None:
     one.add_argument("--vth", type=float, required=True, help="threshold voltage in volts")
     one.add_argument("--years", type=float, default=10.0, help="how long it goes on (default 10)")
     one.add_argument("--cycle-hours", type=float, default=24.0, help="what shares are of (default 24)")
+    one.add_argument("--csv", type=Path, help="shifts and delays over the years as a file")
     parameters(one)
 
     one = word("avs", "an adaptive supply: the least voltage at each time that keeps the speed",
@@ -93,7 +94,7 @@ def add(word: Word) -> None:
     one.add_argument("--samples", type=int, default=200, help="bootstrap samples (default 200)")
     one.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     one.add_argument("--out", type=Path, help="the model of least AIC as a parameter file for the other words")
-    one.add_argument("--png", type=Path, help="a picture (SVG where the name ends in .svg)")
+    one.add_argument("--png", type=Path, help="a picture (.png or .svg)")
 
 
 def conditions(one: argparse.ArgumentParser) -> None:
@@ -109,4 +110,4 @@ def parameters(one: argparse.ArgumentParser) -> None:
     one.add_argument("--model", choices=MODELS, help="default power-law, with the published parameter set")
     one.add_argument("--parameters", type=Path, metavar="FILE", help="a parameter set, as fit-aging --out writes it")
     one.add_argument("--alpha", type=float, default=1.3, help="of the alpha-power law of delay (default 1.3)")
-    one.add_argument("--png", type=Path, help="a picture (SVG where the name ends in .svg)")
+    one.add_argument("--png", type=Path, help="a picture (.png or .svg)")

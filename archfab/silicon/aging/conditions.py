@@ -8,8 +8,9 @@ import numpy as np
 
 from archfab.core import UsageError
 
-YEAR_S = 365.25 * 86400
-COLDEST_K, HOTTEST_K, HIGHEST_V = 200.0, 600.0, 20.0
+YEAR_H = 365.25 * 24
+YEAR_S = YEAR_H * 3600
+COLDEST_K, HOTTEST_K, HIGHEST_V, LONGEST_YEARS = 200.0, 600.0, 20.0, 1000.0
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -74,6 +75,15 @@ def duration(name: str, values: Any) -> Array:
     found = numbers(name, values)
     if (bad := first(found, found < 0)) is not None:
         raise refuse(name, bad, "time runs forwards: give 0 or more")
+    return found
+
+
+def lifespan(values: Any) -> Array:
+    """Years in use, from 0 up; what is surely hours or seconds is refused."""
+    found = duration("the number of years", values)
+    if (bad := first(found, found > LONGEST_YEARS)) is not None:
+        raise refuse("the number of years", bad, f"up to {LONGEST_YEARS:g} are legal; if that is hours, give "
+                     f"{bad / YEAR_H:.4g}, if it is seconds, {bad / YEAR_S:.4g}")
     return found
 
 

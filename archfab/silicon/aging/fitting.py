@@ -16,14 +16,16 @@ from archfab.silicon.aging.conditions import Array
 from archfab.silicon.aging.measurements import Measurements
 from archfab.silicon.aging.model import Model, Parameter
 from archfab.silicon.aging.parameters import ParameterSet
+from archfab.silicon.aging.unmeasured import spread
 
 STARTS: dict[str, dict[str, tuple[float, ...]]] = {
     "power-law": {"n": (0.1, 0.2)}, "reaction-diffusion": {"n": (0.1, 0.2), "beta": (0.2, 0.6)},
     "hole-trapping": {"t0_s": (1e-6, 1e-2), "ratio": (1.0, 30.0)},
     "two-component": {"tc_s": (1.0, 100.0), "ratio": (1.0, 10.0)}}
 """Where searches begin, besides the defaults."""
+SET = "set, not fitted"
 BEST_STARTS, ROUNDS, ANGLES = 2, 3, 181
-STEPS, SETTLED, MOST_AGAIN = 10, 0.05, 0.02     # of bootstrap samples: most steps, when it is settled, how many in full
+STEPS, SETTLED = 10, 0.05           # of bootstrap samples: most steps, and the last step in standard errors
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,14 @@ class Fit:
     replicates: tuple[Mapping[str, float], ...] = field(repr=False, default=())
 
     def as_set(self, name: str) -> ParameterSet:
-        return ParameterSet(name, self.model, self.values, f"fitted to {self.rows} measurements of {name}", "fitted",
-                            self.replicates)
+        assumed = f"; assumed, with a spread: {', '.join(unmeasured(self.held))}" if unmeasured(self.held) else ""
+        return ParameterSet(name, self.model, self.values, f"fitted to {self.rows} measurements of {name}{assumed}",
+                            "fitted", self.replicates)
+
+
+def unmeasured(held: Mapping[str, str]) -> list[str]:
+    """Which parameters are held because the measurements could not tell them."""
+    return [name for name, why in held.items() if why != SET]
 
 
 def to_line(parameter: Parameter, value: float) -> float:
@@ -81,10 +89,10 @@ class Problem:
         self.held = {}
         for each in model.parameters:
             if each.held:
-                self.held[each.name] = "set, not fitted"
-            elif each.needs == "overdrive" and len(data.overdrives) < 2:
+                self.held[each.name] = SET
+            elif each.needs == "overdrive" and not data.varies["overdrive"]:
                 self.held[each.name] = "all stress has one overdrive"
-            elif each.needs == "kelvin" and len(data.temperatures) < 2:
+            elif each.needs == "kelvin" and not data.varies["kelvin"]:
                 self.held[each.name] = "all stress has one temperature"
             elif each.needs == "recovery" and not data.recovering.any() and (data.duty[data.short] == 1).all():
                 self.held[each.name] = "no recovery was measured"
@@ -138,8 +146,8 @@ def fit(model: Model, data: Measurements, samples: int = 200, seed: int = 0, for
 
     Where the file gives no sigma, noise is sqrt(s^2 + (r dVth)^2), found by maximum likelihood in turns with the fit.
     Bootstrap samples have standardised residuals, drawn anew, and differences between devices as large as found (and as
-    uncertain); each is fitted from the optimum, noise included, with the derivatives there, and some of those that do
-    not settle are fitted in full.
+    uncertain); each is fitted from the optimum, noise included, with the derivatives there, or in full where that does
+    not settle.
 
     :raises UsageError: too few measurements.
     """
@@ -158,11 +166,14 @@ def fit(model: Model, data: Measurements, samples: int = 200, seed: int = 0, for
     surprise = float((np.log(2 * np.pi * sigma ** 2) + residuals ** 2).sum())
     count = free + (2 if known is None else 0)
     differs, freedom = device_share(problem, shift, sigma)
-    lines = bootstrap(problem, best, residuals, shift, sigma, (differs, freedom), samples, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    lines = bootstrap(problem, best, residuals, shift, sigma, (differs, freedom), samples, rng)
+    drawn = spread(model, [problem.values(line) for line in lines], unmeasured(problem.held),
+                   float(np.mean(data.overdrives)), float(np.mean(data.temperatures)), rng)
     return Fit(model.name, problem.values(best.x), intervals(problem, best.x, lines), problem.held, *noise, differs,
                float(np.sqrt(((target - shift) ** 2).mean())), surprise + 2 * count,
                surprise + count * math.log(number), number, forecast_mv(model, data) if forecast else None,
-               runs_of(data, residuals), tuple(problem.values(line) for line in lines))
+               runs_of(data, residuals), drawn)
 
 
 def runs_of(data: Measurements, residuals: Array) -> float:
@@ -196,7 +207,7 @@ def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma
     if data.sigma_mv is not None:                       # what the file says of its noise counts, if the fit agrees
         size = max(1e-9, float(np.sqrt((drawn_from ** 2).mean())))
         drawn_from = drawn_from / size * max(1.0, size)
-    lines, again = [], 0
+    lines = []
     for _ in range(samples):
         differs = devices[0] * math.sqrt(devices[1] / rng.chisquare(devices[1]))     # known no better than that
         scale = 1 + differs * rng.standard_normal(len(data.devices))
@@ -207,8 +218,7 @@ def bootstrap(problem: Problem, best: Any, residuals: Array, shift: Array, sigma
             noise = noise_of(target - now, now)
             other = np.sqrt(noise[0] ** 2 + (noise[1] * now) ** 2 + 1e-12)
             line, settled = refitted(problem, line, best.jac * (sigma / other)[:, None], target, other, error)
-        if not settled and again < samples * MOST_AGAIN:
-            again += 1
+        if not settled:
             with np.errstate(over="ignore"):
                 line = least_squares(lambda at, aim=target: (problem.predicted(at) - aim) / sigma, best.x,
                                      x_scale="jac", max_nfev=12, ftol=1e-6, xtol=1e-6).x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class HoleTrapping(Model):
         Parameter("ea_ev", "eV", "activation energy", 0.08, "free", "kelvin"),
         Parameter("t0_s", "s", "the shortest capture time", 1e-4),
         Parameter("ratio", "", "emission time over capture time", 10.0, "log", "recovery"))
-    amplitudes = ("a_mv",)
+    amplitudes: ClassVar = {"a_mv": "ea_ev"}
 
     def _level(self, values: Values, overdrive_v: Any, kelvin: Any) -> Any:
         return level(values["a_mv"], values["gamma"], values["ea_ev"], overdrive_v, kelvin)

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from archfab.core import UsageError
-from archfab.silicon.aging.conditions import YEAR_S, numbers
+from archfab.silicon.aging.conditions import LONGEST_YEARS, YEAR_S, numbers
 from archfab.silicon.aging.effects import ALPHA, shift_for_ratio_mv
 from archfab.silicon.aging.missions import Mission
 from archfab.silicon.aging.parameters import REFERENCE, ParameterSet
 from archfab.silicon.aging.profiles import course
 from archfab.silicon.aging.shifts import end_of_life_delay_ratio, threshold_shift_mv
 
-LONGEST_YEARS = 1000.0
 Interval = tuple[float | None, float | None, float | None]
 
 

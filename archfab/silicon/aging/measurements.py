@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -25,6 +27,7 @@ COLUMNS = ("device", "phase", "seconds", "hours", "dvth_mv", "dvth_v", "overdriv
            "kelvin", "duty", "sigma_mv")
 GATES = ("overdrive_v", "stress_v", "field_mv_cm")
 LEAST_ROWS = 8
+NEAR_V, NEAR_K = 0.01, 1.0           # measured conditions that are no further apart are the same
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Measurements:
         self.sigma_mv = np.array(given, float) if all(each is not None for each in given) else None
         self.overdrives = sorted({row.overdrive_v for row in rows if row.duty > 0})
         self.temperatures = sorted({row.kelvin for row in rows if row.duty > 0})
+        self.varies = {"overdrive": np.ptp(self.overdrives or [0]) > 2 * NEAR_V,
+                       "kelvin": np.ptp(self.temperatures or [0]) > 2 * NEAR_K}
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -199,6 +204,25 @@ def _row(at: str, cells: Mapping[str, str], vth_v: float | None, oxide_nm: float
     return Row(cells.get("device") or "1", seconds, over, kelvin, duty, shift, sigma)
 
 
+def steady(rows: Sequence[Row]) -> list[Row]:
+    """Rows with the mean conditions of their phase, which goes on while overdrive and temperature stay near its first:
+    a chamber that flickers by tenths of a kelvin tells no activation energy."""
+    phases: dict[str, list[list[int]]] = {}
+    for i, row in enumerate(rows):
+        mine = phases.setdefault(row.device, [[]])
+        first = rows[mine[-1][0]] if mine[-1] else row
+        if (row.duty != first.duty or abs(row.overdrive_v - first.overdrive_v) > NEAR_V
+                or abs(row.kelvin - first.kelvin) > NEAR_K):
+            mine.append([])
+        mine[-1].append(i)
+    found = list(rows)
+    for places in chain.from_iterable(phases.values()):
+        over, kelvin = (round(fmean(getattr(rows[i], key) for i in places), 6) for key in ("overdrive_v", "kelvin"))
+        for i in places:
+            found[i] = replace(rows[i], overdrive_v=over, kelvin=kelvin)
+    return found
+
+
 def checked(rows: Sequence[Row], where: str) -> Measurements:
     """Rows whose time runs forwards and whose unit can be what it says.
 
@@ -223,4 +247,4 @@ def checked(rows: Sequence[Row], where: str) -> Measurements:
         raise UsageError(f"{where}: the largest shift is {most:g} mV, surely meant in volts; name the column dvth_v")
     if most > 2000:
         raise UsageError(f"{where}: the largest shift is {most:g} mV, more than 2 V; is it in microvolts?")
-    return Measurements(rows)
+    return Measurements(steady(rows))

@@ -15,7 +15,6 @@ import numpy as np
 from archfab.core import UsageError, unknown
 from archfab.silicon.aging.conditions import duration, share, temperature, voltage
 
-YEAR_H = 365.25 * 24
 COLUMNS = ("name", "hours", "share", "vdd_v", "kelvin", "duty", "activity")
 
 

@@ -41,7 +41,8 @@ class Model(ABC):
     about: ClassVar[str]
     source: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
-    amplitudes: ClassVar[tuple[str, ...]]       # the parameters that scale the whole shift
+    amplitudes: ClassVar[Mapping[str, str]]     # the parameters that scale the whole shift, and their energies
+    recovers: ClassVar[bool] = True
 
     @abstractmethod
     def stressed_mv(self, values: Values, overdrive_v: Any, kelvin: Any, duty: Any, seconds: Any) -> Any:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from archfab.core import UsageError
+from archfab.core import UsageError, unknown
 from archfab.silicon.aging.bhardwaj import long_term_mv
 from archfab.silicon.aging.conditions import YEAR_S, Array
 from archfab.silicon.aging.model import BOLTZMANN_EV_K, REFERENCE_K, Model
@@ -24,6 +25,7 @@ power of overdrive, the activation energy, the power of time. Published powers o
 MEASURED_V, MEASURED_K, MEASURED_S = 1.0, REFERENCE_K, 1e4
 """Where stress is usually measured (overdrive, temperature, time): uncertainty grows with the distance from there."""
 Z95 = 1.959964
+Origin = Literal["literature", "assumed", "fitted"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class ParameterSet:
     model: str
     values: Mapping[str, float]
     source: str
-    origin: Literal["literature", "assumed", "fitted"]
+    origin: Origin
     replicates: tuple[Mapping[str, float], ...] = field(default=(), repr=False)
 
     @property
@@ -139,8 +141,11 @@ def read_set(path: Path) -> ParameterSet:
     replicates = data.get("replicates", [])
     if not isinstance(replicates, list):
         raise UsageError(f"{path}: replicates has to be a list of tables, one for each bootstrap sample")
+    origin = data.get("origin", "fitted" if replicates else "assumed")
+    if origin not in get_args(Origin):
+        raise unknown("origin", str(origin), get_args(Origin), f"({path})")
     return ParameterSet(path.stem, model.name, complete(data["values"], "[values]"), str(data.get("source", path)),
-                        "fitted" if replicates else "assumed",
+                        origin,
                         tuple(complete(each, "a replicate") for each in replicates))
 
 
@@ -149,6 +154,6 @@ def write_set(found: ParameterSet) -> str:
     def table(values: Mapping[str, float]) -> str:
         return ", ".join(f"{name} = {value!r}" for name, value in values.items())
 
-    lines = [f'model = "{found.model}"', f"source = '{found.source}'", f'origin = "{found.origin}"',
-             f"values = {{ {table(found.values)} }}", "replicates = ["]
+    lines = [f'model = "{found.model}"', f"source = {json.dumps(found.source, ensure_ascii=False)}",
+             f'origin = "{found.origin}"', f"values = {{ {table(found.values)} }}", "replicates = ["]
     return "\n".join([*lines, *(f"    {{ {table(each)} }}," for each in found.replicates), "]", ""])

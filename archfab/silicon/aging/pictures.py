@@ -24,7 +24,9 @@ MOST_DELAY = 2.0            # factors of delay beyond this are not drawn
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a picture: SVG where the name ends so, else PNG."""
+    """Writes a picture as what its name ends in."""
+    if path.suffix not in (".png", ".svg"):
+        raise UsageError(f"a picture is a .png or .svg file, not {path}")
     write(path, svg(figure).encode() if path.suffix == ".svg" else png(figure))
 
 
@@ -106,10 +108,13 @@ def derate_figure(rows: Sequence[Mapping[str, float]], title: str) -> Figure:
         said = ", ".join(f"{value:g} {units[key]}" for key, value in zip(others, group, strict=True) if key in keys)
         axes[0].plot([row[along] for row in some], [row["late_rise"] for row in some], marker="o", markersize=4,
                      color=COLOURS[i % len(COLOURS)], linestyle=("-", "--", ":", "-.")[i // len(COLOURS) % 4],
-                     label=(said or None) if len(groups) <= 24 else None)
+                     label=said or None)
     axes[0].set_xlabel({"vdd_v": "supply (V)", "kelvin": "temperature (K)", "duty": "duty cycle"}.get(along, along))
     axes[0].set_ylabel("late rising edges, times fresh")
-    return finish(figure, axes, title)
+    if 1 < len(groups) <= 24:
+        figure.legend(loc="outside right center", fontsize=8, edgecolor="none")
+    figure.suptitle(title, color=INK, fontsize=11)
+    return figure
 
 
 def schedule_figure(found: Schedule, title: str) -> Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from archfab.silicon.aging.model import Model, Parameter, Step, Values, alternat
 
 class PowerLaw(Model):
     """dVth = g(d) (A V^G e^(-Ea/kT) t^n + B V^G e^(-Eb/kT)) with V the overdrive: interface traps that grow with a
-    power of time, and holes that are trapped at once (Joshi et al., IRPS 2012, as OldSpot computes it). A changing
-    profile goes on from the time in which the new conditions would have made the present shift."""
+    power of time, and holes that are trapped at once (Joshi et al., IRPS 2012, as OldSpot computes its first step: the
+    shift is not taken off the overdrive). A changing profile goes on from the time in which the new conditions would
+    have made the present shift."""
 
     name = "power-law"
     about = "a power of time, with overdrive and Arrhenius; no recovery"
@@ -24,7 +25,8 @@ class PowerLaw(Model):
         Parameter("n", "", "power of time", 1 / 6),
         Parameter("b_mv", "mV", "shift at once, at 1 V overdrive and 398.15 K", 0.0, "free", held=True),
         Parameter("eb_ev", "eV", "activation energy of the shift at once", 0.03, "free", held=True))
-    amplitudes = ("a_mv", "b_mv")
+    amplitudes: ClassVar = {"a_mv": "ea_ev", "b_mv": "eb_ev"}
+    recovers = False
 
     def _levels(self, values: Values, overdrive_v: Any, kelvin: Any, duty: Any) -> tuple[Any, Any]:
         share = alternating(duty, values["n"])

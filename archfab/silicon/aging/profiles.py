@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from archfab.core import UsageError
-from archfab.silicon.aging.conditions import Array, duration, voltage
+from archfab.silicon.aging.conditions import YEAR_H, Array, lifespan, voltage
 from archfab.silicon.aging.effects import ALPHA, delay_ratio
-from archfab.silicon.aging.missions import YEAR_H, Mission
+from archfab.silicon.aging.missions import Mission
 from archfab.silicon.aging.parameters import ParameterSet
 
 MOST_STEPS = 1_000_000
@@ -43,7 +43,7 @@ def course(mission: Mission, vth_v: float, years: float, parameters: ParameterSe
     :raises UsageError: too many cycles to compute, no phase with stress, time backwards.
     """
     threshold = float(voltage("the threshold voltage", vth_v))
-    total = float(duration("the number of years", years)) * YEAR_H
+    total = float(lifespan(years)) * YEAR_H
     if not any(phase.stresses(threshold) for phase in mission.phases):
         raise UsageError("no phase of the mission stresses the transistor: each has duty 0, or a supply at or below "
                          f"the threshold of {threshold:g} V")

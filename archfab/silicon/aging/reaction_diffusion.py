@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class ReactionDiffusion(Model):
         Parameter("permanent", "", "share that never recovers", 0.0, "share", held=True),
         Parameter("relax", "", "B of the recovery", 0.7, "log", "recovery"),
         Parameter("beta", "", "power of the ratio of times: 0.5 is the square root", 0.5, "log", "recovery"))
-    amplitudes = ("a_mv",)
+    amplitudes: ClassVar = {"a_mv": "ea_ev"}
 
     def _level(self, values: Values, overdrive_v: Any, kelvin: Any, duty: Any) -> Any:
         return alternating(duty, values["n"]) * level(values["a_mv"], values["gamma"], values["ea_ev"], overdrive_v,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from archfab.silicon.aging.conditions import YEAR_S, Array, duration, overdrive, share, temperature
+from archfab.silicon.aging.conditions import YEAR_S, Array, lifespan, overdrive, share, temperature
 from archfab.silicon.aging.effects import ALPHA, delay_ratio
 from archfab.silicon.aging.parameters import REFERENCE, ParameterSet
 
@@ -22,7 +22,7 @@ def threshold_shift_mv(vdd_v: Any, vth_v: Any, kelvin: Any, duty: Any, years: An
     over = overdrive(vdd_v, vth_v)
     vdd, over, hot, on, time = np.broadcast_arrays(
         np.asarray(vdd_v, float), over, temperature("the temperature", kelvin), share("the duty cycle", duty),
-        duration("the number of years", years) * YEAR_S)
+        lifespan(years) * YEAR_S)
     return (parameters.shift_mv(over, hot, on, time), *parameters.bounds_mv(vdd, over, hot, on, time))
 
 

@@ -7,11 +7,13 @@ from typing import Any
 from archfab.silicon.words import Document
 from archfab.terminal import say, show_table
 
+STUCK = "never switches"
 
-def span(document: Document, name: str, style: str = "{:.3g}") -> str:
-    """A value with its interval; what is infinite or beyond the horizon says so."""
+
+def span(document: Document, name: str, style: str = "{:.3g}", none: str = "beyond") -> str:
+    """A value with its interval; `none` is said of what is infinite or beyond the horizon."""
     def said(value: float | None) -> str:
-        return "beyond" if value is None else style.format(value)
+        return none if value is None else style.format(value)
     return f"{said(document[name])} ({said(document[name + '_low'])} to {said(document[name + '_high'])})"
 
 
@@ -25,10 +27,10 @@ def where(document: Document) -> None:
 
 def aging(document: Document) -> None:
     at = document["conditions"]
-    say(f"PMOS at {at['vdd_v']:g} V, threshold {at['vth_v']:g} V, {at['kelvin']:g} K, under stress {at['duty']:.0%} of "
-        f"{at['years']:g} years")
+    say(f"PMOS at {at['vdd_v']:g} V, threshold {at['vth_v']:g} V, {at['kelvin']:g} K, duty cycle "
+        f"{at['duty']:g}, after {at['years']:g} years")
     say()
-    show_table(["", "value", "interval"], [[name, *split(span(document, key, style))] for name, key, style in (
+    show_table(["", "value", "interval"], [[name, *split(span(document, key, style, STUCK))] for name, key, style in (
         ("threshold shift (mV)", "dvth_mv", "{:.3g}"), ("delay of rising edges, times fresh", "delay_ratio", "{:.4f}"),
         ("drive current lost", "drive_current_loss", "{:.1%}"),
         ("transconductance lost", "transconductance_loss", "{:.1%}"))])
@@ -50,7 +52,7 @@ def derate(document: Document) -> None:
     rows = document["rows"]
     show_table(["supply (V)", "kelvin", "duty", "years", "shift (mV)", "late rise", "interval", "late fall"],
                [[row["vdd_v"], row["kelvin"], row["duty"], row["years"], row["dvth_mv"], *split(
-                   span(row, "late_rise", "{:.4f}")), f"{row['late_fall']:.4f}"] for row in rows])
+                   span(row, "late_rise", "{:.4f}", STUCK)), f"{row['late_fall']:.4f}"] for row in rows])
     for line in document.get("commands", ()):
         say(line)
     where(document)
@@ -64,8 +66,8 @@ def lifetime(document: Document) -> None:
             + (f" (beyond: more than {far:g})" if None in (document["lifetime_years"], document["lifetime_years_low"],
                                                           document["lifetime_years_high"]) else ""))
     else:
-        say(f"{document['of']['years']:g} years need a guardband of {span(document, 'guardband', '{:.2%}')} of the "
-            "delay")
+        say(f"{document['of']['years']:g} years need a guardband of "
+            f"{span(document, 'guardband', '{:.2%}', 'more than any')} of the delay")
     where(document)
 
 
@@ -78,7 +80,10 @@ def mission(document: Document) -> None:
     rows = document["rows"]
     show_table(["years", "shift (mV)", "interval", "at the cycle's end", "delay", "interval"],
                [[f"{row['years']:.3g}", *split(span(row, "dvth_mv")), row["dvth_mv_at_end"],
-                 *split(span(row, "delay_ratio", "{:.4f}"))] for row in rows[1::max(1, len(rows) // 10)] + rows[-1:]])
+                 *split(span(row, "delay_ratio", "{:.4f}", STUCK))] for row in
+                [*rows[1:-1:max(1, len(rows) // 10)], rows[-1]]])
+    if not document["model_recovers"]:
+        say(f"{document['model']} does not recover: a phase without stress takes nothing back (--model two-component)")
     where(document)
 
 
@@ -92,8 +97,12 @@ def avs(document: Document) -> None:
                [[f"{row['from_years']:.3g}", f"{row['to_years']:.3g}", f"{row['vdd_v']:.3f}", row["dvth_mv"],
                  f"{row['delay_of_target']:.4f}"] for row in shown])
     say()
-    say(f"one supply for the whole life: {document['fixed_vdd_v']:.3f} V, shift {document['fixed_dvth_mv']:g} mV")
-    say(f"the schedule saves {document['energy_saved']:.1%} ({document['energy']})")
+    say(f"one supply for the whole life: {span(document, 'fixed_vdd_v', '{:.3f}')} V, shift "
+        f"{document['fixed_dvth_mv']:g} mV")
+    say(f"the schedule ends at {span(document, 'final_vdd_v', '{:.3f}')} V and saves "
+        f"{span(document, 'energy_saved', '{:.1%}')}: {document['energy']}")
+    if document["fixed_vdd_v_high"] is None:
+        say("beyond: no supply up to --most-vdd is enough at that end of the interval")
     where(document)
 
 

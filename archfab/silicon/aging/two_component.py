@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class TwoComponent(Model):
         Parameter("gamma", "", "power of the overdrive", 4.5, "free", "overdrive"),
         Parameter("ep_ev", "eV", "activation energy of the permanent part", 0.12, "free", "kelvin"),
         Parameter("er_ev", "eV", "activation energy of the recoverable part", 0.05, "free", "kelvin"))
-    amplitudes = ("ap_mv", "ar_mv")
+    amplitudes: ClassVar = {"ap_mv": "ep_ev", "ar_mv": "er_ev"}
 
     def _permanent(self, values: Values, overdrive_v: Any, kelvin: Any, duty: Any, seconds: Any) -> Any:
         return level(values["ap_mv"], values["gamma"], values["ep_ev"], overdrive_v, kelvin) * (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from archfab.silicon.aging.fitting import Fit
+from archfab.silicon.aging.fitting import Fit, unmeasured
 from archfab.silicon.aging.measurements import Measurements
 from archfab.silicon.aging.models import model_named
 
@@ -66,9 +66,9 @@ def sentences(data: Measurements, fits: Sequence[Fit]) -> list[str]:
         ahead = min(known, key=lambda each: each.forecast_mv or math.inf)
         said.append(f"the last decade of stress is forecast best by {ahead.model} fitted to the stress before it: "
                     f"{ahead.forecast_mv:.2g} mV root mean square")
-    held = {name: why for name, why in fits[0].held.items() if why != "set, not fitted"}
-    for name, why in held.items():
-        said.append(f"{name} of {fits[0].model} is not fitted but held at {fits[0].values[name]:g}: {why}")
+    for name in unmeasured(fits[0].held):
+        said.append(f"{name} of {fits[0].model} is not fitted but held at {fits[0].values[name]:g}, with an assumed "
+                    f"spread in the parameter file: {fits[0].held[name]}")
     if not data.recovering.any():
         said.append("no recovery was measured, so nothing here tells how much of the shift is permanent")
     if fits[0].device_share > 0.02:

@@ -156,7 +156,7 @@ def test_the_template_is_written_once(tmp_path, capsys):
 @pytest.mark.parametrize("more,words", [
     (["--year", "2090"], "the years 2026 to 2045"), (["--confidence", "90"], "for 90 % write 0.9"),
     (["--draws", "3"], "between 100 and 100,000"), (["--seconds", "0"], "above 0"),
-    (["--png", "picture.gif"], "ends in .png or .svg"), (["--csv", "/nowhere/at/all.csv"], "cannot be written")])
+    (["--png", "picture.gif"], "a .png or .svg file"), (["--csv", "/nowhere/at/all.csv"], "cannot be written")])
 def test_options_that_are_wrong(plan, capsys, more, words):
     assert main(["silicon", "plan", str(plan), *more]) == 2
     assert words in capsys.readouterr().err

@@ -8,7 +8,7 @@ from PIL import Image
 
 from archfab.cli import main, parser
 from archfab.core import UsageError
-from archfab.silicon.yields.words.options import write
+from archfab.silicon.files import write
 
 LAYER = ("critical-area --area-mm2 100 --width-um 0.1 --space-um 0.1 --length-um 10000 --lines 25000 --x0-um 0.05 "
          "--d0-short 0.5 --d0-open 0.2 --alpha 2")

@@ -23,6 +23,7 @@ from archfab.silicon.aging.missions import read_mission
 from archfab.silicon.aging.parameters import ParameterSet, read_set, set_for
 from archfab.silicon.aging.profiles import course
 from archfab.silicon.aging.shifts import end_of_life_delay_ratio, threshold_shift_mv
+from archfab.silicon.files import save, write
 from archfab.silicon.words import Document
 from archfab.terminal import Line
 
@@ -85,7 +86,7 @@ def aging(asked: argparse.Namespace) -> Document:
         if not asked.years:
             raise UsageError("after 0 years there is no curve to draw; give more with --years")
         times = years_of(asked.years)
-        pictures.save(pictures.shift_figure(
+        save(pictures.shift_figure(
             times, threshold_shift_mv(*under, times, found),
             tuple(delay_ratio(over, each, asked.alpha) for each in threshold_shift_mv(*under, times, found)),
             long_term_mv(stress, asked.kelvin, asked.duty, times * YEAR_S),
@@ -136,14 +137,14 @@ def derate(asked: argparse.Namespace) -> Document:
                         listed("years", asked.years), found, asked.alpha)
     about = f"{found.model}, {found.name} ({found.source}); threshold {asked.vth:g} V"
     if asked.csv:
-        pictures.write(asked.csv, table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows]))
+        write(asked.csv, table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows]))
     written = {}
     if asked.sdc:
         text = commands(rows, about, "late_rise_high" if asked.bound == "high" else "late_rise")
-        pictures.write(asked.sdc, text.encode())
+        write(asked.sdc, text.encode())
         written["commands"] = [line for line in text.splitlines() if line.startswith("set_")]
     if asked.png:
-        pictures.save(pictures.derate_figure(rows, f"late rising edges: {found.model}, threshold {asked.vth:g} V"),
+        save(pictures.derate_figure(rows, f"late rising edges: {found.model}, threshold {asked.vth:g} V"),
                       asked.png)
     return {"rows": [{name: (factor(row[name]) if name.startswith("late") else rounded(row[name], 6)
                              if name != "dvth_mv" else rounded(row[name])) for name in COLUMNS} for row in rows],
@@ -175,7 +176,7 @@ def lifetime(asked: argparse.Namespace) -> Document:
         answer, guardband, most = named("guardband", shares), shares[0], max(asked.years, 1e-3)
     if asked.png:
         years = years_of(most)
-        pictures.save(pictures.lifetime_figure(
+        save(pictures.lifetime_figure(
             years, end_of_life_delay_ratio(*at, years, found, asked.alpha),
             guardband if math.isfinite(guardband) else None,
             f"{at[0]:g} V, threshold {at[1]:g} V, {at[2]:g} K, duty {at[3]:g}"), asked.png)
@@ -204,7 +205,7 @@ def mission_lifetime(asked: argparse.Namespace, found: ParameterSet) -> Document
         guardband = float(went.ratio.max()) - 1
         answer = named("guardband", (guardband, float(went.ratio_low.max()) - 1, float(went.ratio_high.max()) - 1))
     if asked.png:
-        pictures.save(pictures.lifetime_figure(
+        save(pictures.lifetime_figure(
             went.years[1:], (went.ratio[1:], went.ratio_low[1:], went.ratio_high[1:]), guardband,
             f"{asked.mission.name}: worst phase, {found.model}"), asked.png)
     return {**answer, **asked_for(asked), "horizon_years": horizon, "phases": mission.plain(), **origin(found),
@@ -218,14 +219,14 @@ def mission(asked: argparse.Namespace) -> Document:
     if asked.png:
         if len(went.years) < 2:
             raise UsageError("after 0 years there is no curve to draw; give more with --years")
-        pictures.save(pictures.mission_figure(went, f"{asked.file.name}: {found.model}"), asked.png)
+        save(pictures.mission_figure(went, f"{asked.file.name}: {found.model}"), asked.png)
     rows = [{"years": rounded(went.years[i], 6), "dvth_mv": rounded(went.peak_mv[i], 4),
              "dvth_mv_low": rounded(went.low_mv[i]), "dvth_mv_high": rounded(went.high_mv[i]),
              "dvth_mv_at_end": rounded(went.end_mv[i], 4), "delay_ratio": factor(went.ratio[i]),
              "delay_ratio_low": factor(went.ratio_low[i]), "delay_ratio_high": factor(went.ratio_high[i])}
             for i in range(len(went.years))]
     if asked.csv:
-        pictures.write(asked.csv, table(list(rows[0]), [list(row.values()) for row in rows]))
+        write(asked.csv, table(list(rows[0]), [list(row.values()) for row in rows]))
     return {**rows[-1], "rows": rows, "cycle_hours": profile.hours,
             "phases": [{**phase, "recovers": found.of.recovers and not each.stresses(asked.vth)}
                        for phase, each in zip(profile.plain(), profile.phases, strict=True)],
@@ -239,9 +240,9 @@ def avs(asked: argparse.Namespace) -> Document:
              "vdd_v": rounded(each.vdd_v, 6), "dvth_mv": rounded(each.dvth_mv), "delay_of_target": factor(each.delay)}
             for each in made.intervals]
     if asked.csv:
-        pictures.write(asked.csv, table(list(rows[0]), [list(row.values()) for row in rows]))
+        write(asked.csv, table(list(rows[0]), [list(row.values()) for row in rows]))
     if asked.png:
-        pictures.save(pictures.schedule_figure(made, f"{made.saved:.1%} of the switching energy saved"), asked.png)
+        save(pictures.schedule_figure(made, f"{made.saved:.1%} of the switching energy saved"), asked.png)
     three = (made, *corners)                    # savings jump by whole steps, so the ends need not be in order
     saved = [each.saved for each in three if each]
     return {**named("energy_saved", (made.saved, min(saved), max(saved) if len(saved) == 3 else None)),
@@ -290,9 +291,9 @@ def fit_aging(asked: argparse.Namespace) -> Document:
     finally:
         line.end()
     if asked.out:
-        pictures.write(asked.out, write_set(fits[0].as_set(asked.file.name)).encode())
+        write(asked.out, write_set(fits[0].as_set(asked.file.name)).encode())
     if asked.png:
-        pictures.save(pictures.fit_figure(data, fits, f"{asked.file.name}: {len(data.rows)} measurements"), asked.png)
+        save(pictures.fit_figure(data, fits, f"{asked.file.name}: {len(data.rows)} measurements"), asked.png)
     return fitted(asked.file.name, data, fits)
 
 

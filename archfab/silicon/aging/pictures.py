@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from archfab.core import UsageError
-from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, png, svg
+from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure
 from archfab.silicon.aging.adaptive import Schedule
 from archfab.silicon.aging.measurements import Measurements
 from archfab.silicon.aging.models import model_named
@@ -21,20 +19,6 @@ if TYPE_CHECKING:
 
 COLOURS = (FOUND, LINE, "#2f8f5b", "#8a4fb0", "#b3403a", "#5a6b7c")
 MOST_DELAY = 2.0            # factors of delay beyond this are not drawn
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a picture as what its name ends in."""
-    if path.suffix not in (".png", ".svg"):
-        raise UsageError(f"a picture is a .png or .svg file, not {path}")
-    write(path, svg(figure).encode() if path.suffix == ".svg" else png(figure))
-
-
-def write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; name a file in a folder that exists") from None
 
 
 def finish(figure: Figure, axes: Sequence[Any], title: str) -> Figure:

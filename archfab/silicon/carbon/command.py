@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archfab.core import UsageError
+from archfab.silicon.files import save, write
 from archfab.silicon.words import Document, Word
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def carbon(asked: argparse.Namespace) -> Document:
                           (curve["embodied"] + curve["operational"]).tolist(), curve["low"].tolist(),
                           curve["high"].tolist(), strict=True))
         if asked.png:
-            picture.write(picture.draw_product(found, curve, f"{product.area_mm2:g} mm2 at {asked.node} nm, "
+            save(picture.draw_product(found, curve, f"{product.area_mm2:g} mm2 at {asked.node} nm, "
                                                f"{product.grid.name}"), asked.png)
     never = {"break_even_years": found.break_even_years, "payback_years": found.payback_years}
     return {"embodied_g": found.embodied.plain(), "operational_g": found.operational.plain(),
@@ -276,7 +277,7 @@ def inventory(asked: argparse.Namespace) -> Document:
                                                                      for key in ("value", "low", "high"))]
                    for line in lines])
     if asked.png:
-        picture.write(picture.draw_inventory(sums, f"{found.organisation}, {found.year}"), asked.png)
+        save(picture.draw_inventory(sums, f"{found.organisation}, {found.year}"), asked.png)
     return {"organisation": found.organisation, "year": found.year, "gwp": "IPCC AR6, 100 years", "grids": found.source,
             **{f"total_{method}_kg": sums[method].whole.plain() for method in BOTH},
             "scopes": {f"{scope}{f' {method}-based' if scope == '2' else ''}": each.plain() for method in BOTH
@@ -289,7 +290,4 @@ def inventory(asked: argparse.Namespace) -> Document:
 
 def write_csv(path: Path, header: list[str], rows: Any) -> None:
     from archfab.core import Exhibit
-    try:
-        path.write_bytes(Exhibit.table(path.name, "", header, rows).content)
-    except OSError as error:
-        raise UsageError(f"the table {path} cannot be written: {error}") from None
+    write(path, Exhibit.table(path.name, "", header, rows).content)

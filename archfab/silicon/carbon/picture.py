@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archfab.core import UsageError
-from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, png, svg
+from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure
 from archfab.silicon.carbon.showing import scale_of
 
 if TYPE_CHECKING:
@@ -17,19 +16,6 @@ if TYPE_CHECKING:
 LINES = 12              # of an inventory that are drawn
 USE = ("inferences", "idle")
 SCOPES = {"1": INK, "2": LINE, "3": FOUND}
-
-
-def write(figure: Any, path: Path) -> None:
-    """As PNG, or as SVG where the file's name ends so.
-
-    :raises UsageError: of another ending, or where it cannot be written.
-    """
-    if path.suffix not in (".png", ".svg"):
-        raise UsageError(f"a picture is written as .png or .svg, not as '{path.name}'")
-    try:
-        path.write_bytes(png(figure) if path.suffix == ".png" else svg(figure).encode())
-    except OSError as error:
-        raise UsageError(f"the picture {path} cannot be written: {error}") from None
 
 
 def draw_product(found: Footprint, curve: Mapping[str, Any], title: str) -> Any:

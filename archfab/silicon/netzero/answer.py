@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from archfab.core import UsageError
+from archfab.silicon.files import save, write
 from archfab.silicon.netzero.document import as_csv, deployments, document
 from archfab.silicon.netzero.fields import share
 from archfab.silicon.netzero.greedy import greedy
@@ -36,24 +37,21 @@ class Answer:
 
     def written(self, files: Mapping[str, Path]) -> dict[str, Any]:
         """Writes the files that were asked for; the document names them."""
-        from archfab.silicon.netzero.pictures import abatement_curve, save, wedges
+        from archfab.silicon.netzero.pictures import abatement_curve, wedges
         made = {**self.document, "files": [str(path) for path in files.values()]}
         curve = made["curve"]
         for name, path in files.items():
             what = name.split(":")[0]
-            try:
-                if what == "pathway.png":
-                    save(wedges(self.pathway, curve["account"], made["uncertainty"]["bands"], self.title), path)
-                elif what == "curve.png":
-                    save(abatement_curve(self.pathway, curve["account"], curve["year"]), path)
-                elif what == "ledger.csv":
-                    path.write_text(as_csv(made["ledger"]), encoding="utf-8")
-                elif what == "measures.csv":
-                    path.write_text(as_csv(deployments(self.pathway)), encoding="utf-8")
-                else:
-                    path.write_text(json.dumps(made, indent=1), encoding="utf-8")
-            except OSError as error:
-                raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+            if what == "pathway.png":
+                save(wedges(self.pathway, curve["account"], made["uncertainty"]["bands"], self.title), path)
+            elif what == "curve.png":
+                save(abatement_curve(self.pathway, curve["account"], curve["year"]), path)
+            elif what == "ledger.csv":
+                write(path, as_csv(made["ledger"]))
+            elif what == "measures.csv":
+                write(path, as_csv(deployments(self.pathway)))
+            else:
+                write(path, json.dumps(made, indent=1))
         return made
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from archfab.core import UsageError
+from archfab.silicon.files import check_folder, check_picture, write
 from archfab.silicon.words import Document, Word
 
 
@@ -77,16 +78,6 @@ def pictures(asked: argparse.Namespace) -> dict[str, Path]:
     extra: dict[str, Any] = {"pathway.png": asked.png, "curve.png": asked.curve, "ledger.csv": asked.csv}
     for name, path in extra.items():
         if path:
-            if name.endswith(".png") and Path(path).suffix not in (".png", ".svg"):
-                raise UsageError(f"a picture ends in .png or .svg, not '{Path(path).name}'")
-            if not Path(path).parent.is_dir():
-                raise UsageError(f"{path} cannot be written: there is no folder {Path(path).parent}")
+            (check_picture if name.endswith(".png") else check_folder)(Path(path))
             files[name if name not in files else f"{name}:2"] = Path(path)
     return files
-
-
-def write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None

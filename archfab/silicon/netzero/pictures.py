@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from archfab.drawing import INK, LINE, OTHER, new_figure, png, svg
+from archfab.drawing import INK, LINE, OTHER, new_figure
 from archfab.silicon.netzero.curve import Bar, cost_curve
 from archfab.silicon.netzero.pathway import Pathway
 
@@ -169,11 +168,3 @@ def colouring(bars: Sequence[Bar]) -> dict[str, str]:
     costly = [bar for bar in bars if bar.used and bar.cost_per_t >= 0]
     place = {bar.name: i / max(1, len(costly) - 1) for i, bar in enumerate(costly)}
     return {bar.name: to_hex(ramp(place[bar.name])) if bar.name in place else "#4f9d69" for bar in bars}
-
-
-def save(figure: Figure, path: Path) -> None:
-    """The figure as PNG or SVG, by the ending of the file."""
-    if path.suffix == ".svg":
-        path.write_text(svg(figure), encoding="utf-8")
-    else:
-        path.write_bytes(png(figure))

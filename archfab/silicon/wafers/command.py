@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archfab.core import UsageError
+from archfab.silicon.files import check_folder, check_picture, save, write
 from archfab.silicon.words import Word
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def fit(asked: argparse.Namespace) -> Mapping[str, Any]:
     if asked.png:
         from archfab.silicon.wafers.picture import MOST, drawn
         masks = [edge(wafer, asked.edge, asked.edge_mm) for wafer in wafers]
-        write(asked.png, drawn(wafers, masks, [title(each) for each in document["maps"]], Path(asked.png).suffix))
+        save(drawn(wafers, masks, [title(each) for each in document["maps"]]), asked.png)
         document |= {"picture": asked.png, "drawn": min(MOST, len(wafers))}
     if asked.csv:
         write(asked.csv, table(document["maps"]))
@@ -78,8 +79,9 @@ def fit(asked: argparse.Namespace) -> Mapping[str, Any]:
 
 def check(asked: argparse.Namespace) -> None:
     """Refuses what cannot be done before anything is read."""
-    if asked.png and Path(asked.png).suffix not in (".png", ".svg"):
-        raise UsageError(f"maps are drawn into a .png or .svg file, not into {asked.png}")
+    check_picture(asked.png)
+    if asked.csv:
+        check_folder(Path(asked.csv))
     if asked.edge < 0:
         raise UsageError(f"--edge {asked.edge} cannot be; legal: 0 rings of dies and up")
     if asked.edge_mm is not None and not 0 < asked.edge_mm < 225:
@@ -91,9 +93,6 @@ def check(asked: argparse.Namespace) -> None:
     if twice := [path for i, path in enumerate(asked.maps) if Path(path).resolve() in
                  [Path(other).resolve() for other in asked.maps[:i]]]:
         raise UsageError(f"{twice[0]} is named twice; its dies would count twice")
-    for file in (asked.png, asked.csv):
-        if file and not Path(file).absolute().parent.is_dir():
-            raise UsageError(f"there is no folder {Path(file).parent} to write {Path(file).name} into")
 
 
 def suits(asked: argparse.Namespace, wafers: Sequence[WaferMap]) -> None:
@@ -142,13 +141,6 @@ def progress(number: int) -> Any:
 def title(found: Mapping[str, Any]) -> str:
     label = f", {found['label']}" if found["label"] else ""
     return f"{found['name'][-24:]}{label}: yield {found['yield']:.1%}"
-
-
-def write(file: str, content: bytes) -> None:
-    try:
-        Path(file).write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> bytes:

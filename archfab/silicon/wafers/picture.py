@@ -14,7 +14,7 @@ from matplotlib.patches import Ellipse, Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from archfab.drawing import INK, LINE, OTHER, png, svg
+from archfab.drawing import INK, LINE, OTHER
 from archfab.silicon.wafers.maps import WaferMap
 
 MOST = 25                       # wafers that are drawn: a lot
@@ -24,9 +24,8 @@ SHARES = LinearSegmentedColormap.from_list("shares", [PASSING, "#f3d9a8", LINE, 
 DEFECTS = LinearSegmentedColormap.from_list("defects", ["#f0b878", LINE, "#7a3a0c"]).with_extremes(under=PASSING)
 
 
-def drawn(wafers: Sequence[WaferMap], left_out: Sequence[NDArray[np.bool_]], titles: Sequence[str],
-          suffix: str) -> bytes:
-    """The wafers, at most 25, as PNG or SVG; of several wafers of one shape, the share of them on which each die fails
+def drawn(wafers: Sequence[WaferMap], left_out: Sequence[NDArray[np.bool_]], titles: Sequence[str]) -> Figure:
+    """The wafers, at most 25; of several wafers of one shape, the share of them on which each die fails
     comes first."""
     shown = list(zip(wafers, left_out, titles, strict=True))[:MOST]
     stacked = len(wafers) > 1 and len({wafer.values.shape for wafer in wafers}) == 1
@@ -56,7 +55,7 @@ def drawn(wafers: Sequence[WaferMap], left_out: Sequence[NDArray[np.bool_]], tit
         keys += [Patch(color=EDGE, label="left out at the edge"), Patch(color=EDGE_FAILING, label="failing there")]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=9,
                   labelcolor=INK)
-    return svg(figure).encode() if suffix == ".svg" else png(figure)
+    return figure
 
 
 def one(axis: Any, wafer: WaferMap, edge: NDArray[np.bool_], title: str, most: int | None) -> Any:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from archfab.core import UsageError
+from archfab.silicon.files import write
 from archfab.silicon.words import Document, Word
-from archfab.silicon.yields.words.options import add_png, draw, warn, write
+from archfab.silicon.yields.words.options import add_png, draw, warn
 
 
 def add(word: Word) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from archfab.core import UsageError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
     from archfab.silicon.yields.cost import Wafer
 
@@ -178,22 +177,9 @@ def draw(path: Path | None, figure: Any) -> None:
     """
     if path is None:
         return
-    if path.suffix not in (".png", ".svg"):
-        raise UsageError(f"a picture is a .png or .svg file, not {path}")
-    from archfab.drawing import png, svg
-    made: Figure = figure()
-    write(path, png(made) if path.suffix == ".png" else svg(made).encode())
-
-
-def write(path: Path, content: bytes) -> None:
-    """Writes a file.
-
-    :raises UsageError: it cannot be written.
-    """
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    from archfab.silicon.files import check_picture, save
+    check_picture(path)
+    save(figure(), path)
 
 
 def warn(document: Mapping[str, Any]) -> None:

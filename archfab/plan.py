@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from archfab import registry
-from archfab.core import Budget, Device, Estimator, Limit, Spec, Task, UsageError, identity, unknown
+from archfab.core import Budget, Device, Estimator, Label, Limit, Spec, Task, UsageError, identity, unknown
 from archfab.evaluate import Workbench, find_space, load_device
 from archfab.registry import settled, typed
 from archfab.runs import Run
@@ -39,7 +39,7 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
     estimator = estimator or live.estimator
     scorer = registry.load("estimators", estimator)(**given["estimator"])
     found, space_from = find_space(live, space if space is not None else scorer.space())
-    declared = joined(found, load_device(device).decisions)
+    declared = joined(found, open_of(device, live))
     seconds = duration(budget) if budget is not None else None
     spec = Spec(
         task=task if isinstance(task, str) else "object", task_options=given["task"], space=declared.data,
@@ -60,6 +60,18 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
     check_lowering(bench)
     check_limits(bench)
     return bench
+
+
+def open_of(device: str, task: Task) -> Mapping[str, Sequence[Label]]:
+    """The decisions of a device.
+
+    :raises UsageError: where they would change nothing.
+    """
+    decisions = load_device(device).decisions
+    if decisions and task.example() is None:
+        raise UsageError(f"the task '{task.name}' has no networks that could cost anything, so the decisions of the "
+                         f"device '{device}' ({', '.join(decisions)}) would change nothing; take a device without")
+    return decisions
 
 
 def default_threads(workers: int) -> int:

@@ -1,18 +1,23 @@
 """A network and its chip as one space: both are drawn, the network is trained once, the chip changes costs alone."""
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 
 import archfab
 from archfab import choose, nn, registry
 from archfab.core import Budget, Job, Trial, UsageError
+from archfab.costing.costs import cost_of, device_for
+from archfab.deliver import replay
 from archfab.evaluate import load_device
 from archfab.lowering.concrete import build
 from archfab.plan import plan
 from archfab.runs import Store
 from archfab.search import outcome
 from archfab.space import Space, device_of, joined, network_of, networks_of
+from archfab.terminal import show_run
 
 NETWORK = Space(nn.Sequential(nn.ConvNormAct(choose("width", 4, 8), 3), nn.Classifier(classes=10)))
 OPEN = {"array": (4, 8), "node_nm": (28, 7)}
@@ -125,6 +130,33 @@ def test_decisions_of_a_device_have_no_gradients(tmp_path, mine):
         searched(tmp_path, "run", str(mine), strategy="darts", space=None)
 
 
+def test_decisions_are_refused_where_no_network_could_cost_anything(tmp_path):
+    with pytest.raises(UsageError, match="would change nothing"):
+        plan("toy", device="tpu-like-open")
+
+
+def test_a_bundle_is_costed_on_its_chip_and_on_a_device_that_is_what_it_is(tmp_path):
+    chip = {"device.array": 8, "device.sram_2MB_kb": 64, "device.node_nm": 7}
+    (tmp_path / "bundle.json").write_text(json.dumps({"genotype": {"width": 8, **chip}}))
+    made = device_for("tpu-like-open", str(tmp_path), None)
+    assert made.architecture.units == 64 and made.silicon.node.name == "7"
+    assert device_for("tpu-like", str(tmp_path), None).architecture.units == 1024
+    assert device_for("tpu-like-open", str(tmp_path / "network.onnx"), None).architecture.units == 1024
+    assert device_for("tpu-like-open", "vision", str(tmp_path / "bundle.json")).architecture.units == 64
+
+
+@pytest.mark.slow
+def test_a_joint_bundle_costs_what_it_says_and_is_derived_again(tmp_path, capsys):
+    space = Space(nn.Sequential(nn.ConvNormAct(4, 3, bits=choose("bits", 2, 4)), nn.Classifier(10, bits=4)))
+    run = searched(tmp_path, "run", "tpu-like-open", space=space, minimize=["error", "die_cost_usd"], trials=3)
+    bundle = run.plain()["front"][0]["bundle"]
+    assert cost_of(bundle, "tpu-like-open")["costs"] == json.loads((Path(bundle) / "bundle.json").read_text())["costs"]
+    assert replay(bundle)["same"]
+    assert run.plain()["different"] <= 2
+    show_run(run.plain())
+    assert "node_nm" in capsys.readouterr().out
+
+
 def test_a_device_without_decisions_takes_none():
     device = load_device("tpu-like")
     assert device.decided({}) is device
@@ -161,7 +193,8 @@ def test_a_decision_that_is_none_of_the_devices_is_refused(labels, said):
     ({"arrays": [8]}, "no decision"), ({"array": []}, "list of different numbers"), ({"array": [8, 8]}, "different"),
     ({"array": [8.5]}, "whole numbers"), ({"array": [8], "D1": [4]}, "take one of them"),
     ({"node_nm": [90]}, "no process"), ({"dram_kb": [8]}, "no decision"), ([8], "is a table"),
-    ({"sram_2MB_kb": [-1]}, "above 0")])
+    ({"sram_2MB_kb": [-1]}, "above 0"), ({"array": [[8]]}, "above 0"), ({"sram_2MB_kb": [float("inf")]}, "above 0"),
+    ({"node_nm": [16, 14, 7]}, "are one process")])
 def test_wrong_decisions_of_a_device_file_are_refused(given, said):
     numbers = {**registry.load("devices", "tpu-like-open"), "decisions": given}
     with pytest.raises(UsageError, match=said):

@@ -55,6 +55,9 @@ class Accelerator(Device):
         self.labels: Mapping[str, Any] = {}
         self.doubt = (1.0, 1.0)     # factors around energies on the chip, where another node's were taken
         self.sources = sources(numbers)
+        if self.silicon:
+            nodes = [self.silicon.node_nm, *(float(str(nm)) for nm in self.decisions.get("node_nm", ()))]
+            self.sources |= silicon.sources(numbers["silicon"], list(dict.fromkeys(nodes)))
         self.figures = ("cycles", *(("latency_ms",) if self.clock else ()), "energy_mj", "memory_kb", "utilisation",
                         *(("area_mm2",) if self.silicon or self.architecture.area is not None else ()),
                         *(silicon.FIGURES if self.silicon else ()),
@@ -75,6 +78,7 @@ class Accelerator(Device):
             shrunk = made.silicon.node.switching_energy / self.silicon.node.switching_energy
             made.architecture = decisions.scaled(made.architecture, shrunk, shrunk)
             made.doubt = interval("switching_energy") if shrunk != 1 else (1.0, 1.0)
+            made.sources = {**self.sources, **silicon.of_node([made.silicon.node_nm])}
         return made
 
     def cost(self, workload: Workload) -> Costs:
@@ -218,6 +222,8 @@ def sources(numbers: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Where the numbers come from, by the part of the description that they belong to."""
     found = {"clock_mhz": numbers["clock_mhz"]} if "clock_mhz" in numbers else {}
     given = numbers.get("architecture")
+    if isinstance(given, str) and not given.endswith((".yaml", ".yml")):        # another device's array
+        return {**sources(registry.load("devices", given)), **found}
     if isinstance(given, Mapping):
         array = given.get("operational_array", {})
         found.update({f"memories.{name}": {key: table[key] for key in ("source", "origin") if key in table}

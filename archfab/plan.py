@@ -228,7 +228,7 @@ def environment(bench: Workbench) -> dict[str, Any]:
             versions[package] = "not installed"
     return {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine(),
             "cores": os.cpu_count(), "accelerator": accelerator_of(bench.task),
-            "device numbers": identity(dict(bench.device.sources)),
+            "device numbers": identity({**bench.device.sources, **bench.device.decisions}),
             "data": fingerprint(*named),
             "task file": fingerprint(*([Path(task)] if task.endswith(".py") else [])), **versions}
 

@@ -125,6 +125,18 @@ def test_a_resumed_joint_search_ends_with_the_same_log(tmp_path, mine):
             == [(row["id"], row["outcome"], row["error"], row["note"]) for row in whole.trials()]
 
 
+@pytest.mark.slow
+def test_a_run_is_not_resumed_with_other_decisions(tmp_path, mine):
+    whole = searched(tmp_path, "whole", str(mine), deliver=0)
+    store = Store.create(tmp_path / "cut", whole.spec, whole.environment)
+    for event in whole.events[:3]:
+        store.record(event)
+    store.close()
+    mine.write_text(MINE.replace("(1, 2, 3)", "(1, 2)"))
+    with pytest.raises(UsageError, match="not the same device numbers"):
+        archfab.resume(tmp_path / "cut")
+
+
 def test_decisions_of_a_device_have_no_gradients(tmp_path, mine):
     with pytest.raises(UsageError, match="decides by gradients"):
         searched(tmp_path, "run", str(mine), strategy="darts", space=None)

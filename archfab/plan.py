@@ -152,6 +152,8 @@ def bounds(asked: Sequence[str], device: Device, task: Task) -> tuple[str, ...]:
 
 def foreign(device: str, name: str) -> str:
     """A hint where the name is a cost that only other devices give."""
+    if re.search(r"^area_mm2$|_yield$|_usd$|carbon_g$|^end_of_life_", name):
+        return "(of dies: an accelerator with a table [silicon], such as tpu-like)"
     if device == "null" and re.search(r"_(ms|mj|kb)$", name):
         return "(a device gives more: --device NAME; archfab list devices)"
     return ""

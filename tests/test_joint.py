@@ -8,13 +8,13 @@ import pytest
 
 import archfab
 from archfab import choose, nn, registry
-from archfab.core import Budget, Job, Trial, UsageError
+from archfab.core import Budget, Event, Job, Trial, UsageError
 from archfab.costing.costs import cost_of, device_for
 from archfab.deliver import replay
 from archfab.evaluate import load_device
 from archfab.lowering.concrete import build
 from archfab.plan import plan
-from archfab.runs import Store
+from archfab.runs import Log, Store
 from archfab.search import outcome
 from archfab.space import Space, device_of, joined, network_of, networks_of
 from archfab.terminal import show_run
@@ -91,6 +91,29 @@ def test_a_network_that_was_scored_is_not_trained_again_for_another_chip(mine):
     assert second.metrics == {**first.metrics, "area_mm2": 3.0}
     assert second.figures == {**first.figures, "area_mm2": second.figures["area_mm2"]}
     assert (first.metrics["area_mm2"], second.figures["area_mm2"]["value"]) == (2.0, 3.0)
+
+
+def test_scores_are_those_of_as_long_a_training_after_as_many_lessons():
+    """A network's score counts for another chip only where it would be scored in the same way."""
+    log = Log(plan("toy").spec, [])
+
+    def trial(number, size, fidelity=1.0, kind="ok"):
+        made = Trial(number, {"width": 4, "device.size": size}, fidelity=fidelity)
+        log.add(Event("asked", made))
+        log.add(Event(kind, made, {"error": 0.5}))
+
+    def key(fidelity=1.0):
+        return log.network_key(Trial(9, {"width": 4, "device.size": 7}, fidelity=fidelity))
+
+    trial(0, 1, kind="failed")
+    assert key() not in log.scored
+    trial(1, 2)
+    trial(2, 3)
+    assert log.scored[key()].trial.number == 1 and key(1 / 3) not in log.scored
+    trial(3, 1, fidelity=1 / 3)
+    assert log.scored[key(1 / 3)].trial.number == 3
+    log.add(Event("lesson", data={"number": 0}))
+    assert key() not in log.scored
 
 
 @pytest.mark.slow

@@ -202,6 +202,16 @@ def test_costs_say_what_chip_they_are_of():
     assert said.startswith("7 nm, 8 x 8 multipliers of 4 x 4 bits: ") and "pads and interfaces 2 mm2" in said
 
 
+def test_multiplications_of_fewer_bits_take_less_energy_in_multipliers_that_are_made_for_them():
+    from archfab.evaluate import load_device
+
+    def multiplying(name):
+        rows = load_device(name).cost(of_bits(4)).operators
+        return sum(row["energy_by_level_mj"]["mac"]["mac"] for row in rows if row["macs"])
+
+    assert multiplying("tpu-like-open") == pytest.approx(area.width_factor((4, 4)) * multiplying("tpu-like"))
+
+
 def die(mm2, low=None, high=None, **changes):
     made, energy = silicon.read("tpu-like", given(**changes)), Cost(0.01, "analytic", 0.009, 0.012)
     return made.figures(area.Area("die", mm2, low or mm2, high or mm2), Cost(1.0, "analytic", 1.0, 1.0), energy)

@@ -265,14 +265,11 @@ def replay(folder: Path | str) -> dict[str, Any]:
     model, _, scores = train(bench, bundle["genotype"], bundle["seed"])
     test, costs = finite(scores), bench.costs(bundle["genotype"]).plain()
     again = {"weights_digest": digest(model.state_dict()), "space_hash": identity(bundle["spec"]["space"]),
-             "costs": lasting(costs), "id": identity(bundle["genotype"]),
-             "preprocessing": bench.task.preprocessing()}
-    then = {**bundle, "costs": lasting(bundle["costs"])}
-    differences = [f"{key}: {then[key]} then, {value} now" for key, value in again.items()
-                   if then[key] != value and key != "costs"]
-    differences += [f"{name}: {then['costs'].get(name)} then, {again['costs'].get(name)} now"
-                    for name in then["costs"] | again["costs"]
-                    if then["costs"].get(name) != again["costs"].get(name)]
+             "id": identity(bundle["genotype"]), "preprocessing": bench.task.preprocessing()}
+    before, after = lasting(bundle["costs"]), lasting(costs)
+    differences = [f"{key}: {bundle[key]} then, {value} now" for key, value in again.items() if bundle[key] != value]
+    differences += [f"{name}: {before.get(name)} then, {after.get(name)} now" for name in before | after
+                    if before.get(name) != after.get(name)]
     if digest(read_weights(folder)) != bundle["weights_digest"]:
         differences.append("weights.pt: not the weights that were delivered")
     differences += [f"test {name}: {bundle['test'][0][name]:.6g} then, {value:.6g} now"

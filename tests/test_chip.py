@@ -76,6 +76,17 @@ def test_an_array_with_its_decisions_taken():
     assert math.prod(size for _, size in decisions.decided(TPU, {"D1": 4}).array) == 4 * 32
 
 
+def test_the_energy_of_a_memory_of_another_size_is_doubtful_in_proportion():
+    """ZigZag's own memories: a read of 2,048 bits from 2 MB takes 416.16 pJ, from 32 kB 4 x 22.9 pJ."""
+    made = decisions.decided(TPU, {"array": 8, "sram_2MB_kb": 32})
+    assert decisions.doubts(TPU, made) == {"sram_2MB": (1.0, pytest.approx(64 ** 0.25))}
+    read = next(memory.read for memory in made.memories if memory.name == "sram_2MB")
+    assert read < 4 * 22.9 < read * 64 ** 0.25
+    assert decisions.doubts(made, TPU) == {"sram_2MB": (pytest.approx(64 ** -0.25), 1.0)}
+    small, whole = (figures_of("tpu-like-open", labels)["energy_mj"] for labels in ({"sram_2MB_kb": 32}, {}))
+    assert small.high / small.value > 1.01 * whole.high / whole.value
+
+
 def test_energies_are_scaled_on_the_chip_alone():
     made = decisions.scaled(TPU, 0.5, 0.25)
     assert made.memories[-1] == TPU.memories[-1] and made.mac == TPU.mac / 4

@@ -70,6 +70,14 @@ def decided(architecture: Architecture, labels: Mapping[str, Any]) -> Architectu
     return replace(architecture, array=array).resized(**sizes)
 
 
+def doubts(before: Architecture, after: Architecture) -> dict[str, tuple[float, float]]:
+    """Factors around the energies of memories of another size: they are taken to go as its square root (`resized`), and
+    may go as the fourth root, as ZigZag's own memories of 32 kB and 2 MB do more or less."""
+    factors = {new.name: (old.size / new.size) ** 0.25 for old, new in zip(before.memories, after.memories, strict=True)
+               if new.size != old.size}
+    return {name: (min(1.0, factor), max(1.0, factor)) for name, factor in factors.items()}
+
+
 def scaled(architecture: Architecture, on_chip: float, unit: float) -> Architecture:
     """The array with other energies: those of memories on the chip times `on_chip`, of an operation times `unit`. The
     outermost memory is another chip."""

@@ -54,6 +54,7 @@ class Accelerator(Device):
             self.decisions = decisions.read(self.name, numbers["decisions"], self.architecture, bool(self.silicon))
         self.labels: Mapping[str, Any] = {}
         self.doubt = (1.0, 1.0)     # factors around energies on the chip, where another node's were taken
+        self.resized: Mapping[str, tuple[float, float]] = {}        # around those of memories of another size
         self.sources = sources(numbers)
         if self.silicon:
             nodes = [self.silicon.node_nm, *(float(str(nm)) for nm in self.decisions.get("node_nm", ()))]
@@ -73,6 +74,7 @@ class Accelerator(Device):
         made = copy(self)
         made.labels = dict(labels)
         made.architecture = decisions.decided(self.architecture, labels)
+        made.resized = decisions.doubts(self.architecture, made.architecture)
         if self.silicon:
             made.silicon = self.silicon.at(made.labels.get("node_nm"))
             shrunk = made.silicon.node.switching_energy / self.silicon.node.switching_energy
@@ -90,9 +92,11 @@ class Accelerator(Device):
                              (self.bits, self.bits, self.bits, self.partial_bits))
         cycles, energy = sum(step.cycles for step in steps), sum(step.energy for step in steps)
         others = [self._counted_as(rules, steps, architecture) for rules in RULES]
-        inside = sum(cost.energy - cost.by_level()[architecture.memories[-1].name] for step in steps
-                     for *_, cost in step.mapped)
-        least, most = (inside * (factor - 1) for factor in self.doubt)
+        mapped = [cost for step in steps for *_, cost in step.mapped]
+        levels, outermost = [cost.by_level() for cost in mapped], architecture.memories[-1].name
+        inside = sum(cost.energy - each[outermost] for cost, each in zip(mapped, levels, strict=True))
+        least, most = (inside * (self.doubt[i] - 1) + sum(each[name] * (factors[i] - 1) for each in levels
+                       for name, factors in self.resized.items()) for i in (0, 1))
         figures = {"cycles": around(cycles, [found for found, _ in others]),
                    "energy_mj": around(energy / 1e9, [(found + more) / 1e9 for _, found in others
                                                       for more in (least, most)])}

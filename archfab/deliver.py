@@ -229,16 +229,21 @@ def read_bundle(folder: Path | str) -> dict[str, Any]:
 def load_model(folder: Path | str) -> torch.nn.Module:
     """The trained torch module of a bundle; neither its task nor its data is needed."""
     bundle = read_bundle(folder)
+    model = build(*described(bundle))
+    model.load_state_dict(read_weights(folder))
+    if bundle.get("layout", {}).get("torch") == "nhwc":
+        model.to(memory_format=torch.channels_last)         # type: ignore[call-overload]
+    return model.eval()
+
+
+def described(bundle: Mapping[str, Any]) -> tuple[Space, Genotype, tuple[torch.Tensor, ...]]:
+    """What a bundle's network is made from: a space of networks, one of them, and inputs."""
     spec = Spec.from_plain(bundle["spec"])
     for source in (spec.task, spec.space_from):
         if source and source.endswith(".py") and Path(source).exists():
             registry.user_file(Path(source))
     example = tuple(torch.zeros(shape, dtype=getattr(torch, kind)) for shape, kind in bundle["inputs"])
-    model = build(networks_of(Space.from_data(spec.space)), network_of(bundle["genotype"]), example)
-    model.load_state_dict(read_weights(folder))
-    if bundle.get("layout", {}).get("torch") == "nhwc":
-        model.to(memory_format=torch.channels_last)         # type: ignore[call-overload]
-    return model.eval()
+    return networks_of(Space.from_data(spec.space)), network_of(bundle["genotype"]), example
 
 
 def read_weights(folder: Path | str) -> dict[str, torch.Tensor]:
@@ -260,10 +265,11 @@ def replay(folder: Path | str) -> dict[str, Any]:
     model, _, scores = train(bench, bundle["genotype"], bundle["seed"])
     test, costs = finite(scores), bench.costs(bundle["genotype"]).plain()
     again = {"weights_digest": digest(model.state_dict()), "space_hash": identity(bundle["spec"]["space"]),
-             "costs": lasting(costs), "id": identity(bundle["genotype"]),
-             "preprocessing": bench.task.preprocessing()}
-    then = {**bundle, "costs": lasting(bundle["costs"])}
-    differences = [f"{key}: {then[key]} then, {value} now" for key, value in again.items() if then[key] != value]
+             "id": identity(bundle["genotype"]), "preprocessing": bench.task.preprocessing()}
+    before, after = lasting(bundle["costs"]), lasting(costs)
+    differences = [f"{key}: {bundle[key]} then, {value} now" for key, value in again.items() if bundle[key] != value]
+    differences += [f"{name}: {before.get(name)} then, {after.get(name)} now" for name in before | after
+                    if before.get(name) != after.get(name)]
     if digest(read_weights(folder)) != bundle["weights_digest"]:
         differences.append("weights.pt: not the weights that were delivered")
     differences += [f"test {name}: {bundle['test'][0][name]:.6g} then, {value:.6g} now"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from archfab import registry
-from archfab.core import Budget, Device, Estimator, Limit, Spec, Task, UsageError, identity, unknown
+from archfab.core import Budget, Device, Estimator, Label, Limit, Spec, Task, UsageError, identity, unknown
 from archfab.evaluate import Workbench, find_space, load_device
 from archfab.registry import settled, typed
 from archfab.runs import Run
@@ -39,7 +39,7 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
     estimator = estimator or live.estimator
     scorer = registry.load("estimators", estimator)(**given["estimator"])
     found, space_from = find_space(live, space if space is not None else scorer.space())
-    declared = joined(found, load_device(device).decisions)
+    declared = joined(found, open_of(device, live))
     seconds = duration(budget) if budget is not None else None
     spec = Spec(
         task=task if isinstance(task, str) else "object", task_options=given["task"], space=declared.data,
@@ -60,6 +60,18 @@ def plan(task: Any, *, space: Any = None, data: str | None = None, strategy: str
     check_lowering(bench)
     check_limits(bench)
     return bench
+
+
+def open_of(device: str, task: Task) -> Mapping[str, Sequence[Label]]:
+    """The decisions of a device.
+
+    :raises UsageError: where they would change nothing.
+    """
+    decisions = load_device(device).decisions
+    if decisions and task.example() is None:
+        raise UsageError(f"the task '{task.name}' has no networks that could cost anything, so the decisions of the "
+                         f"device '{device}' ({', '.join(decisions)}) would change nothing; take a device without")
+    return decisions
 
 
 def default_threads(workers: int) -> int:
@@ -140,6 +152,8 @@ def bounds(asked: Sequence[str], device: Device, task: Task) -> tuple[str, ...]:
 
 def foreign(device: str, name: str) -> str:
     """A hint where the name is a cost that only other devices give."""
+    if re.search(r"^area_mm2$|_yield$|_usd$|carbon_g$|^end_of_life_", name):
+        return "(of dies: an accelerator with a table [silicon], such as tpu-like)"
     if device == "null" and re.search(r"_(ms|mj|kb)$", name):
         return "(a device gives more: --device NAME; archfab list devices)"
     return ""
@@ -216,7 +230,7 @@ def environment(bench: Workbench) -> dict[str, Any]:
             versions[package] = "not installed"
     return {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine(),
             "cores": os.cpu_count(), "accelerator": accelerator_of(bench.task),
-            "device numbers": identity(dict(bench.device.sources)),
+            "device numbers": identity({**bench.device.sources, **bench.device.decisions}),
             "data": fingerprint(*named),
             "task file": fingerprint(*([Path(task)] if task.endswith(".py") else [])), **versions}
 

@@ -290,7 +290,7 @@ def check_scores(bench: Workbench, log: Log, store: Store, executor: Executor,
     """Trains networks alone, from the best to the worst by their scores, to see whether these rank as that does."""
     store.commit()
     run = Run(store.folder)
-    scored = {key_of(event.trial.genotype): event for arm in ("random", "search") for event in run.kept(arm)
+    scored = {key_of(network_of(event.trial.genotype)): event for arm in ("random", "search") for event in run.kept(arm)
               if event.trial}
     ranked = sorted(scored.values(), key=lambda event: (run.point(event)[0], event.trial and event.trial.number))
     chosen = spread(ranked, bench.spec.check)

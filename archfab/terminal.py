@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archfab.metrics.pareto import front
+from archfab.space import device_of
 
 if TYPE_CHECKING:
     from archfab.core import Spec
@@ -171,8 +172,11 @@ def show_run(document: Mapping[str, Any]) -> None:
         f"{clock(document['seconds'])}{'' if document['finished'] else ', not finished'}")
     if front:
         names = columns(front, document["objectives"])
-        rows = [[member["id"], *(member.get(name) for name in names), member.get("bundle", "")] for member in front]
-        show_table(["network", *names, "bundle"], rows)
+        chip = list(dict.fromkeys(name for member in front for name in device_of(member["genotype"])))
+        rows = [[member["id"], *(member.get(name) for name in names),
+                 *(device_of(member["genotype"]).get(name) for name in chip), member.get("bundle", "")]
+                for member in front]
+        show_table(["network", *names, *chip, "bundle"], rows)
     for sentence in document["verdict"]:
         say(sentence)
 

@@ -2,8 +2,8 @@
 
     python benchmarks/joint.py --png docs/joint-search.png --csv benchmarks/results/joint-2-cores.csv
 
-Three ways to a network and a chip for it, on the digits, within the same latency: the chip is given (`tpu-like`) and the
-network is searched; then, of the networks that came of it, each gets the chip that is cheapest for it; network, bit
+Three ways to a network and a chip for it, on the digits, within the same latency: the chip is given (`tpu-like`) and
+the network is searched; then, of the networks that came of it, each gets the chip that is cheapest for it; network, bit
 widths and chip (array, buffer, width of multipliers, process node) are searched together (`tpu-like-open`).
 Each search has so many trials, and every network whose die cost is compared is trained in full and
 scored on test images. Runs are kept, and gone on with when they were interrupted.

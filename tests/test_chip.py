@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from archfab import registry
-from archfab.core import UsageError
+from archfab.core import BuildError, Cost, UsageError
 from archfab.hardware.chip import area, decisions, silicon
 from archfab.hardware.models.accelerator import architecture_of
 from archfab.silicon.nodes import names, node
@@ -76,6 +76,17 @@ def test_an_array_with_its_decisions_taken():
     assert math.prod(size for _, size in decisions.decided(TPU, {"D1": 4}).array) == 4 * 32
 
 
+def test_the_energy_of_a_memory_of_another_size_is_doubtful_in_proportion():
+    """ZigZag's own memories: a read of 2,048 bits from 2 MB takes 416.16 pJ, from 32 kB 4 x 22.9 pJ."""
+    made = decisions.decided(TPU, {"array": 8, "sram_2MB_kb": 32})
+    assert decisions.doubts(TPU, made) == {"sram_2MB": (1.0, pytest.approx(64 ** 0.25))}
+    read = next(memory.read for memory in made.memories if memory.name == "sram_2MB")
+    assert read < 4 * 22.9 < read * 64 ** 0.25
+    assert decisions.doubts(made, TPU) == {"sram_2MB": (pytest.approx(64 ** -0.25), 1.0)}
+    small, whole = (figures_of("tpu-like-open", labels)["energy_mj"] for labels in ({"sram_2MB_kb": 32}, {}))
+    assert small.high / small.value > 1.01 * whole.high / whole.value
+
+
 def test_energies_are_scaled_on_the_chip_alone():
     made = decisions.scaled(TPU, 0.5, 0.25)
     assert made.memories[-1] == TPU.memories[-1] and made.mac == TPU.mac / 4
@@ -95,6 +106,8 @@ def test_the_bundled_chips_say_where_every_number_of_their_silicon_comes_from():
 
 @pytest.mark.parametrize(("table", "said"), [
     ([1], "is a table"), ({}, "lacks node_nm"), ({**given(), "pads": 1}, "no number of silicon"),
+    (given(years=1e9), "from 0 to 100"), (given(grid_g_per_kwh=475e3), "from 0 to 2500"),
+    (given(overhead_mm2=1e5), "from 0 to 858"), (given(alpha=math.nan), "no number"),
     (given(kelvin=85), "358.15 K"), (given(kelvin=900), "200 to 500"), (given(duty=50), "share from 0 to 1"),
     (given(node_nm=90), "no process node"), (given(years=-1), "no number from 0 up"),
     ({**given(), "years": 10}, "needs a value, an origin and a source")])
@@ -200,9 +213,76 @@ def test_costs_say_what_chip_they_are_of():
     assert said.startswith("7 nm, 8 x 8 multipliers of 4 x 4 bits: ") and "pads and interfaces 2 mm2" in said
 
 
-def test_a_die_that_is_larger_than_a_wafer_is_none():
-    from archfab.core import BuildError
-    huge = replace(silicon.read("tpu-like", given()), overhead_mm2=1e5)
-    plan = area.floorplan(TPU, huge.node, overhead_mm2=huge.overhead_mm2)
-    with pytest.raises(BuildError, match="fits on a wafer"):
-        huge.figures(area.total(plan), None, figures_of("tpu-like")["energy_mj"])
+def test_multiplications_of_fewer_bits_take_less_energy_in_multipliers_that_are_made_for_them():
+    from archfab.evaluate import load_device
+
+    def multiplying(name):
+        rows = load_device(name).cost(of_bits(4)).operators
+        return sum(row["energy_by_level_mj"]["mac"]["mac"] for row in rows if row["macs"])
+
+    assert multiplying("tpu-like-open") == pytest.approx(area.width_factor((4, 4)) * multiplying("tpu-like"))
+
+
+def die(mm2, low=None, high=None, **changes):
+    made, energy = silicon.read("tpu-like", given(**changes)), Cost(0.01, "analytic", 0.009, 0.012)
+    return made.figures(area.Area("die", mm2, low or mm2, high or mm2), Cost(1.0, "analytic", 1.0, 1.0), energy)
+
+
+@pytest.mark.parametrize(("mm2", "high", "said"), [(900, 950, "one exposure, 858 mm2"), (800, 1e5, "fits on a wafer")])
+def test_a_die_that_is_larger_than_an_exposure_or_a_wafer_is_none(mm2, high, said):
+    with pytest.raises(BuildError, match=said):
+        die(mm2, high=high)
+
+
+def test_transistors_that_may_not_switch_at_the_end_of_life_have_no_latency():
+    with pytest.raises(BuildError, match="100 years at 500 K"):
+        die(100, years=100, kelvin=500, duty=1)
+    assert die(100, years=0)["end_of_life_latency_ms"].value == 1
+
+
+@pytest.mark.parametrize(("node_nm", "mm2", "low", "high"),
+                         [(28, 331, 200, 480), (5, 300, 180, 450), (3, 600, 360, 840)])
+def test_the_carbon_of_dies_drawn_from_the_intervals_of_area_and_defects_is_in_its_own(node_nm, mm2, low, high):
+    """A larger area counts twice, with the wafer it takes and the yield it lowers; both are drawn here."""
+    import numpy as np
+
+    from archfab.silicon.carbon.embodied import embodied_carbon_g
+    from archfab.silicon.yields.cost import die_cost
+    rng = np.random.default_rng(0)
+
+    def drawn(value, low, high):
+        z = rng.standard_normal(20_000)
+        return value * np.exp(np.where(z < 0, z * np.log(value / low), z * np.log(high / value)) / 1.96)
+
+    areas, defects = drawn(mm2, low, high), node(node_nm).d0_per_cm2 * drawn(1.0, *silicon.D0)
+    made = die_cost(areas, node(node_nm).wafer_usd, defects, 10)
+    grams = embodied_carbon_g(area_mm2=areas, node_nm=node_nm, yield_=made.good_die_yield, grid_g_kwh=583,
+                              abatement=0.97, dies_per_wafer=made.dies_per_wafer)
+    found = die(mm2, low, high, node_nm=node_nm)["embodied_carbon_g"]
+    assert 0.94 < np.mean((found.low <= grams) & (grams <= found.high)) < 0.98
+
+
+def test_a_network_that_does_nothing_has_a_chip_all_the_same():
+    import torch
+
+    from archfab import nn
+    from archfab.evaluate import load_device
+    from archfab.hardware.tracing import trace
+    from archfab.space import Space
+    found = load_device("tpu-like").cost(trace(Space(nn.Identity()), {}, (torch.zeros(1, 4),))).figures
+    assert found["energy_mj"].value == 0 and found["carbon_g"] == found["embodied_carbon_g"]
+
+
+def test_defects_without_clusters_are_those_of_the_poisson_model():
+    assert die(100, alpha=math.inf)["good_die_yield"].value == pytest.approx(math.exp(-0.07))
+
+
+def test_a_chip_says_where_the_numbers_of_its_silicon_and_of_its_process_come_from():
+    from archfab.evaluate import load_device
+    open_ = load_device("tpu-like-open")
+    assert open_.sources["node.wafer_usd"]["value"] == "2891 (28 nm), 3984 (14 nm), 9346 (7 nm), 16988 (5 nm)"
+    made = open_.decided({"node_nm": 7}).sources
+    assert made["node.wafer_usd"]["value"] == "9346" and made["silicon.alpha"]["value"] == 10
+    assert "times 0.7 to 1.6" in made["node.d0_per_cm2"]["unit"] and "TPU v1" in made["areas"]["source"]
+    assert "memories.sram_2MB" in made, "of the array that it is made from"
+    assert all(entry["origin"] and entry["source"] for entry in made.values())

@@ -1,18 +1,23 @@
 """A network and its chip as one space: both are drawn, the network is trained once, the chip changes costs alone."""
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 
 import archfab
 from archfab import choose, nn, registry
-from archfab.core import Budget, Job, Trial, UsageError
+from archfab.core import Budget, Event, Job, Trial, UsageError
+from archfab.costing.costs import cost_of, device_for
+from archfab.deliver import replay
 from archfab.evaluate import load_device
 from archfab.lowering.concrete import build
 from archfab.plan import plan
-from archfab.runs import Store
+from archfab.runs import Log, Store
 from archfab.search import outcome
 from archfab.space import Space, device_of, joined, network_of, networks_of
+from archfab.terminal import show_run
 
 NETWORK = Space(nn.Sequential(nn.ConvNormAct(choose("width", 4, 8), 3), nn.Classifier(classes=10)))
 OPEN = {"array": (4, 8), "node_nm": (28, 7)}
@@ -88,6 +93,29 @@ def test_a_network_that_was_scored_is_not_trained_again_for_another_chip(mine):
     assert (first.metrics["area_mm2"], second.figures["area_mm2"]["value"]) == (2.0, 3.0)
 
 
+def test_scores_are_those_of_as_long_a_training_after_as_many_lessons():
+    """A network's score counts for another chip only where it would be scored in the same way."""
+    log = Log(plan("toy").spec, [])
+
+    def trial(number, size, fidelity=1.0, kind="ok"):
+        made = Trial(number, {"width": 4, "device.size": size}, fidelity=fidelity)
+        log.add(Event("asked", made))
+        log.add(Event(kind, made, {"error": 0.5}))
+
+    def key(fidelity=1.0):
+        return log.network_key(Trial(9, {"width": 4, "device.size": 7}, fidelity=fidelity))
+
+    trial(0, 1, kind="failed")
+    assert key() not in log.scored
+    trial(1, 2)
+    trial(2, 3)
+    assert log.scored[key()].trial.number == 1 and key(1 / 3) not in log.scored
+    trial(3, 1, fidelity=1 / 3)
+    assert log.scored[key(1 / 3)].trial.number == 3
+    log.add(Event("lesson", data={"number": 0}))
+    assert key() not in log.scored
+
+
 @pytest.mark.slow
 def test_networks_are_trained_once_and_costed_on_every_chip(tmp_path, mine):
     run = searched(tmp_path, "run", str(mine), trials=6)
@@ -120,9 +148,48 @@ def test_a_resumed_joint_search_ends_with_the_same_log(tmp_path, mine):
             == [(row["id"], row["outcome"], row["error"], row["note"]) for row in whole.trials()]
 
 
+@pytest.mark.slow
+def test_a_run_is_not_resumed_with_other_decisions(tmp_path, mine):
+    whole = searched(tmp_path, "whole", str(mine), deliver=0)
+    store = Store.create(tmp_path / "cut", whole.spec, whole.environment)
+    for event in whole.events[:3]:
+        store.record(event)
+    store.close()
+    mine.write_text(MINE.replace("(1, 2, 3)", "(1, 2)"))
+    with pytest.raises(UsageError, match="not the same device numbers"):
+        archfab.resume(tmp_path / "cut")
+
+
 def test_decisions_of_a_device_have_no_gradients(tmp_path, mine):
     with pytest.raises(UsageError, match="decides by gradients"):
         searched(tmp_path, "run", str(mine), strategy="darts", space=None)
+
+
+def test_decisions_are_refused_where_no_network_could_cost_anything(tmp_path):
+    with pytest.raises(UsageError, match="would change nothing"):
+        plan("toy", device="tpu-like-open")
+
+
+def test_a_bundle_is_costed_on_its_chip_and_on_a_device_that_is_what_it_is(tmp_path):
+    chip = {"device.array": 8, "device.sram_2MB_kb": 64, "device.node_nm": 7}
+    (tmp_path / "bundle.json").write_text(json.dumps({"genotype": {"width": 8, **chip}}))
+    made = device_for("tpu-like-open", str(tmp_path), None)
+    assert made.architecture.units == 64 and made.silicon.node.name == "7"
+    assert device_for("tpu-like", str(tmp_path), None).architecture.units == 1024
+    assert device_for("tpu-like-open", str(tmp_path / "network.onnx"), None).architecture.units == 1024
+    assert device_for("tpu-like-open", "vision", str(tmp_path / "bundle.json")).architecture.units == 64
+
+
+@pytest.mark.slow
+def test_a_joint_bundle_costs_what_it_says_and_is_derived_again(tmp_path, capsys):
+    space = Space(nn.Sequential(nn.ConvNormAct(4, 3, bits=choose("bits", 2, 4)), nn.Classifier(10, bits=4)))
+    run = searched(tmp_path, "run", "tpu-like-open", space=space, minimize=["error", "die_cost_usd"], trials=3)
+    bundle = run.plain()["front"][0]["bundle"]
+    assert cost_of(bundle, "tpu-like-open")["costs"] == json.loads((Path(bundle) / "bundle.json").read_text())["costs"]
+    assert replay(bundle)["same"]
+    assert run.plain()["different"] <= 2
+    show_run(run.plain())
+    assert "node_nm" in capsys.readouterr().out
 
 
 def test_a_device_without_decisions_takes_none():
@@ -161,7 +228,8 @@ def test_a_decision_that_is_none_of_the_devices_is_refused(labels, said):
     ({"arrays": [8]}, "no decision"), ({"array": []}, "list of different numbers"), ({"array": [8, 8]}, "different"),
     ({"array": [8.5]}, "whole numbers"), ({"array": [8], "D1": [4]}, "take one of them"),
     ({"node_nm": [90]}, "no process"), ({"dram_kb": [8]}, "no decision"), ([8], "is a table"),
-    ({"sram_2MB_kb": [-1]}, "above 0")])
+    ({"sram_2MB_kb": [-1]}, "above 0"), ({"array": [[8]]}, "above 0"), ({"sram_2MB_kb": [float("inf")]}, "above 0"),
+    ({"node_nm": [16, 14, 7]}, "are one process")])
 def test_wrong_decisions_of_a_device_file_are_refused(given, said):
     numbers = {**registry.load("devices", "tpu-like-open"), "decisions": given}
     with pytest.raises(UsageError, match=said):

@@ -34,7 +34,7 @@ def carry_out(asked: argparse.Namespace, options: Mapping[str, Any]) -> dict[str
     from archfab.costing.costs import costs_on, device_for, workload_of
     from archfab.costing.mappings import write
     workload = workload_of(asked.target, asked.genotype, asked.space, asked.data, asked.shapes, options)
-    device = device_for(asked.device, asked.genotype)
+    device = device_for(asked.device, asked.target, asked.genotype)
     document = {"network": asked.target, **costs_on(device, workload)}
     if asked.memory is not None:
         document["memory"] = memory(device, workload, asked.memory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,14 @@ def cost_of(target: str, device: str, genotype: str | None = None, space: str | 
     """The costs of a network on a device by its name: with their origins, the operators that they add up from, those
     that the cost model does not know, and where the device's own numbers come from."""
     workload = workload_of(target, genotype, space, data, shapes, options or {})
-    return {"network": target, **costs_on(device_for(device, genotype), workload)}
+    return {"network": target, **costs_on(device_for(device, target, genotype), workload)}
 
 
-def device_for(device: str, genotype: str | None) -> Device:
-    """A device, with those of its decisions taken that a genotype's file says."""
-    return load_device(device).decided(device_of(read_genotype(Path(genotype))) if genotype else {})
+def device_for(device: str, target: str, genotype: str | None) -> Device:
+    """A device, with those of its decisions taken that a genotype's file or a bundle says. One that has no decisions
+    is what it is, whatever chip the network was found with."""
+    live, said = load_device(device), genotype or (path if (path := Path(target) / "bundle.json").exists() else None)
+    return live.decided(device_of(read_genotype(Path(said)))) if said and live.decisions else live
 
 
 def costs_on(device: Device, workload: Workload) -> dict[str, Any]:
@@ -53,7 +55,8 @@ def workload_of(target: str, genotype: str | None, space: str | None, data: str 
         for name, value in {"--genotype": genotype, "--space": space, "--data": data, **options}.items():
             if value is not None:
                 raise UsageError(f"an ONNX file is a network of its own; leave {name} out")
-        return record_onnx(read_onnx(path), dict(map(shape, shapes)))
+        recorded = record_onnx(read_onnx(path), dict(map(shape, shapes)))
+        return recorded if target.endswith(".onnx") or shapes else in_its_bits(Path(target), recorded)
     if shapes:
         raise UsageError("--shape says the inputs of an ONNX file; the inputs of a task's network are known")
     bench = plan(target, space=space, data=data, options=options)
@@ -67,6 +70,16 @@ def workload_of(target: str, genotype: str | None, space: str | None, data: str 
         return bench.workload(decided)
     except BuildError as error:
         raise UsageError(f"this network cannot be built: {error}") from None
+
+
+def in_its_bits(folder: Path, recorded: Workload) -> Workload:
+    """What a bundle's network runs in the bits that it rounds to: its ONNX file rounds in plain operators, which say
+    none, so it is recorded from its genotype."""
+    from archfab.deliver import described, read_bundle, rounds
+    if not (folder / "bundle.json").exists() or not rounds(folder / "network.onnx"):
+        return recorded
+    from archfab.hardware.tracing import trace
+    return replace(trace(*described(read_bundle(folder))), network=recorded.network)
 
 
 def shape(text: str) -> tuple[str, list[int]]:

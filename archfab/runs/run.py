@@ -11,6 +11,7 @@ from archfab.core import Event, Genotype, Limit, Spec, UsageError, identity, key
 from archfab.metrics.pareto import Point, front, shares
 from archfab.runs.log import Log, unfinished
 from archfab.runs.store import Store
+from archfab.space import network_of
 
 
 class Member:
@@ -166,7 +167,7 @@ class Run:
     def plain(self) -> dict[str, Any]:
         """The run as one JSON document."""
         volumes = self.hypervolumes()
-        tried = {key_of(e.trial.genotype) for e in self.of("search", "ok", "failed") if e.trial}
+        tried = {key_of(network_of(e.trial.genotype)) for e in self.of("search", "ok", "failed") if e.trial}
         document: dict[str, Any] = {
             "run": str(self.folder), "task": self.spec.task, "trials": self.count("search", "ok", "failed"),
             "different": len(tried),

@@ -6,6 +6,7 @@ or one dimension by its name, `MEMORY_kb` (a memory by its name), `node_nm` (the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,12 +30,16 @@ def read(device: str, given: Any, architecture: Architecture, has_node: bool) ->
         if name not in legal:
             hint = "(node_nm needs a table [silicon])" if name == "node_nm" else ""
             raise unknown(f"decision of the device '{device}'", name, legal, hint)
-        if not isinstance(options, Sequence) or isinstance(options, str) or len(set(options)) != len(options) \
-                or not options or not all(positive(option) for option in options):
+        if not isinstance(options, Sequence) or isinstance(options, str) or not options \
+                or not all(positive(option) for option in options):
             raise UsageError(f"device '{device}': decisions.{name} is a list of different numbers above 0, not "
                              f"{options!r}")
         if name == "node_nm":
             options = [int(node(option).name) for option in options]
+        if len(set(options)) != len(options):
+            raise UsageError(f"device '{device}': decisions.{name} is a list of different numbers, not "
+                             f"{', '.join(map(str, given[name]))}"
+                             + (", which are one process (16, 14 and 12 nm are 14)" if name == "node_nm" else ""))
         whole = name == "array" or name in dict(architecture.array)
         if whole and not all(isinstance(option, int) for option in options):
             raise UsageError(f"device '{device}': decisions.{name} are whole numbers of units, not {list(options)}")
@@ -46,7 +51,7 @@ def read(device: str, given: Any, architecture: Architecture, has_node: bool) ->
 
 
 def positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def check(device: str, labels: Mapping[str, Label], open_: Mapping[str, Sequence[Label]]) -> None:
@@ -63,6 +68,14 @@ def decided(architecture: Architecture, labels: Mapping[str, Any]) -> Architectu
     array = tuple((name, int(labels.get(name, labels.get("array", size)))) for name, size in architecture.array)
     sizes = {name.removesuffix("_kb"): label * 8192.0 for name, label in labels.items() if name.endswith("_kb")}
     return replace(architecture, array=array).resized(**sizes)
+
+
+def doubts(before: Architecture, after: Architecture) -> dict[str, tuple[float, float]]:
+    """Factors around the energies of memories of another size: they are taken to go as its square root (`resized`), and
+    may go as the fourth root, as ZigZag's own memories of 32 kB and 2 MB do more or less."""
+    factors = {new.name: (old.size / new.size) ** 0.25 for old, new in zip(before.memories, after.memories, strict=True)
+               if new.size != old.size}
+    return {name: (min(1.0, factor), max(1.0, factor)) for name, factor in factors.items()}
 
 
 def scaled(architecture: Architecture, on_chip: float, unit: float) -> Architecture:

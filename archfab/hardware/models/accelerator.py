@@ -54,7 +54,11 @@ class Accelerator(Device):
             self.decisions = decisions.read(self.name, numbers["decisions"], self.architecture, bool(self.silicon))
         self.labels: Mapping[str, Any] = {}
         self.doubt = (1.0, 1.0)     # factors around energies on the chip, where another node's were taken
+        self.resized: Mapping[str, tuple[float, float]] = {}        # around those of memories of another size
         self.sources = sources(numbers)
+        if self.silicon:
+            nodes = [self.silicon.node_nm, *(float(str(nm)) for nm in self.decisions.get("node_nm", ()))]
+            self.sources |= silicon.sources(numbers["silicon"], list(dict.fromkeys(nodes)))
         self.figures = ("cycles", *(("latency_ms",) if self.clock else ()), "energy_mj", "memory_kb", "utilisation",
                         *(("area_mm2",) if self.silicon or self.architecture.area is not None else ()),
                         *(silicon.FIGURES if self.silicon else ()),
@@ -70,11 +74,13 @@ class Accelerator(Device):
         made = copy(self)
         made.labels = dict(labels)
         made.architecture = decisions.decided(self.architecture, labels)
+        made.resized = decisions.doubts(self.architecture, made.architecture)
         if self.silicon:
             made.silicon = self.silicon.at(made.labels.get("node_nm"))
             shrunk = made.silicon.node.switching_energy / self.silicon.node.switching_energy
             made.architecture = decisions.scaled(made.architecture, shrunk, shrunk)
             made.doubt = interval("switching_energy") if shrunk != 1 else (1.0, 1.0)
+            made.sources = {**self.sources, **silicon.of_node([made.silicon.node_nm])}
         return made
 
     def cost(self, workload: Workload) -> Costs:
@@ -86,9 +92,11 @@ class Accelerator(Device):
                              (self.bits, self.bits, self.bits, self.partial_bits))
         cycles, energy = sum(step.cycles for step in steps), sum(step.energy for step in steps)
         others = [self._counted_as(rules, steps, architecture) for rules in RULES]
-        inside = sum(cost.energy - cost.by_level()[architecture.memories[-1].name] for step in steps
-                     for *_, cost in step.mapped)
-        least, most = (inside * (factor - 1) for factor in self.doubt)
+        mapped = [cost for step in steps for *_, cost in step.mapped]
+        levels, outermost = [cost.by_level() for cost in mapped], architecture.memories[-1].name
+        inside = sum(cost.energy - each[outermost] for cost, each in zip(mapped, levels, strict=True))
+        least, most = (inside * (self.doubt[i] - 1) + sum(each[name] * (factors[i] - 1) for each in levels
+                       for name, factors in self.resized.items()) for i in (0, 1))
         figures = {"cycles": around(cycles, [found for found, _ in others]),
                    "energy_mj": around(energy / 1e9, [(found + more) / 1e9 for _, found in others
                                                       for more in (least, most)])}
@@ -218,6 +226,8 @@ def sources(numbers: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Where the numbers come from, by the part of the description that they belong to."""
     found = {"clock_mhz": numbers["clock_mhz"]} if "clock_mhz" in numbers else {}
     given = numbers.get("architecture")
+    if isinstance(given, str) and not given.endswith((".yaml", ".yml")):        # another device's array
+        return {**sources(registry.load("devices", given)), **found}
     if isinstance(given, Mapping):
         array = given.get("operational_array", {})
         found.update({f"memories.{name}": {key: table[key] for key in ("source", "origin") if key in table}

@@ -116,26 +116,36 @@ def measure(asked: argparse.Namespace) -> list[dict[str, Any]]:
     rows.append(row("searched together: trials that trained no network anew",
                     sum("the same network" in each["note"] for each in joint.trials()), "trials"))
     if asked.png:
-        asked.png.write_bytes(picture(given, after, chosen))
+        asked.png.write_bytes(picture((fixed, joint), given, after, chosen))
     for member in chosen:
         print(f"{member.error:.4f} {member.usd:.3f} USD", {name: label for name, label in member.genotype.items()
                                                            if "device" in name or "bits" in name})
     return rows
 
 
-def picture(given: Sequence[Member], after: Sequence[Member], chosen: Sequence[Member]) -> bytes:
-    """Test error over die cost, with intervals."""
-    figure, (axis,) = new_figure()
-    for found, color, name in ((given, OTHER, "chip given, network searched"),
-                               (after, LINE, "the same networks, each on its cheapest chip"),
-                               (chosen, FOUND, "network, bits and chip searched together")):
-        axis.errorbar([m.usd for m in found], [100 * m.error for m in found], fmt="o", color=color, label=name,
-                      yerr=[[100 * (m.error - m.low) for m in found], [100 * (m.high - m.error) for m in found]],
-                      elinewidth=1, markersize=6)
-    axis.set_xscale("log")
-    axis.set_xlabel("cost of a good die (USD)", color=INK)
-    axis.set_ylabel("error on test images (%)", color=INK)
-    axis.legend(frameon=False)
+def picture(runs: Sequence[Run], given: Sequence[Member], after: Sequence[Member], chosen: Sequence[Member]) -> bytes:
+    """Left, what the searches saw: validation error over die cost of every trial. Right, what came of it: test error of
+    the delivered networks, with intervals."""
+    figure, axes = new_figure(2)
+    names = ("chip given, network searched", "network, bits and chip searched together")
+    for run, color, name in zip(runs, (OTHER, FOUND), names, strict=True):
+        rows = [each for each in run.trials() if each["outcome"] == "ok"]
+        axes[0].plot([each["die_cost_usd"] for each in rows], [100 * each["error"] for each in rows], "o", color=color,
+                     markersize=5, alpha=0.7, label=name)
+    axes[0].set_ylabel("error on validation images (%)", color=INK)
+    axes[0].set_yscale("symlog", linthresh=1)
+    for found, color, name in ((given, OTHER, names[0]), (after, LINE, "the network of the given chip on its cheapest"),
+                               (chosen, FOUND, names[1])):
+        axes[1].errorbar([m.usd for m in found], [100 * m.error for m in found], fmt="o", color=color, label=name,
+                         yerr=[[100 * (m.error - m.low) for m in found], [100 * (m.high - m.error) for m in found]],
+                         elinewidth=1, markersize=7, capsize=3)
+    axes[1].set_ylabel("error on test images (%)", color=INK)
+    axes[1].set_ylim(bottom=0)
+    for axis in axes:
+        axis.set_xlabel("cost of a good die (USD)", color=INK)
+        axis.set_xlim(left=0)
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.legend(frameon=False, fontsize=8.5)
     return png(figure)
 
 

@@ -366,6 +366,12 @@ def test_predictions_of_new_maps_are_those_of_the_test(trained, tmp_path):
     (table,) = Vision.predict([model, model], about, str(tmp_path))
     alone = rows_of(table.content)
     assert len(alone) == 1 and float(alone[0]["probability"]) == pytest.approx(float(rows[1]["probability"]), rel=1e-5)
+    (tmp_path / "plain.csv").write_text("1,1,1\n1,0,1\n1,1,1\n")
+    with pytest.raises(UsageError, match="--codes pass"):
+        Vision.predict([model], about, str(tmp_path / "plain.csv"))
+    passing, failing = (rows_of(Vision.predict([model], about, str(tmp_path / "plain.csv"), codes=codes)[0].content)
+                        for codes in ("pass", "fail"))
+    assert passing[0]["map"] == failing[0]["map"] == "plain.csv" and passing != failing
     with pytest.raises(UsageError, match="has no wafer maps"):
         (tmp_path / "none").mkdir()
         Vision.predict([model], about, str(tmp_path / "none"))
@@ -439,6 +445,11 @@ def test_wrong_images_say_what_is_wrong(files, about, said, tmp_path):
     about = {key: value for key, value in {**ABOUT, **about}.items() if value is not None}
     with pytest.raises(UsageError, match=said):
         said_of(tmp_path, about)
+
+
+def test_codes_are_of_wafer_maps():
+    with pytest.raises(UsageError, match="leave --codes out"):
+        Vision.predict([Brightness()], ABOUT, "a.png", codes="pass")
 
 
 def test_arrays_of_other_channels_or_names_are_refused(tmp_path):

@@ -374,7 +374,8 @@ class Rounding(tnn.Module):
 def test_weights_that_are_read_as_they_are_too_stay_as_they_are(other):
     """Also where the rounding reads them under another name, which a view gave them."""
     info = helper.make_tensor_value_info
-    nodes = [helper.make_node("Identity", ["w"], ["v"]), helper.make_node("QuantizeLinear", ["v", "one", "zero"], ["q"]),
+    nodes = [helper.make_node("Identity", ["w"], ["v"]),
+             helper.make_node("QuantizeLinear", ["v", "one", "zero"], ["q"]),
              helper.make_node("DequantizeLinear", ["q", "one", "zero"], ["d"]),
              helper.make_node("MatMul", ["x", "d"], ["y"]), *[helper.make_node("MatMul", ["y", "w"], ["z"])] * other]
     graph = helper.make_graph(

@@ -103,8 +103,8 @@ def joined(before: Kernel, kernel: Kernel) -> Kernel:
     norm = kernel.kind == "norm"
     return Kernel(before.kind, before.names + kernel.names, before.reads, kernel.writes,
                   before.weights if norm else before.weights + kernel.weights,
-                  max(before.biases, kernel.shape[1] + before.scales) if norm else before.biases, before.macs, before.shape,
-                  before.detail, before.loops, before.window, before.scales)
+                  max(before.biases, kernel.shape[1] + before.scales) if norm else before.biases, before.macs,
+                  before.shape, before.detail, before.loops, before.window, before.scales)
 
 
 def kept(kernels: list[Kernel]) -> tuple[set[int], int]:

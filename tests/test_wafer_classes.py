@@ -272,15 +272,16 @@ def test_even_classes_are_left_as_they_are():
     assert digits.goals == {"error": "min"} and not digits.balance and not digits.turn and digits.shift == 0
 
 
-def test_augmentation_gives_all_eight_symmetries_and_nothing_else(tmp_path):
-    task = Vision(data=str(make(tmp_path, train=60, val=40, test=40)), size=12)
+@pytest.mark.parametrize(("flip", "number"), [("yes", 8), ("no", 4)])
+def test_augmentation_gives_all_eight_symmetries_or_four_turns_and_nothing_else(flip, number, tmp_path):
+    task = Vision(data=str(make(tmp_path, train=60, val=40, test=40)), size=12, flip=flip)
     x = task.normal(task.parts["train"][0][:1]).repeat(400, 1, 1, 1)
     x += torch.arange(144.0).view(12, 12)                    # so that no two symmetries look the same
     turned = {image.numpy().tobytes() for image in task.augment(x, torch.Generator().manual_seed(0)).contiguous()}
     one = x[0]
     legal = {each.contiguous().numpy().tobytes() for k in range(4) for each in (
-        one.rot90(k, (1, 2)), one.flip(2).rot90(k, (1, 2)))}
-    assert turned == legal and len(legal) == 8
+        one.rot90(k, (1, 2)), *[one.flip(2).rot90(k, (1, 2))] * (flip == "yes"))}
+    assert turned == legal and len(legal) == number
 
 
 @pytest.mark.parametrize("wrong", [{"balance": 1.5}, {"balance": -1.0}, {"turn": "maybe"}])

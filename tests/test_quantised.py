@@ -363,6 +363,16 @@ def test_a_number_that_is_rounded_the_other_way_is_no_wrong_export(tmp_path):
         check_onnx(net, (x,), path)
 
 
+def test_only_networks_that_round_may_differ_more(tmp_path):
+    net, x = tnn.Linear(8, 2).eval(), normal(64, 8)
+    path = tmp_path / "network.onnx"
+    path.write_bytes(to_onnx(net, (x,)).SerializeToString())
+    with torch.no_grad():
+        net.bias += 1e-3 * net(x).abs().max()
+    with pytest.raises(ArithmeticError, match="differs from the trained one by 0.00"):
+        check_onnx(net, (x,), path)
+
+
 class Rounding(tnn.Module):
     shift = 0.0
 

@@ -4,7 +4,7 @@
     python benchmarks/silicon.py --only wafers aging --csv benchmarks/results/silicon-2-cores.csv
 
 Each part has a script of its own with its own options: silicon_yields.py, silicon_wafers.py, silicon_aging.py,
-silicon_carbon.py, silicon_netzero.py. Network and chip searched together: joint.py.
+silicon_wafer_classes.py, silicon_carbon.py, silicon_netzero.py. Network and chip searched together: joint.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rows import show
 
-PARTS = ("yields", "wafers", "aging", "carbon", "netzero")
+PARTS = ("yields", "wafers", "wafer_classes", "aging", "carbon", "netzero")
 
 
 def main() -> None:

@@ -369,7 +369,7 @@ def test_only_networks_that_round_may_differ_more(tmp_path):
     path.write_bytes(to_onnx(net, (x,)).SerializeToString())
     with torch.no_grad():
         net.bias += 1e-3 * net(x).abs().max()
-    with pytest.raises(ArithmeticError, match="differs from the trained one by 0.00"):
+    with pytest.raises(ArithmeticError, match="differs from the trained one"):
         check_onnx(net, (x,), path)
 
 

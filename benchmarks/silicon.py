@@ -3,8 +3,8 @@
     python benchmarks/silicon.py --json
     python benchmarks/silicon.py --only wafers aging --csv benchmarks/results/silicon-2-cores.csv
 
-Each part has a script of its own with its own options: silicon_yields.py, silicon_wafers.py, silicon_aging.py,
-silicon_wafer_classes.py, silicon_carbon.py, silicon_netzero.py. Network and chip searched together: joint.py.
+Each part has a script of its own with its own options: silicon_yields.py, silicon_wafers.py,
+silicon_wafer_classes.py, silicon_aging.py, silicon_carbon.py, silicon_netzero.py. Network and chip: joint.py.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from rows import row, show
 from archfab.metrics.classification import balanced_error, macro_f1
 
 DATA = Path(os.environ.get("ARCHFAB_DATA", "../shared/data")) / "wm811k-subset"
-TABLES = 1000
+TABLES = 4000
 WAFERS = ([123, 16, 148, 277, 103, 4, 1049, 25, 34], [0.95, 0.9, 0.85, 0.98, 0.77, 0.93, 0.98, 0.9, 0.78])
 CASES = {"a seventh of the wafer test part": WAFERS, "ten classes of 36, 97 % right": ([36] * 10, [0.97] * 10),
          "ten classes of 36, 99.5 % right": ([36] * 10, [0.995] * 10), "classes of 200 and 8": ([200, 8], [0.95, 0.7])}

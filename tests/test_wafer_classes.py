@@ -272,15 +272,16 @@ def test_even_classes_are_left_as_they_are():
     assert digits.goals == {"error": "min"} and not digits.balance and not digits.turn and digits.shift == 0
 
 
-def test_augmentation_gives_all_eight_symmetries_and_nothing_else(tmp_path):
-    task = Vision(data=str(make(tmp_path, train=60, val=40, test=40)), size=12)
+@pytest.mark.parametrize(("flip", "number"), [("yes", 8), ("no", 4)])
+def test_augmentation_gives_all_eight_symmetries_or_four_turns_and_nothing_else(flip, number, tmp_path):
+    task = Vision(data=str(make(tmp_path, train=60, val=40, test=40)), size=12, flip=flip)
     x = task.normal(task.parts["train"][0][:1]).repeat(400, 1, 1, 1)
     x += torch.arange(144.0).view(12, 12)                    # so that no two symmetries look the same
     turned = {image.numpy().tobytes() for image in task.augment(x, torch.Generator().manual_seed(0)).contiguous()}
     one = x[0]
     legal = {each.contiguous().numpy().tobytes() for k in range(4) for each in (
-        one.rot90(k, (1, 2)), one.flip(2).rot90(k, (1, 2)))}
-    assert turned == legal and len(legal) == 8
+        one.rot90(k, (1, 2)), *[one.flip(2).rot90(k, (1, 2))] * (flip == "yes"))}
+    assert turned == legal and len(legal) == number
 
 
 @pytest.mark.parametrize("wrong", [{"balance": 1.5}, {"balance": -1.0}, {"turn": "maybe"}])
@@ -366,6 +367,12 @@ def test_predictions_of_new_maps_are_those_of_the_test(trained, tmp_path):
     (table,) = Vision.predict([model, model], about, str(tmp_path))
     alone = rows_of(table.content)
     assert len(alone) == 1 and float(alone[0]["probability"]) == pytest.approx(float(rows[1]["probability"]), rel=1e-5)
+    (tmp_path / "plain.csv").write_text("1,1,1\n1,0,1\n1,1,1\n")
+    with pytest.raises(UsageError, match="--codes pass"):
+        Vision.predict([model], about, str(tmp_path / "plain.csv"))
+    passing, failing = (rows_of(Vision.predict([model], about, str(tmp_path / "plain.csv"), codes=codes)[0].content)
+                        for codes in ("pass", "fail"))
+    assert passing[0]["map"] == failing[0]["map"] == "plain.csv" and passing != failing
     with pytest.raises(UsageError, match="has no wafer maps"):
         (tmp_path / "none").mkdir()
         Vision.predict([model], about, str(tmp_path / "none"))
@@ -439,6 +446,11 @@ def test_wrong_images_say_what_is_wrong(files, about, said, tmp_path):
     about = {key: value for key, value in {**ABOUT, **about}.items() if value is not None}
     with pytest.raises(UsageError, match=said):
         said_of(tmp_path, about)
+
+
+def test_codes_are_of_wafer_maps():
+    with pytest.raises(UsageError, match="leave --codes out"):
+        Vision.predict([Brightness()], ABOUT, "a.png", codes="pass")
 
 
 def test_arrays_of_other_channels_or_names_are_refused(tmp_path):

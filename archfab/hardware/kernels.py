@@ -29,12 +29,14 @@ class Kernel(NamedTuple):
     reads: tuple[int, ...]      # activation buffers
     writes: tuple[int, ...]
     weights: tuple[int, ...]    # parameter buffers
-    biases: int                 # elements of the bias, which a folded norm leaves too: one for each output channel
+    biases: int                 # elements of the bias, which a folded norm leaves too: one for each output channel;
+                                # and the scales of weights of few bits
     macs: int
     shape: tuple[int, ...]
     detail: str
     loops: tuple[Loops, ...] = ()
     window: Window | None = None
+    scales: int = 0             # how many of the biases are scales
 
 
 def fuse(workload: Workload, rules: Mapping[str, Collection[str]] = FOLDS_INTO) -> list[Kernel]:
@@ -81,12 +83,14 @@ def kernel_of(op: Op, workload: Workload) -> Kernel:
     for b in dict.fromkeys(op.reads):
         (reads if buffers[b].role == "activation" else weights).append(b)
     biases: list[int] = []
+    scales = 0
     if len(weights) > 1 and op.kind in MATRIX and op.name not in SEVERAL:
         weights.sort(key=lambda b: -buffers[b].elements)        # beside the matrix there is a bias or nothing
         weights, biases = weights[:1], weights[1:]
+        scales = buffers[biases[0]].elements if bits_of(buffers[weights[0]].dtype) else 0
     return Kernel(op.kind, (op.name,), tuple(reads), op.writes, tuple(weights),
                   sum([buffers[b].elements for b in biases]) if biases else 0, op.macs, op.shape, op.detail, op.loops,
-                  op.window)
+                  op.window, scales)
 
 
 def joins(kernel: Kernel, before: Kernel, rules: Mapping[str, Collection[str]]) -> bool:
@@ -99,8 +103,8 @@ def joined(before: Kernel, kernel: Kernel) -> Kernel:
     norm = kernel.kind == "norm"
     return Kernel(before.kind, before.names + kernel.names, before.reads, kernel.writes,
                   before.weights if norm else before.weights + kernel.weights,
-                  max(before.biases, kernel.shape[1]) if norm else before.biases, before.macs, before.shape,
-                  before.detail, before.loops, before.window)
+                  max(before.biases, kernel.shape[1] + before.scales) if norm else before.biases, before.macs,
+                  before.shape, before.detail, before.loops, before.window, before.scales)
 
 
 def kept(kernels: list[Kernel]) -> tuple[set[int], int]:

@@ -44,7 +44,8 @@ class Reader:
         self.numbers: dict[str, int] = {}       # tensor -> buffer
         self.constant: set[str] = set()
         self.graph = model.graph
-        self.readers = Counter(name for node in self.graph.node for name in node.input)
+        self.readers = Counter([*(name for node in self.graph.node for name in node.input),
+                                *(each.name for each in self.graph.output)])
         no_parameters = {node.input[i] for node in model.graph.node for i in NO_PARAMETERS.get(node.op_type, ())
                          if i < len(node.input)}
         for name, each, code in weights(model.graph):
@@ -64,6 +65,10 @@ class Reader:
             self.buffers.append(Buffer(math.prod(shape), role, dtype))
         return self.numbers[name]
 
+    def alone(self, number: int) -> bool:
+        """Whether a buffer has one reader, under whatever names views give it."""
+        return all(self.readers[name] == 1 for name, each in self.numbers.items() if each == number)
+
     def take(self, node: Any) -> None:
         """Notes one node; views and what is known before the run are no operators."""
         inputs = [name for name in node.input if name]
@@ -81,7 +86,7 @@ class Reader:
                     self.constant.add(name)
                 alike = first is not None and self.buffers[first].elements == math.prod(self.shape(name))
                 rounds = node.op_type == "QuantizeLinear"
-                if rounds and first is not None and self.readers[inputs[0]] == 1:       # it is kept rounded alone
+                if rounds and first is not None and self.alone(first):      # it is kept rounded alone
                     self.buffers[first] = replace(self.buffers[first], dtype=self.type(name)[1])
                     self.numbers[name] = first
                 elif alike and first is not None and not rounds:

@@ -189,9 +189,15 @@ class Vision(Task):
                         np.bincount(learned, minlength=len(self.images.classes)), self.images.source)
 
     @classmethod
-    def predict(cls, models: Sequence[nn.Module], preprocessing: Mapping[str, Any], data: str) -> Iterable[Exhibit]:
+    def predict(cls, models: Sequence[nn.Module], preprocessing: Mapping[str, Any], data: str, *,
+                codes: str | None = None) -> Iterable[Exhibit]:
+        """The class of each image or wafer map, and how probable each class is.
+
+        :param codes: of wafer maps, what their numbers mean: wafer, pass, fail or defects; without it as they say
+            themselves.
+        """
         from archfab.tasks.vision.predicting import predicted
-        return predicted(models, preprocessing, data)
+        return predicted(models, preprocessing, data, codes)
 
     def baseline(self) -> dict[str, Metrics]:
         from sklearn.dummy import DummyClassifier

@@ -23,8 +23,9 @@ MAX_BYTES = 8 * 2**30  # of one array of images
 MAX_FILE_BYTES = 2**28  # of one encoded image
 GZIP_RATIO = 1032  # deflate packs no tighter
 LEGAL = (
-    "legal are an .npz with x_train and y_train, IDX files named as MNIST's, and a folder or .zip of images "
-    "as class/image or as train/class/image and test/class/image"
+    "legal are an .npz with x_train and y_train, IDX files named as MNIST's, a folder or .zip of images "
+    "as class/image or as train/class/image and test/class/image, and .npz files of wafer maps with flat, shape and "
+    "failureType"
 )
 _SPLITS = {"train": "train", "val": "train", "valid": "train", "validation": "train", "test": "test"}
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")

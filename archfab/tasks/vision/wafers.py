@@ -25,7 +25,7 @@ Maps = list[np.ndarray]             # each [rows, columns]: no die, passing, fai
 def files_of(path: Path) -> list[Path]:
     """The files of wafer maps that a path names: one .npz of maps end to end, or a folder of nothing else that holds
     data; empty for data of any other kind."""
-    files = sorted(path.glob("*.npz")) if path.is_dir() else [path] if path.suffix == ".npz" else []
+    files = sorted(path.glob("[!.]*.npz")) if path.is_dir() else [path] if path.suffix == ".npz" else []
     return files if files and all(map(holds_maps, files)) else []
 
 

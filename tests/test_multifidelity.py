@@ -321,6 +321,7 @@ def test_a_share_is_from_0_to_1(share):
         make("bohb", share=share)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_on_nasbench201_with_its_12_epoch_scores(shared_data):
     from archfab.comparison.play import incumbents, make_strategy, play

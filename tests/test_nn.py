@@ -570,6 +570,7 @@ DARTS_V2 = {       # Liu et al., ICLR 2019, figures 4 and 5: the second-order ce
                ("skip", 2), ("max_pool", 1)]}
 
 
+@pytest.mark.slow
 def test_the_network_of_darts_has_its_published_size():
     """3.3 million parameters in the paper; 3.349342 in the log of the authors' code (36 channels, 20 cells)."""
     from archfab.tasks.vision.spaces import darts as darts_space

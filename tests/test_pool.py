@@ -175,6 +175,7 @@ def test_a_curve_that_is_not_finite_is_a_failed_trial(tmp_path, odd):
     assert all("loss is nan" in event.note for event in run.of("search", "failed"))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_in_delivery_fails_the_delivery_and_no_trial(tmp_path, odd, archfab):
     answer = archfab("search", odd, "--trials", "2", "--deliver", "1", "--no-random", "--way", "die", "--run", "one",
                      "--json", code=1)

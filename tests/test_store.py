@@ -140,7 +140,7 @@ def full_disk(words, folder, most):
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
 
 
-@pytest.mark.parametrize("most", [0, 10_000, 100_000, 200_000])
+@pytest.mark.parametrize("most", [0, 10_000, pytest.param(100_000, marks=pytest.mark.slow), 200_000])
 def test_a_full_disk_ends_with_a_message_and_the_run_goes_on_later(tmp_path, most):
     words = ["search", "toy", "--trials", "1500", "--seed", "2", "--run", "one"]
     done = full_disk(words, tmp_path, most)

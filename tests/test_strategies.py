@@ -42,8 +42,9 @@ GOALS = {"one": {"error": "min"}, "one to be large": {"accuracy": "max"},
 # --- contracts
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("events", EVENTS)
+@pytest.mark.parametrize(("space", "events"), [
+    pytest.param(space, events, marks=[pytest.mark.slow] if space == "huge" and events != "a mixture" else [])
+    for space in SPACES for events in EVENTS])
 def test_every_proposal_is_legal_whatever_happens(name, space, events):
     space = Space(SPACES[space]())
     for goals in GOALS.values():
@@ -78,7 +79,8 @@ def test_telling_does_not_change_what_it_is_told(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("goals", GOALS)
+@pytest.mark.parametrize("goals", [pytest.param(goals, marks=[pytest.mark.slow] if goals == "three" else [])
+                                   for goals in GOALS])
 def test_a_strategy_told_the_log_again_goes_on_as_the_one_that_lived_it(name, goals):
     limits = ["size<=1e6"]          # what is rejected breaks a limit
     strategy, events = make(name, goals=GOALS[goals], limits=limits), []

@@ -321,6 +321,7 @@ def test_fashion_mnist():
     assert images.x_train.mean() / 255 == pytest.approx(0.286, abs=0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_cifar10():
     images = read_images(shared("cifar10-10k"))

@@ -1,6 +1,8 @@
 """Wafer maps of every kind of file that is read, and what is said of files that are wrong."""
 
+import io
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +249,26 @@ def test_arrays_that_are_no_maps_are_refused(tmp_path, array, codes, words):
     np.save(tmp_path / "map.npy", array, allow_pickle=True)
     with pytest.raises(UsageError, match=words):
         read_maps(tmp_path / "map.npy", codes)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
+       st.floats(0, 1))
+def test_damaged_files_of_maps_are_read_or_refused(changes, part):
+    from archfab.silicon.wafers.arrays import maps_in_npz
+    from archfab.tasks.vision.wafers import files_of
+    stream = io.BytesIO()
+    np.savez(stream, flat=np.array([0, 1, 2, 1], np.uint8), shape=np.array([[2, 2]]), failureType=np.array(["Loc"]))
+    data = bytearray(stream.getvalue())
+    for where, value in changes:
+        data[int(where * len(data))] = value
+    data = data[:int(part * len(data))] if part < 0.5 else data
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "map.npz"
+        path.write_bytes(data)
+        files_of(path)
+        with suppress(UsageError):
+            maps_in_npz(path)
 
 
 @settings(max_examples=60, deadline=None)

@@ -572,6 +572,13 @@ def test_truncated_files_are_refused_or_read(tmp_path_factory, name, part):
     read_or_refuse(tmp_path_factory, name, VALID[name][: int(part * len(VALID[name]))])
 
 
+def test_an_archive_of_an_unknown_version_is_refused(tmp_path_factory):
+    data = bytearray(VALID["a.npz"])
+    data[data.index(b"PK\x01\x02") + 6] = 64
+    with pytest.raises(UsageError, match=r"a\.npz"):
+        read_images(lay(tmp_path_factory.mktemp("new"), {"a.npz": bytes(data)}) / "a.npz")
+
+
 @pytest.mark.parametrize("name", VALID)
 @MANGLED
 @given(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +56,9 @@ def load(path: str | Path) -> Any:
         raise UsageError(f"there is no file {path}") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        why = "it holds pickled objects, which are never loaded" if "pickle" in str(error) else str(error)
+    except Exception as error:      # damaged zip files raise errors of many kinds
+        words = str(error) or type(error).__name__
+        why = "it holds pickled objects, which are never loaded" if "pickle" in words else words
         raise UsageError(f"{path} is no NumPy file of numbers: {why}; save it with numpy.savez(FILE, maps=array)"
                          ) from None
 

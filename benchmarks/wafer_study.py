@@ -1,7 +1,7 @@
 """Which way of drawing wafer maps, which size, which augmentation and which balance of classes is best: one network,
 trained alike on each, scored on the validation part of the WM-811K subset.
 
-    python benchmarks/wafer_study.py --data "$ARCHFAB_DATA/wm811k-subset" --csv benchmarks/results/wafer-study.csv
+    python benchmarks/wafer_study.py --data "$ARCHFAB_DATA/wm811k-subset" --csv benchmarks/results/wafer-study-h200.csv
 
 29 settings with 3 seeds each: minutes on a GPU (`--parts N --part I` divides them among processes), days on two cores.
 """

@@ -3,7 +3,7 @@
 # budget, random search and baselines beside it. About 9 minutes of CPU; --size 32 --trials 20
 # --full-epochs 12 takes an hour. ARCHFAB_DATA names the folder that holds `wm811k-subset`.
 # The results: benchmarks/results/wafer-maps-2-cores.csv, and of the comparison of ways to draw maps
-# (benchmarks/wafer_study.py, minutes on a GPU, hours without) wafer-study.csv
+# (benchmarks/wafer_study.py, minutes on a GPU, hours without) wafer-study-h200.csv
 set -eu
 : "${ARCHFAB_DATA:=../shared/data}"
 archfab search vision --data "$ARCHFAB_DATA/wm811k-subset" --size 24 --trials 4 --epochs 1 --full-epochs 5 --deliver 1 \

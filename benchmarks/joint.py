@@ -22,10 +22,12 @@ from rows import row, show
 import archfab
 from archfab.drawing import FOUND, INK, LINE, OTHER, new_figure, png
 from archfab.evaluate import Workbench, load_device
+from archfab.metrics.classification import proportion
 from archfab.runs import Run
 from archfab.space import network_of
 
 FIXED, OPEN = "tpu-like", "tpu-like-open"
+IMAGES = 359        # of the digits, to test on
 
 
 class Member(NamedTuple):
@@ -57,17 +59,10 @@ def members(run: Run) -> list[Member]:
     for member in run.front:
         if member.delivered:
             cost, error = member.figures["die_cost_usd"], member.plain()["test_error"]
-            low, high = interval(error)
-            found.append(Member(error, low, high, cost["value"], cost["low"], cost["high"], member.genotype))
+            share = proportion(error, IMAGES)
+            found.append(Member(error, share.low, share.high, cost["value"], cost["low"], cost["high"],
+                                member.genotype))
     return sorted(found)
-
-
-def interval(error: float, images: int = 359) -> tuple[float, float]:
-    """95 % interval of an error on so many images (Wilson)."""
-    z, n = 1.96, images
-    middle = (error + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (error * (1 - error) / n + z * z / (4 * n * n)) ** 0.5
-    return min(error, middle - half), max(error, middle + half)
 
 
 def refitted(run: Run, limit: str) -> list[Member]:

@@ -63,7 +63,7 @@ def measured(clock, run, looks=(), **settings):
     return measure(run, Settings(**settings), 1, clock, look=lambda _: Beat(next(found), 0.0))
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=10)
 @given(st.floats(1e-5, 3))
 def test_a_known_time_is_found(seconds):
     clock = FakeClock()

@@ -100,7 +100,7 @@ def simulate(graph, found):
                if view in found.offsets)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(programs(), st.booleans(), st.booleans(), st.sampled_from((1, 4)))
 def test_a_simulated_memory_holds_what_every_step_must_see(graph, reorder, in_place, alignment):
     found = plan(graph, reorder, in_place, alignment)

@@ -23,10 +23,7 @@ def test_the_frequency_of_a_noisy_oscillator(shape):
 
 @pytest.mark.shared
 def test_measured_waveforms(shared_data):
-    path = shared_data / "sky130-ring-oscillator" / "rosc_waveforms.npz"
-    if not path.exists():
-        pytest.skip(f"{path.name} is absent")
-    data = np.load(path, allow_pickle=False)
+    data = np.load(shared_data / "sky130-ring-oscillator" / "rosc_waveforms.npz", allow_pickle=False)
     found = {name: ring_frequency_hz(data[f"{name}_v"], float(data[f"{name}_xinc"])) for name in SKY130}
     for name, khz in SKY130.items():
         assert found[name][0] / 1000 == pytest.approx(khz, abs=0.02), name

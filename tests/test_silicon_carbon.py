@@ -70,7 +70,7 @@ capacity_gb = 68
 yield = 0.875
 packages = 19
 """
-USE = Grid("XXX", "somewhere", 2024, 400.0, 320.0, 480.0, "a test")
+USE = Grid("QQQ", "somewhere", 2024, 400.0, 320.0, 480.0, "a test")
 
 
 def product(**changes):

@@ -20,7 +20,7 @@ from archfab.silicon.carbon.footprint import Spent, emitted, measure_command, re
 from archfab.silicon.carbon.grids import Grid
 from archfab.silicon.carbon.meters import Counter, Found, Meter, find_meters, nvidia, rapl, resident_bytes
 
-GRID = Grid("XXX", "somewhere", 2024, 400.0, 320.0, 480.0, "a test")
+GRID = Grid("QQQ", "somewhere", 2024, 400.0, 320.0, 480.0, "a test")
 CORE = Core(12.0, 0.8, "a test")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from archfab.metrics.classification import proportion
 from archfab.silicon.netzero.pathway import Pathway, cheapest
 from archfab.silicon.netzero.plan import ACCOUNTS, Plan
 
@@ -128,10 +129,8 @@ def reliability(pathway: Pathway, seed: int = 0, number: int = DRAWS) -> dict[st
 
 def chance(met: np.ndarray) -> dict[str, float]:
     """The share of draws in which something holds, and Wilson's 95 % interval of it."""
-    n, p, z = len(met), float(met.mean()), 1.96
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return {"probability": p, "low": max(0.0, middle - half), "high": min(1.0, middle + half)}
+    found = proportion(float(met.mean()), len(met))
+    return {"probability": float(found), "low": found.low, "high": found.high}
 
 
 @dataclass(frozen=True)
